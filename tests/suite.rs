@@ -1,0 +1,7 @@
+//! The real thing from outside, in one binary: real processes, real disks, real sockets on loopback.
+//!
+//! Each file is a list of claims; `tidy` also sees to it that none is forgotten here.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it says unwrap")]
+
+mod tidy;

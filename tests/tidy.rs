@@ -1,0 +1,123 @@
+//! The shape of the code, as tests: who may use whom, what pure code may not name, that every file says
+//! what it is. Cargo keeps the arrows between the crates; these keep the ones inside them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A folder or file of the root package's `src/`, and what of `src/` it may use beside itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("disk", &[]),
+    ("content", &[]),
+    ("chunk_store", &[]),
+    ("transport", &["clock"]),
+    ("actors", &["clock", "chunk_store", "content"]),
+    ("server", &["actors", "clock", "chunk_store", "content"]),
+    ("client", &["clock", "disk", "content", "chunk_store", "transport"]),
+    ("bench", &["clock", "disk", "content", "chunk_store"]),
+    ("cli", &["client", "server", "actors", "clock", "disk", "content", "chunk_store", "transport", "bench"]),
+    ("main", &["cli"]),
+];
+
+/// What code that decides may not name: the world is an effect, time is an argument.
+const WORLD: &[&str] = &[
+    "tokio", "actix", "std::fs", "std::net", "std::thread", "std::env", "std::process", "SystemTime", "Instant::now", "rand::",
+    "getrandom", "HashMap", "HashSet", "std::io::stdout", "println!", "eprintln!",
+];
+
+/// Where events/ touches the world: behind its features, and nowhere else.
+const EVENTS_IN_THE_WORLD: &[&str] = &["events/src/log/embedded", "events/src/segment/real", "events/src/log/contract"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources_below(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The file's text less comments, so that prose may name what code may not.
+fn code_of(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+}
+
+fn assert_none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn code_that_decides_names_nothing_of_the_world() {
+    let mut problems = Vec::new();
+    for crate_src in ["events/src", "projections/src", "engine/src", "simulations/src"] {
+        for path in sources_below(&root().join(crate_src)) {
+            let name = relative(&path);
+            if EVENTS_IN_THE_WORLD.iter().any(|world| name.starts_with(world)) {
+                continue;
+            }
+            let code = code_of(&path);
+            let named = WORLD.iter().filter(|word| code.contains(**word));
+            problems.extend(named.map(|word| format!("{name} names {word}")));
+        }
+    }
+    assert_none(problems);
+}
+
+#[test]
+fn arrows_inside_src_point_one_way() {
+    let mut problems = Vec::new();
+    for path in sources_below(&root().join("src")) {
+        let name = relative(&path);
+        let layer = name.trim_start_matches("src/").split(['/', '.']).next().unwrap().to_owned();
+        if layer == "lib" {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(known, _)| *known == layer) else {
+            problems.push(format!("{name}: the layer `{layer}` is in no row of LAYERS"));
+            continue;
+        };
+        let code = code_of(&path);
+        for (other, _) in LAYERS.iter().filter(|(other, _)| *other != layer && !allowed.contains(other)) {
+            if code.contains(&format!("crate::{other}")) || code.contains(&format!("annals::{other}")) && layer != "main" {
+                problems.push(format!("{name} uses {other}"));
+            }
+        }
+    }
+    assert_none(problems);
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    let folders = ["src", "events", "projections", "engine", "simulations", "tests", "benches"];
+    let silent = folders.iter().flat_map(|folder| sources_below(&root().join(folder))).filter(|path| {
+        let text = fs::read_to_string(path).unwrap();
+        !text.starts_with("//!") || text.starts_with("//! placeholder")
+    });
+    assert_none(silent.map(|path| format!("{} does not open with a `//!`", relative(&path))).collect());
+}
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let suite = fs::read_to_string(root().join("tests/suite.rs")).unwrap();
+    let forgotten = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        path.extension().is_some_and(|ext| ext == "rs") && stem != "suite" && !suite.contains(&format!("mod {stem};"))
+    });
+    assert_none(forgotten.map(|path| format!("tests/suite.rs does not list {}", relative(&path))).collect());
+}
