@@ -1,0 +1,515 @@
+//! The synced folder as the engine sees it: what a look at it found, and what is to be done to it.
+//!
+//! What must always hold, for the real folder (`src/disk`) and for its twin in a simulation:
+//! - a name in the folder shows the old file or the new one, whole, also after a crash (I9);
+//! - nothing is replaced or removed that is not what the operation expected, and what a race put in its
+//!   place is put back or kept aside, never dropped (I10);
+//! - what is reported as [`Done`] is durable;
+//! - no path and no symlink on the way leads outside of the folder, and `.annals` at its top is not
+//!   touched: it belongs to the device;
+//! - a thing that a scan did not look at is not missing: [`Scan::complete`] says whether absence means
+//!   that it is gone.
+//!
+//! Paths are names joined by `/`, relative to the folder, never empty. Deciding which operations are
+//! needed is the plan's business; cutting files into chunks and putting them together the content's.
+
+use annals_events::{ContentId, EntryKind};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, io};
+
+/// The synced folder of a device.
+pub trait Disk {
+    /// A file being read.
+    type Reading: Reading;
+
+    /// Looks at everything in the folder. Follows no symlink, enters no other file system.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read; what lies below and cannot be is in [`Scan::skipped`].
+    fn scan(&mut self) -> Result<Scan, DiskError>;
+
+    /// Looks at one path; none if nothing is there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError>;
+
+    /// Opens a file to read what it holds.
+    ///
+    /// # Errors
+    /// [`DiskError::Missing`] if there is no file at `path`.
+    fn open_read(&mut self, path: &str) -> Result<Self::Reading, DiskError>;
+
+    /// Does `ops` one after the other and answers for each in the same order, once all that is
+    /// [`Done`] is durable. One that is [`Blocked`] leaves the folder as it was and does not stop the
+    /// others. Paths are meant as they are when their turn comes. Costs per call are high (several
+    /// fsyncs) and per operation low: hand over hundreds at once.
+    ///
+    /// # Errors
+    /// When it is unknown what is durable. The operations are then done or not done, each of them
+    /// whole; a scan tells.
+    fn apply(&mut self, ops: &[DiskOp], contents: &mut dyn Contents) -> Result<Vec<Outcome>, DiskError>;
+
+    /// Clears up after a crash: removes what [`Disk::apply`] left half done and puts back what it had in
+    /// its hands. To be called before the first scan, by the one process that has the folder.
+    ///
+    /// # Errors
+    /// When `.annals` cannot be read or written.
+    fn sweep(&mut self) -> Result<Swept, DiskError>;
+}
+
+/// A file open for reading.
+pub trait Reading: io::Read {
+    /// What the open file is now. Whoever read it to the end and finds [`Node::identity`] unchanged has
+    /// read one state of it, as far as the file system's clock can tell.
+    ///
+    /// # Errors
+    /// When the file system no longer answers.
+    fn node(&self) -> Result<Node, DiskError>;
+}
+
+/// Where the contents of new files come from.
+pub trait Contents {
+    /// Writes all bytes of `content` into `sink`, in order. An error of the sink is to be handed on.
+    ///
+    /// # Errors
+    /// When the content cannot be had, or not whole.
+    fn write_to(&mut self, content: &ContentId, sink: &mut dyn io::Write) -> io::Result<()>;
+}
+
+/// One thing in the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes of a file; 0 for the others.
+    pub size: u64,
+    /// When its content last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// When anything about it last changed, by the file system's clock.
+    pub ctime_ns: i64,
+    /// The file system that it is on.
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    /// Whether its owner may execute it; false for all but files.
+    pub executable: bool,
+    /// What a symlink says.
+    pub target: Option<String>,
+}
+
+impl Node {
+    /// What an operation expects to find if nothing happens in between.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let Self { kind, dev, ino, size, mtime_ns, ctime_ns, .. } = *self;
+        Identity { kind, dev, ino, size, mtime_ns, ctime_ns }
+    }
+
+    /// Whether a later change is sure to show: file systems count time in ticks, so a file that was
+    /// changed in the very tick in which a scan looked at it may change again and look the same.
+    #[must_use]
+    pub fn is_settled(&self, scan: &Scan) -> bool {
+        self.mtime_ns.max(self.ctime_ns) < scan.began_ns - TICK_NS
+    }
+}
+
+/// Longer than the clock tick of any kernel that is in use (10 ms at 100 Hz), twice.
+pub const TICK_NS: i64 = 20_000_000;
+
+/// By what a thing in the folder is known to be the one that was seen, unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// What it is.
+    pub kind: EntryKind,
+    /// The file system that it is on.
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    /// Bytes of a file.
+    pub size: u64,
+    /// When its content last changed.
+    pub mtime_ns: i64,
+    /// When anything about it last changed.
+    pub ctime_ns: i64,
+}
+
+impl Identity {
+    /// The same thing, unchanged where it stands. The times of a folder are those of what is in it and
+    /// say nothing about the folder.
+    #[must_use]
+    pub fn is(&self, now: &Self) -> bool {
+        self.is_but_moved(now) && (self.kind == EntryKind::Folder || self.ctime_ns == now.ctime_ns)
+    }
+
+    /// The same thing after its name was changed, which sets `ctime_ns` on most file systems.
+    #[must_use]
+    pub fn is_but_moved(&self, now: &Self) -> bool {
+        let same = (self.kind, self.dev, self.ino) == (now.kind, now.dev, now.ino);
+        same && (self.kind == EntryKind::Folder || (self.size, self.mtime_ns) == (now.size, now.mtime_ns))
+    }
+}
+
+/// What a look at the whole folder found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Everything that can be synced, by path.
+    pub nodes: BTreeMap<String, Node>,
+    /// What was not looked at, and why.
+    pub skipped: Vec<Skipped>,
+    /// Whether what is not in `nodes` and not in `skipped` is not there. While false nothing may be taken for
+    /// deleted.
+    pub complete: bool,
+    /// The file system's clock when the scan began.
+    pub began_ns: i64,
+}
+
+/// Something that a scan passed by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skipped {
+    /// Where, fit for display: bytes that are not UTF-8 are shown as `\xNN`.
+    pub path: String,
+    /// Why.
+    pub why: SkippedBecause,
+}
+
+/// Why something in the folder is not synced.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SkippedBecause {
+    /// A socket.
+    Socket,
+    /// A named pipe.
+    Pipe,
+    /// A character or block device.
+    Device,
+    /// Its name is not UTF-8.
+    NameNotUtf8,
+    /// What the symlink says is not UTF-8.
+    TargetNotUtf8,
+    /// Another spelling of `.annals` at the top.
+    ReservedName,
+    /// Another file system is mounted here. What it hides is unknown: the scan is not complete.
+    OtherFileSystem,
+    /// It could not be read. The scan is not complete.
+    Unreadable {
+        /// What the system said.
+        error: String,
+    },
+}
+
+impl SkippedBecause {
+    /// Whether entries that were known to be here or below may still be there.
+    #[must_use]
+    pub fn hides_what_is_there(&self) -> bool {
+        matches!(self, Self::OtherFileSystem | Self::Unreadable { .. })
+    }
+}
+
+impl fmt::Display for SkippedBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket => f.write_str("a socket"),
+            Self::Pipe => f.write_str("a named pipe"),
+            Self::Device => f.write_str("a device"),
+            Self::NameNotUtf8 => f.write_str("its name is not UTF-8"),
+            Self::TargetNotUtf8 => f.write_str("the symlink's target is not UTF-8"),
+            Self::ReservedName => f.write_str("the name is reserved for the device's own state"),
+            Self::OtherFileSystem => f.write_str("another file system is mounted here"),
+            Self::Unreadable { error } => write!(f, "cannot be read: {error}"),
+        }
+    }
+}
+
+/// What an operation finds if the folder still is what was planned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// Nothing is there.
+    Absent,
+    /// This is there, unchanged.
+    Is(Identity),
+}
+
+/// One change to the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskOp {
+    /// A folder, in a folder that is there. Content with one that is there already.
+    MakeFolder {
+        /// Where.
+        path: String,
+    },
+    /// A new file, or new content for one (or for a symlink). Mode bits other than the owner's executable
+    /// bit stay as they were.
+    WriteFile {
+        /// Where.
+        path: String,
+        /// What to ask [`Contents`] for.
+        content: ContentId,
+        /// How many bytes that is.
+        size: u64,
+        /// The modification time it gets; none: the time of writing.
+        mtime_ns: Option<i64>,
+        /// Whether it can be executed.
+        executable: bool,
+        /// What is there now.
+        expect: Expect,
+    },
+    /// A new symlink, or another target for one. What it says is kept as it is and never followed.
+    WriteSymlink {
+        /// Where.
+        path: String,
+        /// What it says.
+        target: String,
+        /// What is there now.
+        expect: Expect,
+    },
+    /// Modification time and executable bit of a file, in place.
+    SetAttributes {
+        /// Which.
+        path: String,
+        /// The new modification time, if it changes.
+        mtime_ns: Option<i64>,
+        /// The new executable bit, if it changes.
+        executable: Option<bool>,
+        /// What is there now.
+        expect: Identity,
+    },
+    /// Another name, in the same folder or another; nothing is at `to`.
+    Rename {
+        /// Where it is.
+        from: String,
+        /// Where it goes.
+        to: String,
+        /// What is at `from` now.
+        expect: Identity,
+    },
+    /// Two things change places, neither of which is inside the other: a ring of n names is n - 1 exchanges.
+    Exchange {
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+        /// What is at `one` now.
+        expect_one: Identity,
+        /// What is at `other` now.
+        expect_other: Identity,
+    },
+    /// Takes something out of the way, for an [`DiskOp::Unpark`] later in the same call.
+    Park {
+        /// Where it is.
+        path: String,
+        /// A number of the caller's choice, unused at this time.
+        slot: u32,
+        /// What is there now.
+        expect: Identity,
+    },
+    /// Puts what was parked to its place; nothing is there.
+    Unpark {
+        /// What [`DiskOp::Park`] called it.
+        slot: u32,
+        /// Where it goes.
+        path: String,
+    },
+    /// A file or symlink that goes, or a folder that goes if it is empty. Content with nothing being there.
+    Remove {
+        /// Which.
+        path: String,
+        /// What is there now.
+        expect: Identity,
+    },
+}
+
+impl DiskOp {
+    /// The path that shows the result; what is parked or removed is named by where it was.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::MakeFolder { path }
+            | Self::WriteFile { path, .. }
+            | Self::WriteSymlink { path, .. }
+            | Self::SetAttributes { path, .. }
+            | Self::Park { path, .. }
+            | Self::Unpark { path, .. }
+            | Self::Remove { path, .. } => path,
+            Self::Rename { to, .. } => to,
+            Self::Exchange { one, .. } => one,
+        }
+    }
+}
+
+/// How an operation went.
+pub type Outcome = Result<Done, Blocked>;
+
+/// The operation is done, and durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What is at [`DiskOp::path`] now; none after [`DiskOp::Remove`] and [`DiskOp::Park`].
+    ///
+    /// Where the content was not proven after the last change ([`DiskOp::SetAttributes`] works in place and
+    /// cannot win every race), `ctime_ns` is `i64::MIN`, so that the next scan takes the file for touched
+    /// and reads it.
+    pub node: Option<Node>,
+    /// After [`DiskOp::Exchange`]: what is at `other`.
+    pub other: Option<Node>,
+}
+
+/// The operation was not done, and nothing was lost by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blocked {
+    /// Not what was expected: a local change first.
+    #[error("{path:?} changed in the meantime")]
+    Changed {
+        /// Where.
+        path: String,
+        /// What is there.
+        found: Option<Identity>,
+    },
+    /// A race that could not be undone: the file that came in between lies in `.annals/kept`.
+    #[error("{path:?} changed while it was replaced; what it held is kept as {kept:?}")]
+    Kept {
+        /// Where it was.
+        path: String,
+        /// Its name in `.annals/kept`.
+        kept: String,
+    },
+    /// A folder on the way is missing, or is a file or a symlink.
+    #[error("the folder of {path:?} is not there")]
+    NoFolder {
+        /// What it was the way to.
+        path: String,
+    },
+    /// The folder to be removed holds something, or a folder is where a file should go.
+    #[error("{path:?} is a folder that is not empty")]
+    NotEmpty {
+        /// Which.
+        path: String,
+    },
+    /// This file system cannot hold the name, or it is the device's own.
+    #[error("{path:?} cannot be a name here: {why}")]
+    Name {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The folder, or one in it, may not be written.
+    #[error("{path:?} cannot be written: {why}")]
+    ReadOnly {
+        /// Where.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+    /// No room left on the disk (or in a quota of the file system).
+    #[error("no room on the disk for {path:?}")]
+    Full {
+        /// Where.
+        path: String,
+    },
+    /// The content could not be had.
+    #[error("the content of {path:?} could not be had: {why}")]
+    Content {
+        /// Where.
+        path: String,
+        /// What [`Contents`] said, or how its size was wrong.
+        why: String,
+    },
+    /// Anything else.
+    #[error("{path:?}: {why}")]
+    Other {
+        /// Where.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+/// What [`Disk::sweep`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many files of our own were left half written, or were done with.
+    pub removed: usize,
+    /// What a crash caught in our hands and is back in the folder.
+    pub put_back: Vec<String>,
+    /// What could not be put back, and under which name it lies in `.annals/kept`: (path, name).
+    pub kept: Vec<(String, String)>,
+}
+
+/// What the folder as a whole can fail with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// The folder is not there any more, or was never a folder.
+    #[error("{folder:?} is not a folder that can be opened: {why}")]
+    NoFolder {
+        /// Which.
+        folder: String,
+        /// What the system said.
+        why: String,
+    },
+    /// There is no such file.
+    #[error("there is no file {path:?}")]
+    Missing {
+        /// Which.
+        path: String,
+    },
+    /// The disk has no room for what the device itself has to write down.
+    #[error("no room on the disk of {folder:?}")]
+    Full {
+        /// The folder.
+        folder: String,
+    },
+    /// Nothing can be written here.
+    #[error("{folder:?} cannot be written: {why}")]
+    ReadOnly {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        why: String,
+    },
+    /// It is unknown what of the last changes is on the disk.
+    #[error("{folder:?} could not be made durable: {why}")]
+    NotDurable {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Anything else.
+    #[error("{path:?}: {why}")]
+    Io {
+        /// Where.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEN: Identity =
+        Identity { kind: EntryKind::File, dev: 1, ino: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+
+    #[test]
+    fn a_file_is_the_one_that_was_seen_while_nothing_about_it_changed() {
+        assert!(SEEN.is(&SEEN));
+        for changed in [
+            Identity { kind: EntryKind::Symlink, ..SEEN },
+            Identity { dev: 9, ..SEEN },
+            Identity { ino: 9, ..SEEN },
+            Identity { size: 9, ..SEEN },
+            Identity { mtime_ns: 9, ..SEEN },
+            Identity { ctime_ns: 9, ..SEEN },
+        ] {
+            assert!(!SEEN.is(&changed), "{changed:?}");
+            assert_eq!(SEEN.is_but_moved(&changed), changed.ctime_ns == 9, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_itself_whatever_happens_in_it() {
+        let folder = Identity { kind: EntryKind::Folder, ..SEEN };
+        assert!(folder.is(&Identity { mtime_ns: 9, ctime_ns: 9, ..folder }));
+        assert!(!folder.is(&Identity { ino: 9, ..folder }));
+    }
+}
