@@ -3,3 +3,4 @@
 pub mod chunk_store;
 pub mod content;
 pub mod disk;
+pub mod protocol;

@@ -1,0 +1,434 @@
+//! What devices and servers say to each other: the bodies of `/v1`, one type each, shared by both sides.
+//!
+//! JSON for people and tools; CBOR ([`to_cbor`], [`from_cbor`]) for records, batches and questions about
+//! chunks; [`frame`]s for chunks themselves. Every refusal is a [`Problem`] with a stable [`Code`], and a
+//! code has one HTTP status and one exit code. Limits stand here so that a client asks for no more than a
+//! server takes.
+//!
+//! Left out: who may do what (admission and the server decide that) and how bytes travel.
+
+mod code;
+pub mod frame;
+mod proof;
+
+pub use code::{Code, Problem};
+pub use proof::{LINK_CHALLENGE_BYTES, link_message, normal_ticket, spell_ticket};
+
+use annals_events::{
+    ChunkRef, ContentId, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+
+/// The version of this interface; a server of another one is not talked to.
+pub const FORMAT: u64 = 1;
+/// Media type of CBOR bodies.
+pub const CBOR: &str = "application/cbor";
+/// Media type of framed chunks.
+pub const FRAMES: &str = "application/vnd.annals.chunks";
+/// Media type of a [`Problem`].
+pub const PROBLEM: &str = "application/problem+json";
+
+/// Most bytes of a JSON request.
+pub const JSON_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of records in one answer, unless a single record is larger.
+pub const RECORDS_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of batches in one request.
+pub const BATCHES_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of framed chunks in one request or answer; a single chunk always fits.
+pub const CHUNKS_BYTES_MAX: usize = 9 << 20;
+/// Most chunks in one request, answer or question.
+pub const CHUNKS_COUNT_MAX: usize = 16_384;
+/// How long a ticket lives, in milliseconds.
+pub const TICKET_MS: u64 = 15 * 60 * 1000;
+/// Longest account, namespace or device label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// `GET /v1/server`: whom one talks to, before any credential is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// [`FORMAT`] of the server.
+    pub format: u64,
+    /// Its program version, for display.
+    pub version: String,
+    /// The log it serves: the id of its directory stream.
+    pub log: NamespaceId,
+    /// The key that it signs receipts with.
+    pub server: PublicKey,
+    /// The key that the directory stream began with; a device pins it.
+    pub directory: PublicKey,
+}
+
+/// `POST /v1/challenges`: something fresh for a device to sign. Good for one link within five minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// 32 random bytes.
+    pub challenge: Hash,
+    /// The server that asks.
+    pub server: ServerInfo,
+}
+
+/// `POST /v1/accounts`, with the admin's token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// What people call it: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
+    pub name: String,
+    /// At least 8 bytes; none for an account that is reached by tickets alone.
+    pub password: Option<String>,
+    /// Bytes that it may store. Absent: the server's default.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// How much an account may store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quota {
+    /// What the server gives unless said otherwise.
+    #[default]
+    Default,
+    /// No limit.
+    Unlimited,
+    /// That many bytes.
+    Bytes(u64),
+}
+
+/// An account, as its owner, the admin and those who share with it see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id in every log.
+    pub user: UserId,
+    /// What people call it.
+    pub name: String,
+}
+
+/// `GET /v1/account`: one's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnAccount {
+    /// Its id in every log.
+    pub user: UserId,
+    /// What people call it.
+    pub name: String,
+    /// Bytes that it may store; none for no limit.
+    pub quota: Option<u64>,
+    /// Bytes that its namespaces hold.
+    pub used: u64,
+}
+
+/// What one shows to link a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credential {
+    /// Name and password of an account.
+    Password {
+        /// The account.
+        user: String,
+        /// Its password.
+        password: String,
+    },
+    /// A ticket's code, as typed.
+    Ticket(String),
+}
+
+/// `POST /v1/link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkRequest {
+    /// Who asks.
+    pub credential: Credential,
+    /// The device's public key; nobody ever links one twice.
+    pub device: PublicKey,
+    /// From [`Challenge`].
+    pub challenge: Hash,
+    /// The device's signature over [`link_message`]: 128 hex digits.
+    pub proof: String,
+    /// What people call the device.
+    pub label: String,
+    /// Which namespace, by name or id. With a ticket: the ticket's. Else absent: one's home namespace, made at need.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The device that lost its state and goes on as this one.
+    #[serde(default)]
+    pub continues: Option<DeviceId>,
+}
+
+/// The answer to [`LinkRequest`]: all that a device has to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// To be shown with every request; 64 hex digits, nobody else knows it.
+    pub token: String,
+    /// The device's id.
+    pub device: DeviceId,
+    /// For whom it acts.
+    pub account: Account,
+    /// What it is linked to, and as what.
+    pub namespace: NamespaceInfo,
+    /// Whom it is linked with.
+    pub server: ServerInfo,
+}
+
+/// `POST /v1/tickets`, with a device's token: for one's next device, in the same namespace unless named.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TicketRequest {
+    /// Another namespace that one may read.
+    #[serde(default)]
+    pub namespace: Option<NamespaceId>,
+}
+
+/// The answer to [`TicketRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// What to type: 26 letters and digits in groups. Shown once.
+    pub code: String,
+    /// Until when, in milliseconds since 1970.
+    pub expires: u64,
+    /// Which namespace it leads to.
+    pub namespace: NamespaceId,
+}
+
+/// `POST /v1/namespaces`, and each line of `GET /v1/namespaces`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceInfo {
+    /// Its id.
+    pub id: NamespaceId,
+    /// What people call it; its owner has no other one of that name.
+    pub label: String,
+    /// Whose.
+    pub owner: Account,
+    /// What the asker may do in it.
+    pub role: Role,
+    /// How far it is.
+    pub seq: Seq,
+}
+
+/// `POST /v1/namespaces`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewNamespace {
+    /// What people call it.
+    pub label: String,
+}
+
+/// Each line of `GET /v1/namespaces/{ns}/members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// What people call them.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// Each line of `GET /v1/namespaces/{ns}/devices`: one's own, for owners everybody's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Its id.
+    pub device: DeviceId,
+    /// What people call it.
+    pub label: String,
+    /// For whom it acts.
+    pub user: UserId,
+    /// How far its folder is, as it said itself.
+    pub acknowledged: Seq,
+    /// Its last event's counter.
+    pub last_counter: u64,
+    /// When it was last heard of, in milliseconds since 1970.
+    pub last_seen: Option<u64>,
+    /// Whether it is cut off.
+    pub retired: bool,
+}
+
+/// Query of `GET /v1/namespaces/{ns}/records`: the asker's cursor. Answered by [`Records`] in CBOR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordsQuery {
+    /// The last place that the asker has.
+    #[serde(default)]
+    pub after: Seq,
+    /// The running hash there; may be left out with `after=0` alone.
+    #[serde(default)]
+    pub chain: Option<Hash>,
+    /// The epoch there.
+    #[serde(default)]
+    pub epoch: u64,
+    /// The log that the asker knows. Absent: any.
+    #[serde(default)]
+    pub log: Option<NamespaceId>,
+    /// Most bytes of records; [`RECORDS_BYTES_MAX`] at most.
+    #[serde(default)]
+    pub limit: Option<u64>,
+}
+
+/// Some records in order, and how far there are more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// Which log.
+    pub log: NamespaceId,
+    /// How far the namespace is.
+    pub head: HeadInfo,
+    /// The records' bytes.
+    pub records: Vec<ByteBuf>,
+}
+
+/// How far a namespace's stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeadInfo {
+    /// Last place.
+    pub seq: Seq,
+    /// Running hash there.
+    pub chain: Hash,
+    /// Epoch there.
+    pub epoch: u64,
+}
+
+impl From<Head> for HeadInfo {
+    fn from(head: Head) -> Self {
+        Self { seq: head.seq, chain: head.chain, epoch: head.epoch }
+    }
+}
+
+/// `POST /v1/namespaces/{ns}/batches` in CBOR: of one device, in its order.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batches {
+    /// Each batch's bytes.
+    pub batches: Vec<ByteBuf>,
+}
+
+/// The answer to [`Batches`]: one outcome each, up to the first that was not admitted; what follows that
+/// one was not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// In the order of the batches.
+    pub outcomes: Vec<BatchOutcome>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOutcome {
+    /// It is durable, as this record.
+    Admitted {
+        /// Its bytes.
+        record: ByteBuf,
+    },
+    /// It was durable already, as this record.
+    AlreadyAdmitted {
+        /// Its bytes.
+        record: ByteBuf,
+    },
+    /// Nothing of it was taken.
+    Refused(Refused),
+}
+
+/// Why a batch was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Which rule.
+    pub code: Code,
+    /// What happened, for people.
+    pub message: String,
+    /// What to do, for people.
+    pub hint: String,
+    /// Events of the batch that broke the rule, where single ones did.
+    pub dots: Vec<Dot>,
+    /// Chunks that have to be sent (again) before trying again, where that is what is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<annals_events::ChunkId>,
+}
+
+/// `POST /v1/namespaces/{ns}/chunks/missing` in CBOR: what has to be sent before events name it. Asks for
+/// room, too: more than the quota leaves is refused here, before content is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MissingQuestion {
+    /// Single chunks.
+    pub chunks: Vec<ChunkRef>,
+    /// Contents whose manifest is one question: their manifest chunk and their id.
+    #[serde(default)]
+    pub manifests: Vec<(ContentId, ChunkRef)>,
+    /// Plain bytes of the contents that are new here and will follow, as the quota counts them.
+    #[serde(default)]
+    pub adds: u64,
+}
+
+/// The answer to [`MissingQuestion`], within what the asker may read.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MissingAnswer {
+    /// Which of `chunks`, by their place in the question.
+    pub chunks: Vec<u32>,
+    /// Which of `manifests` are not known as a whole.
+    pub manifests: Vec<u32>,
+}
+
+/// `POST /v1/namespaces/{ns}/chunks`, with [`frame`]s as body.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChunksStored {
+    /// How many of them were new to the server.
+    pub new: u64,
+    /// Stored bytes of those.
+    pub new_bytes: u64,
+}
+
+/// `POST /v1/namespaces/{ns}/chunks/get` in CBOR. Answered by [`frame`]s: a prefix of what was asked for, at
+/// least one; the rest is asked again.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChunksWanted {
+    /// Which, in this order.
+    pub chunks: Vec<annals_events::ChunkId>,
+}
+
+/// `GET /v1/namespaces/{ns}/entries/{entry}/versions`: a file's history as the server's log has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// The version.
+    pub version: Dot,
+    /// What it was made from.
+    pub parents: Vec<Dot>,
+    /// When it was admitted, in milliseconds since 1970.
+    pub at: u64,
+    /// Who made it.
+    pub device: DeviceId,
+    /// How many bytes; none where that is withheld.
+    pub bytes: Option<u64>,
+    /// What it holds; none where that is withheld.
+    pub content: Option<ContentId>,
+    /// Whether no other version was made from it.
+    pub head: bool,
+}
+
+/// Canonical CBOR of a message.
+#[must_use]
+pub fn to_cbor(message: &impl Serialize) -> Vec<u8> {
+    serde_ipld_dagcbor::to_vec(message).expect("messages hold integers, text, bytes and lists of them")
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// What is wrong with the bytes, for people.
+pub fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_ipld_dagcbor::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_back_as_they_were_sent() {
+        let refused = Refused {
+            code: Code::Clock,
+            message: "m".into(),
+            hint: "h".into(),
+            dots: vec![Dot::new(DeviceId([1; 16]), 3)],
+            chunks: Vec::new(),
+        };
+        let outcomes = Outcomes {
+            outcomes: vec![
+                BatchOutcome::Admitted { record: ByteBuf::from(vec![1, 2]) },
+                BatchOutcome::AlreadyAdmitted { record: ByteBuf::new() },
+                BatchOutcome::Refused(refused),
+            ],
+        };
+        assert_eq!(from_cbor::<Outcomes>(&to_cbor(&outcomes)), Ok(outcomes));
+        let question = MissingQuestion { chunks: Vec::new(), manifests: Vec::new(), adds: u64::MAX >> 1 };
+        assert_eq!(from_cbor::<MissingQuestion>(&to_cbor(&question)), Ok(question));
+    }
+}
