@@ -1,1 +1,1 @@
-//! placeholder
+//! Not here yet.

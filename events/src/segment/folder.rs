@@ -1,0 +1,125 @@
+//! The real disk: a folder, opened once.
+
+use super::disk::{DiskError, SegmentDisk, SegmentFile};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// A folder of a real file system.
+#[derive(Debug)]
+pub struct FolderDisk {
+    path: PathBuf,
+}
+
+struct FolderFile {
+    file: File,
+    place: String,
+}
+
+impl FolderDisk {
+    /// The folder at `path`, made (durably) if there is none.
+    ///
+    /// # Errors
+    /// [`DiskError`] where it can't be made.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        let path = path.into();
+        if !path.is_dir() {
+            fs::create_dir_all(&path).map_err(|error| failure(&path.display().to_string(), &error))?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                sync_folder(parent)?;
+            }
+        }
+        Ok(Self { path })
+    }
+
+    fn file(&self, name: &str, options: &OpenOptions) -> Result<Box<dyn SegmentFile>, DiskError> {
+        let path = self.path.join(name);
+        let place = path.display().to_string();
+        let file = options.open(&path).map_err(|error| failure(&place, &error))?;
+        Ok(Box::new(FolderFile { file, place }))
+    }
+}
+
+impl SegmentDisk for FolderDisk {
+    fn list(&self) -> Result<Vec<String>, DiskError> {
+        let at = |error: io::Error| failure(&self.place(), &error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(at)? {
+            // What is not UTF-8 was not made here.
+            names.extend(entry.map_err(at)?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> Result<Box<dyn SegmentFile>, DiskError> {
+        self.file(name, OpenOptions::new().read(true).append(true).create_new(true))
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn SegmentFile>, DiskError> {
+        self.file(name, OpenOptions::new().read(true).append(true))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        fs::rename(self.path.join(from), self.path.join(to)).map_err(|error| failure(&self.place(), &error))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DiskError> {
+        fs::remove_file(self.path.join(name)).map_err(|error| failure(&self.place(), &error))
+    }
+
+    fn sync_names(&self) -> Result<(), DiskError> {
+        sync_folder(&self.path)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl SegmentFile for FolderFile {
+    fn len(&self) -> Result<u64, DiskError> {
+        self.file.metadata().map(|data| data.len()).map_err(|error| failure(&self.place, &error))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        let mut got = 0;
+        while got < buffer.len() {
+            match self.file.read_at(&mut buffer[got..], offset + got as u64) {
+                Ok(0) => break,
+                Ok(more) => got += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(&self.place, &error)),
+            }
+        }
+        Ok(got)
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<(), DiskError> {
+        (&self.file).write_all(bytes).map_err(|error| failure(&self.place, &error))
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(|error| failure(&self.place, &error))
+    }
+
+    fn cut(&self, len: u64) -> Result<(), DiskError> {
+        self.file.set_len(len).map_err(|error| failure(&self.place, &error))
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), DiskError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failure(&path.display().to_string(), &error))
+}
+
+fn failure(place: &str, error: &io::Error) -> DiskError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full { place: place.into() },
+        _ => DiskError::Failed { place: place.into(), what: error.to_string() },
+    }
+}
