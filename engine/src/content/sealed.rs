@@ -66,26 +66,14 @@ pub enum ChunkError {
 }
 
 impl SealedChunk {
-    /// Most plain bytes in a chunk, a manifest included: 16 MiB, twice the largest piece that a file is cut
-    /// into. As a manifest it lists 400,000 chunks.
-    pub const PLAIN_BYTES_MAX: u32 = 16 << 20;
+    /// Most plain bytes in a chunk, a manifest included: 12 MiB, one and a half times the largest piece that a file
+    /// is cut into.
+    pub const PLAIN_BYTES_MAX: u32 = 12 << 20;
 
-    /// Names and seals `plain`, 1 to [`Self::PLAIN_BYTES_MAX`] bytes.
+    /// Names and seals `plain`, 1 to [`Self::PLAIN_BYTES_MAX`] bytes. Whoever has many uses a [`Sealer`].
     #[must_use]
     pub fn seal(plain: Vec<u8>) -> Self {
-        Self::seal_as(ChunkId::of(&plain), plain)
-    }
-
-    /// As [`seal`](Self::seal), for bytes whose name is known already.
-    #[must_use]
-    pub fn seal_as(id: ChunkId, plain: Vec<u8>) -> Self {
-        let plain_bytes = u32::try_from(plain.len()).expect("chunks are at most 16 MiB");
-        assert!(0 < plain_bytes && plain_bytes <= Self::PLAIN_BYTES_MAX, "a chunk of {plain_bytes} bytes");
-        let (codec, bytes) = match compress(&plain) {
-            Some(bytes) => (Codec::Zstd, bytes),
-            None => (Codec::Raw, plain),
-        };
-        Self { id, codec, plain_bytes, bytes }
+        Sealer::new().seal(ChunkId::of(&plain), plain)
     }
 
     /// What a manifest says about it.
@@ -137,15 +125,55 @@ impl std::fmt::Debug for SealedChunk {
     }
 }
 
-/// The zstd frame of `plain`, where it is at least a twentieth smaller. There is no room to write a frame that
-/// is not, so that bytes that do not compress cost little.
-fn compress(plain: &[u8]) -> Option<Vec<u8>> {
-    let worthwhile = plain.len() - plain.len() / 20 - 1;
-    let mut frame = vec![0; worthwhile];
-    let length = zstd::bulk::compress_to_buffer(plain, &mut frame[..], ZSTD_LEVEL).ok()?;
-    frame.truncate(length);
-    frame.shrink_to_fit();
-    Some(frame)
+/// Seals one chunk after the other with the same working memory, of which zstd needs a megabyte.
+pub struct Sealer {
+    zstd: zstd::bulk::Compressor<'static>,
+}
+
+impl Sealer {
+    /// One that has sealed nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL).expect("zstd knows level 3") }
+    }
+
+    /// Seals the chunk `id` of these bytes, 1 to [`SealedChunk::PLAIN_BYTES_MAX`] of them.
+    #[must_use]
+    pub fn seal<'a>(&mut self, id: ChunkId, plain: impl Into<Cow<'a, [u8]>>) -> SealedChunk {
+        let plain = plain.into();
+        let plain_bytes = u32::try_from(plain.len()).expect("chunks are at most 12 MiB");
+        assert!(
+            0 < plain_bytes && plain_bytes <= SealedChunk::PLAIN_BYTES_MAX,
+            "a chunk of {plain_bytes} bytes"
+        );
+        let (codec, bytes) = match self.compress(&plain) {
+            Some(bytes) => (Codec::Zstd, bytes),
+            None => (Codec::Raw, plain.into_owned()),
+        };
+        SealedChunk { id, codec, plain_bytes, bytes }
+    }
+
+    /// The zstd frame of `plain`, where it is at least a twentieth smaller. There is no room to write a frame
+    /// that is not, so that bytes that do not compress cost little.
+    fn compress(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut frame = vec![0; plain.len() - plain.len() / 20 - 1];
+        let length = self.zstd.compress_to_buffer(plain, &mut frame[..]).ok()?;
+        frame.truncate(length);
+        frame.shrink_to_fit();
+        Some(frame)
+    }
+}
+
+impl Default for Sealer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
 }
 
 /// What the zstd frame holds, if that is at most `plain_bytes`.
