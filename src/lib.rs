@@ -1,1 +1,3 @@
-//! placeholder
+//! Annals: files in sync as what a log of signed events adds up to. Here is what touches the world.
+
+pub mod disk;

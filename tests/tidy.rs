@@ -23,12 +23,27 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What code that decides may not name: the world is an effect, time is an argument.
 const WORLD: &[&str] = &[
-    "tokio", "actix", "std::fs", "std::net", "std::thread", "std::env", "std::process", "SystemTime", "Instant::now", "rand::",
-    "getrandom", "HashMap", "HashSet", "std::io::stdout", "println!", "eprintln!",
+    "tokio",
+    "actix",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "SystemTime",
+    "Instant::now",
+    "rand::",
+    "getrandom",
+    "HashMap",
+    "HashSet",
+    "std::io::stdout",
+    "println!",
+    "eprintln!",
 ];
 
 /// Where events/ touches the world: behind its features, and nowhere else.
-const EVENTS_IN_THE_WORLD: &[&str] = &["events/src/log/embedded", "events/src/segment/real", "events/src/log/contract"];
+const EVENTS_IN_THE_WORLD: &[&str] =
+    &["events/src/log/embedded", "events/src/segment/real", "events/src/log/contract"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -94,7 +109,9 @@ fn arrows_inside_src_point_one_way() {
         };
         let code = code_of(&path);
         for (other, _) in LAYERS.iter().filter(|(other, _)| *other != layer && !allowed.contains(other)) {
-            if code.contains(&format!("crate::{other}")) || code.contains(&format!("annals::{other}")) && layer != "main" {
+            if code.contains(&format!("crate::{other}"))
+                || code.contains(&format!("annals::{other}")) && layer != "main"
+            {
                 problems.push(format!("{name} uses {other}"));
             }
         }
@@ -115,9 +132,12 @@ fn every_source_file_says_what_it_is() {
 #[test]
 fn no_test_file_is_forgotten() {
     let suite = fs::read_to_string(root().join("tests/suite.rs")).unwrap();
-    let forgotten = fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
-        let stem = path.file_stem().unwrap().to_str().unwrap();
-        path.extension().is_some_and(|ext| ext == "rs") && stem != "suite" && !suite.contains(&format!("mod {stem};"))
-    });
+    let forgotten =
+        fs::read_dir(root().join("tests")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            path.extension().is_some_and(|ext| ext == "rs")
+                && stem != "suite"
+                && !suite.contains(&format!("mod {stem};"))
+        });
     assert_none(forgotten.map(|path| format!("tests/suite.rs does not list {}", relative(&path))).collect());
 }

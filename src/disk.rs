@@ -1,0 +1,194 @@
+//! The synced folder for real, on Linux: `engine::disk` kept with system calls.
+//!
+//! [`Folder`] is the handle that every access starts from; `scan` looks at everything, `apply` changes
+//! things in groups with the help of `stage` (files written beside, before they get their names), `place`
+//! (the exchange of names and what it proves) and `held` (what is in our hands meanwhile, written down so
+//! that [`Disk::sweep`] can put it back after a crash), and [`Guard`] recognises a copied state.
+//!
+//! What must always hold is said by [`annals_engine::disk`]. Left out: extended attributes, ACLs and hard
+//! links (a replaced file is a new one with the old one's mode bits and owner), and times of folders. A
+//! program that keeps writing into an open file after that was replaced writes into the replaced file, as
+//! with every program that saves by renaming.
+
+mod apply;
+mod folder;
+mod guard;
+mod held;
+mod node;
+mod place;
+mod scan;
+mod stage;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use folder::Folder;
+pub use guard::Guard;
+
+use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Node, Outcome, Reading, Scan, Swept};
+use annals_events::EntryKind;
+use held::Intent;
+use rustix::{
+    fs::{self, Mode, OFlags},
+    io::Errno,
+};
+use std::{fs::File, io, path::Path};
+
+/// The synced folder of this device. One process has it at a time; who it is, its caller sees to.
+#[derive(Debug)]
+pub struct FolderDisk {
+    folder: Folder,
+    /// The number of the next name in `.annals/tmp`.
+    next: u64,
+    /// What is in our hands beyond a group: parked, or stuck there.
+    outstanding: Vec<Intent>,
+    steps: Steps,
+}
+
+impl FolderDisk {
+    /// Opens the folder at `path`. Writes nothing.
+    ///
+    /// # Errors
+    /// [`DiskError::NoFolder`] if there is none.
+    pub fn open(path: &Path) -> Result<Self, DiskError> {
+        Ok(Self { folder: Folder::open(path)?, next: 0, outstanding: Vec::new(), steps: Steps::default() })
+    }
+
+    /// The handle on the folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The names of what lies in `.annals/kept`: what came between us and a replacement and could not be put
+    /// back. Nothing but a person removes it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn kept(&self) -> Result<Vec<String>, DiskError> {
+        held::names_in_state(&self.folder, folder::KEPT).map_err(|errno| self.folder.failed(errno))
+    }
+}
+
+impl Disk for FolderDisk {
+    type Reading = OpenFile;
+
+    fn scan(&mut self) -> Result<Scan, DiskError> {
+        scan::scan(&self.folder)
+    }
+
+    fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError> {
+        folder::check(path)
+            .map_err(|blocked| DiskError::Io { path: path.into(), why: blocked.to_string() })?;
+        scan::look_at(&self.folder, path).map_err(|errno| io_error(path, errno))
+    }
+
+    fn open_read(&mut self, path: &str) -> Result<OpenFile, DiskError> {
+        let missing = || DiskError::Missing { path: path.into() };
+        folder::check(path).map_err(|_| missing())?;
+        match self.look(path)? {
+            Some(node) if node.kind == EntryKind::File => {}
+            _ => return Err(missing()),
+        }
+        // NONBLOCK: should a pipe have taken the name since, opening it must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = self
+            .folder
+            .place(path)
+            .and_then(|place| fs::openat(&place.folder, place.name, flags, Mode::empty()));
+        let file =
+            OpenFile { file: File::from(opened.map_err(|errno| io_error(path, errno))?), path: path.into() };
+        if file.node()?.kind == EntryKind::File { Ok(file) } else { Err(missing()) }
+    }
+
+    fn apply(&mut self, ops: &[DiskOp], contents: &mut dyn Contents) -> Result<Vec<Outcome>, DiskError> {
+        apply::apply(self, ops, contents)
+    }
+
+    fn sweep(&mut self) -> Result<Swept, DiskError> {
+        sweep::sweep(&self.folder)
+    }
+}
+
+fn io_error(path: &str, errno: Errno) -> DiskError {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => DiskError::Missing { path: path.into() },
+        _ => DiskError::Io { path: path.into(), why: errno.to_string() },
+    }
+}
+
+/// A file of the folder, open for reading.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    path: String,
+}
+
+impl io::Read for OpenFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl Reading for OpenFile {
+    fn node(&self) -> Result<Node, DiskError> {
+        let stat = fs::fstat(&self.file).map_err(|errno| io_error(&self.path, errno))?;
+        node::node_of(&stat).ok_or_else(|| DiskError::Missing { path: self.path.clone() })
+    }
+}
+
+/// A point in [`Disk::apply`] at which a crash or somebody else may come in between. The tests do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only the tests ask where we are"))]
+enum Step {
+    /// A file is about to be written beside.
+    Stage(String),
+    /// All new files are written beside.
+    Staged,
+    /// What will be in our hands is written down.
+    Noted,
+    /// All of that is on the disk.
+    Durable,
+    /// What is at the path is what was expected.
+    Checked(String),
+    /// It was exchanged, or taken out.
+    Out(String),
+    /// The operation on the path was tried.
+    Tried(String),
+    /// The folders are on the disk.
+    Settled,
+    /// What came out is about to be removed.
+    Proven(String),
+}
+
+/// Who is told of each [`Step`]: nobody, outside of tests.
+#[derive(Default)]
+struct Steps {
+    #[cfg(test)]
+    watch: Option<Watch>,
+}
+
+#[cfg(test)]
+type Watch = Box<dyn FnMut(&Step) -> Result<(), Errno> + Send>;
+
+impl Steps {
+    #[cfg_attr(
+        not(test),
+        allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "a test may fail here")
+    )]
+    fn reach(&mut self, step: impl FnOnce() -> Step) -> Result<(), Errno> {
+        #[cfg(test)]
+        if let Some(watch) = &mut self.watch {
+            return watch(&step());
+        }
+        #[cfg(not(test))]
+        drop(step);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Steps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Steps")
+    }
+}

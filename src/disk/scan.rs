@@ -1,0 +1,321 @@
+//! The scanner: one look at everything in the folder.
+//!
+//! Two threads list folders from one stack; what they find is put in order at the end. A thing that moves
+//! from a folder that is still to be listed into one that was listed already would be in neither listing and
+//! look deleted. So every folder is looked at once more at the end, and listed again if it changed since.
+//! Then a scan shows everything that was in the folder all the time, wherever it was moved meanwhile.
+//!
+//! Sockets, pipes, devices and names that are not UTF-8 are passed by and named in the result. What cannot
+//! be read, or is another file system, makes the scan incomplete: absence then means nothing.
+
+use super::{
+    folder::Folder,
+    node::{identity_at, node_at, node_of},
+};
+use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause};
+use annals_events::{EntryKind, path::is_reserved};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{self, AtFlags, FileType, RawDir, Stat, Timespec, Timestamps, UTIME_NOW},
+    io::Errno,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::CStr,
+    mem::MaybeUninit,
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
+};
+
+const THREADS: usize = 2;
+/// Of directory entries, a system call: 64 KiB hold about 1,600 of them.
+const LISTING_BYTES: usize = 64 << 10;
+
+/// Looks at everything in `folder`.
+pub(super) fn scan(folder: &Folder) -> Result<Scan, DiskError> {
+    let began_ns = clock_of(folder);
+    let mut found = list_all(folder, vec![Task { path: String::new(), must_exist: true }])?;
+    again(folder, &mut found, began_ns)?;
+    let Found { nodes, mut skipped, .. } = found;
+    skipped.sort();
+    skipped.dedup();
+    let complete = !skipped.iter().any(|skipped| skipped.why.hides_what_is_there());
+    Ok(Scan { nodes: nodes.into_iter().collect(), skipped, complete, began_ns })
+}
+
+/// The file system's clock, read off the device's own folder. Where that cannot be touched, a time at which
+/// nothing counts as settled.
+fn clock_of(folder: &Folder) -> i64 {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let touch = |state: OwnedFd| {
+        fs::futimens(&state, &Timestamps { last_access: now, last_modification: now })?;
+        fs::fstat(&state)
+    };
+    folder.state().and_then(touch).ok().and_then(|stat| node_of(&stat)).map_or(i64::MIN, |node| node.mtime_ns)
+}
+
+/// A folder that is to be listed.
+struct Task {
+    path: String,
+    /// Whether its absence is an error: only the root's is.
+    must_exist: bool,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    nodes: Vec<(String, Node)>,
+    skipped: Vec<Skipped>,
+    /// When each listed folder had last changed as its listing began.
+    listed: Vec<(String, i64)>,
+    /// Folders that were gone when their turn came.
+    vanished: BTreeSet<String>,
+}
+
+impl Found {
+    fn take(&mut self, other: Self) {
+        self.nodes.extend(other.nodes);
+        self.skipped.extend(other.skipped);
+        self.listed.extend(other.listed);
+        self.vanished.extend(other.vanished);
+    }
+
+    fn skip(&mut self, path: String, why: SkippedBecause) {
+        self.skipped.push(Skipped { path, why });
+    }
+}
+
+/// The stack of folders to be listed, and how many are being listed.
+struct Stack {
+    tasks: Vec<Task>,
+    at_work: usize,
+    failed: Option<Errno>,
+}
+
+fn list_all(folder: &Folder, tasks: Vec<Task>) -> Result<Found, DiskError> {
+    let (stack, woken) = (Mutex::new(Stack { tasks, at_work: 0, failed: None }), Condvar::new());
+    let mut found = Found::default();
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(|| work(folder, &stack, &woken))).collect();
+        found = work(folder, &stack, &woken);
+        for other in others {
+            found.take(other.join().expect("a scanning thread has nothing to panic about"));
+        }
+    });
+    match stack.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
+        Some(errno) => Err(folder.failed(errno)),
+        None => Ok(found),
+    }
+}
+
+fn work(folder: &Folder, stack: &Mutex<Stack>, woken: &Condvar) -> Found {
+    let mut found = Found::default();
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
+    let mut held = stack.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let Some(task) = held.tasks.pop() else {
+            if held.at_work == 0 {
+                woken.notify_all();
+                return found;
+            }
+            held = woken.wait(held).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        held.at_work += 1;
+        drop(held);
+        let (below, failed) = list(folder, &task, &mut buffer, &mut found);
+        held = stack.lock().unwrap_or_else(PoisonError::into_inner);
+        held.at_work -= 1;
+        held.failed = held.failed.or(failed);
+        held.tasks.extend(below.into_iter().map(|path| Task { path, must_exist: false }));
+        woken.notify_all();
+    }
+}
+
+/// Lists one folder; answers with the folders in it, and with the error that ends the scan.
+fn list(
+    folder: &Folder,
+    task: &Task,
+    buffer: &mut [MaybeUninit<u8>],
+    found: &mut Found,
+) -> (Vec<String>, Option<Errno>) {
+    let mut below = Vec::new();
+    match try_list(folder, &task.path, buffer, found, &mut below) {
+        Ok(()) => {}
+        Err(errno) if task.must_exist => return (below, Some(errno)),
+        // Gone, or something else by now: where it went to, if anywhere, the second look tells.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => drop(found.vanished.insert(task.path.clone())),
+        Err(Errno::XDEV) => found.skip(task.path.clone(), SkippedBecause::OtherFileSystem),
+        Err(errno) => found.skip(task.path.clone(), SkippedBecause::Unreadable { error: errno.to_string() }),
+    }
+    (below, None)
+}
+
+fn try_list(
+    folder: &Folder,
+    path: &str,
+    buffer: &mut [MaybeUninit<u8>],
+    found: &mut Found,
+    below: &mut Vec<String>,
+) -> Result<(), Errno> {
+    let opened = folder.folder(path)?;
+    let stat = fs::fstat(&opened)?;
+    if stat.st_dev != folder.dev() {
+        return Err(Errno::XDEV);
+    }
+    let changed_ns = node_of(&stat).map_or(i64::MIN, |node| node.ctime_ns);
+    found.listed.push((path.to_owned(), changed_ns));
+    let mut names = RawDir::new(&opened, buffer);
+    while let Some(entry) = names.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let full = join(path, name);
+        if path.is_empty() && name.to_str().is_ok_and(is_reserved) {
+            if name.to_bytes() != super::folder::STATE.as_bytes() {
+                found.skip(full, SkippedBecause::ReservedName);
+            }
+            continue;
+        }
+        if name.to_str().is_err() {
+            found.skip(full, SkippedBecause::NameNotUtf8);
+            continue;
+        }
+        look(&opened, name, full, found, below);
+    }
+    Ok(())
+}
+
+/// Looks at one name in a folder that is being listed.
+fn look(opened: &OwnedFd, name: &CStr, path: String, found: &mut Found, below: &mut Vec<String>) {
+    let stat = match fs::statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return,
+        Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
+    };
+    let Some(mut node) = node_of(&stat) else { return found.skip(path, special(&stat)) };
+    match node.kind {
+        EntryKind::File => {}
+        EntryKind::Folder => below.push(path.clone()),
+        EntryKind::Symlink => match fs::readlinkat(opened, name, Vec::new())
+            .map(|target| target.into_string())
+        {
+            Ok(Ok(target)) => node.target = Some(target),
+            Ok(Err(_)) => return found.skip(path, SkippedBecause::TargetNotUtf8),
+            Err(Errno::NOENT | Errno::INVAL) => return,
+            Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
+        },
+    }
+    found.nodes.push((path, node));
+}
+
+fn special(stat: &Stat) -> SkippedBecause {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => SkippedBecause::Socket,
+        FileType::Fifo => SkippedBecause::Pipe,
+        _ => SkippedBecause::Device,
+    }
+}
+
+/// The path for display; it is exact where the name is UTF-8.
+fn join(folder: &str, name: &CStr) -> String {
+    let mut path = String::with_capacity(folder.len() + 1 + name.count_bytes());
+    if !folder.is_empty() {
+        path.push_str(folder);
+        path.push('/');
+    }
+    for part in name.to_bytes().utf8_chunks() {
+        path.push_str(part.valid());
+        part.invalid().iter().for_each(|byte| path.push_str(&format!("\\x{byte:02X}")));
+    }
+    path
+}
+
+/// The second look: folders that changed since they were listed are listed again, with what is new in them.
+/// This adds and never takes away, but for what is known to be elsewhere now, and for folders that were gone.
+fn again(folder: &Folder, found: &mut Found, began_ns: i64) -> Result<(), DiskError> {
+    let unsettled_ns = began_ns.saturating_sub(annals_engine::disk::TICK_NS);
+    let stale: Vec<Task> = std::mem::take(&mut found.listed)
+        .into_iter()
+        .filter(|(path, listed_ns)| {
+            *listed_ns >= unsettled_ns && began_ns != i64::MIN || changed_ns(folder, path) != Some(*listed_ns)
+        })
+        .map(|(path, _)| Task { must_exist: path.is_empty(), path })
+        .collect();
+    if stale.is_empty() && found.vanished.is_empty() {
+        return Ok(());
+    }
+    let known_once: BTreeSet<String> = found.nodes.iter().map(|(path, _)| path.clone()).collect();
+    let mut second = list_new(folder, stale, &known_once)?;
+    let gone: BTreeSet<String> = std::mem::take(&mut found.vanished);
+    drop_below(&mut found.nodes, &gone);
+    let mut nodes: BTreeMap<String, Node> = std::mem::take(&mut found.nodes).into_iter().collect();
+    let fresh: BTreeSet<(u64, u64)> = second.nodes.iter().map(|(_, node)| (node.dev, node.ino)).collect();
+    let seen_again: BTreeSet<String> = second.nodes.iter().map(|(path, _)| path.clone()).collect();
+    // What stood at a path that is not in the second listing and is now found elsewhere was moved.
+    let moved: BTreeSet<String> = nodes
+        .iter()
+        .filter(|(path, node)| fresh.contains(&(node.dev, node.ino)) && !seen_again.contains(*path))
+        .filter(|(path, _)| matches!(look_at(folder, path), Ok(None)))
+        .map(|(path, _)| path.clone())
+        .collect();
+    nodes.extend(std::mem::take(&mut second.nodes));
+    found.nodes = nodes.into_iter().collect();
+    drop_below(&mut found.nodes, &moved);
+    let restless: Vec<String> =
+        second.vanished.iter().filter(|path| !known_once.contains(*path)).cloned().collect();
+    for path in restless {
+        second.skip(path, SkippedBecause::Unreadable { error: "moved while the folder was scanned".into() });
+    }
+    found.take(second);
+    Ok(())
+}
+
+/// Lists `stale` again, each for itself, and below it only the folders that no listing has had.
+fn list_new(folder: &Folder, stale: Vec<Task>, known: &BTreeSet<String>) -> Result<Found, DiskError> {
+    let mut found = Found::default();
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
+    let mut tasks = stale;
+    while let Some(task) = tasks.pop() {
+        let (below, failed) = list(folder, &task, &mut buffer, &mut found);
+        if let Some(errno) = failed {
+            return Err(folder.failed(errno));
+        }
+        let new = below.into_iter().filter(|path| !known.contains(path));
+        tasks.extend(new.map(|path| Task { path, must_exist: false }));
+    }
+    Ok(found)
+}
+
+/// Drops `tops` and everything below them.
+fn drop_below(nodes: &mut Vec<(String, Node)>, tops: &BTreeSet<String>) {
+    if !tops.is_empty() {
+        nodes.retain(|(path, _)| !tops.contains(path) && !above(path).any(|folder| tops.contains(folder)));
+    }
+}
+
+/// The folders above `path`, from the bottom up.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(cut, _)| &path[..cut])
+}
+
+fn changed_ns(folder: &Folder, path: &str) -> Option<i64> {
+    let identity = if path.is_empty() {
+        node_of(&fs::fstat(folder.root()).ok()?)?.identity()
+    } else {
+        let place = folder.place(path).ok()?;
+        identity_at(place.folder.as_fd(), place.name).ok()??
+    };
+    Some(identity.ctime_ns)
+}
+
+/// What is at `path` now.
+pub(super) fn look_at(folder: &Folder, path: &str) -> Result<Option<Node>, Errno> {
+    let at = |place: super::folder::Place<'_>| node_at(BorrowedFd::from(place.folder.as_fd()), place.name);
+    match folder.place(path).and_then(at) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        answer => answer,
+    }
+}

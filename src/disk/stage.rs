@@ -1,0 +1,223 @@
+//! New files, written beside under `.annals/tmp` before they get their names.
+//!
+//! What is staged has all its bytes, its modification time and its mode; only durability and the name are
+//! missing. What could not be staged whole is removed again.
+
+use super::{
+    Step,
+    apply::Group,
+    folder::{Folder, blocked, check},
+    node::{node_of, stat_at},
+};
+use annals_engine::disk::{Blocked, Contents, DiskOp, Node};
+use annals_events::{ContentId, EntryKind};
+use rustix::{
+    fd::{AsFd, BorrowedFd},
+    fs::{
+        self, AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+        Uid,
+    },
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+};
+
+/// From this size on, room is asked for before the first byte is written.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+
+/// A file or symlink without its name.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// Its name in `.annals/tmp`.
+    pub(super) name: String,
+    /// What it is.
+    pub(super) node: Node,
+    /// Its permissions.
+    pub(super) mode: Mode,
+}
+
+impl Staged {
+    /// By what it is recognised wherever it is.
+    pub(super) fn number(&self) -> (u64, u64) {
+        (self.node.dev, self.node.ino)
+    }
+}
+
+/// Stages what `op` writes, under `name`; none for operations that write nothing.
+pub(super) fn stage(
+    group: &mut Group<'_>,
+    op: &DiskOp,
+    name: &str,
+    contents: &mut dyn Contents,
+) -> Option<Result<Staged, Blocked>> {
+    let path = op.path();
+    let staged = match op {
+        DiskOp::WriteFile { content, size, mtime_ns, executable, .. } => {
+            let wanted = Wanted { content, size: *size, mtime_ns: *mtime_ns, executable: *executable };
+            stage_file(group, path, name, &wanted, contents)
+        }
+        DiskOp::WriteSymlink { target, .. } => stage_symlink(group, path, name, target),
+        _ => return None,
+    };
+    if staged.is_err() {
+        // Ours alone, and incomplete. If this fails too, the next sweep removes it.
+        let _ = fs::unlinkat(group.tmp, name, AtFlags::empty());
+    }
+    Some(staged)
+}
+
+/// What a new file is to be.
+struct Wanted<'a> {
+    content: &'a ContentId,
+    size: u64,
+    mtime_ns: Option<i64>,
+    executable: bool,
+}
+
+fn stage_file(
+    group: &mut Group<'_>,
+    path: &str,
+    name: &str,
+    wanted: &Wanted<'_>,
+    contents: &mut dyn Contents,
+) -> Result<Staged, Blocked> {
+    check(path)?;
+    if group.full {
+        return Err(Blocked::Full { path: path.into() });
+    }
+    let met = |errno: Errno| blocked_beside(path, errno);
+    group.steps.reach(|| Step::Stage(path.into())).map_err(met)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(if wanted.executable { 0o777 } else { 0o666 });
+    let file = File::from(fs::openat(group.tmp, name, flags, mode).map_err(met)?);
+    fill(&file, path, wanted, contents)?;
+    if let Some(old) = old_file(group.folder, path) {
+        fit(file.as_fd(), &old, wanted.executable).map_err(met)?;
+    }
+    if let Some(mtime_ns) = wanted.mtime_ns {
+        fs::futimens(&file, &modified_at(mtime_ns)).map_err(met)?;
+    }
+    let stat = fs::fstat(&file).map_err(met)?;
+    if group.sync_each {
+        fs::fsync(&file).map_err(met)?;
+    }
+    let node = node_of(&stat).ok_or_else(|| met(Errno::IO))?;
+    Ok(Staged { name: name.into(), node, mode: Mode::from_raw_mode(stat.st_mode) })
+}
+
+fn fill(file: &File, path: &str, wanted: &Wanted<'_>, contents: &mut dyn Contents) -> Result<(), Blocked> {
+    if wanted.size >= RESERVE_BYTES_MIN
+        && let Err(errno @ (Errno::NOSPC | Errno::DQUOT)) =
+            fs::fallocate(file, FallocateFlags::empty(), 0, wanted.size)
+    {
+        return Err(blocked_beside(path, errno));
+    }
+    let mut sink = Sink { file, left: wanted.size, failed: None };
+    let given = contents.write_to(wanted.content, &mut sink);
+    let not_had = |why: String| Blocked::Content { path: path.into(), why };
+    match (sink.failed, given) {
+        (Some(errno), _) => Err(blocked_beside(path, errno)),
+        (None, Err(error)) => Err(not_had(error.to_string())),
+        (None, Ok(())) if sink.left > 0 => {
+            Err(not_had(format!("{} bytes are missing at its end", sink.left)))
+        }
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+fn stage_symlink(group: &mut Group<'_>, path: &str, name: &str, target: &str) -> Result<Staged, Blocked> {
+    check(path)?;
+    fs::symlinkat(target, group.tmp, name).map_err(|errno| match errno {
+        Errno::NAMETOOLONG | Errno::NOENT | Errno::INVAL => {
+            Blocked::Other { path: path.into(), why: format!("a symlink cannot say that: {errno}") }
+        }
+        _ => blocked_beside(path, errno),
+    })?;
+    let stat = stat_at(group.tmp, name).ok().flatten();
+    let mut node = stat.and_then(|stat| node_of(&stat)).ok_or_else(|| blocked_beside(path, Errno::IO))?;
+    node.target = Some(target.into());
+    Ok(Staged { name: name.into(), node, mode: Mode::empty() })
+}
+
+/// An error met beside the folder says nothing about the path's own folder or name.
+fn blocked_beside(path: &str, errno: Errno) -> Blocked {
+    match blocked(path, errno) {
+        it @ (Blocked::Full { .. } | Blocked::ReadOnly { .. }) => it,
+        _ => Blocked::Other { path: path.into(), why: errno.to_string() },
+    }
+}
+
+/// Takes the bytes, and tells its own failures from those of their source.
+struct Sink<'a> {
+    file: &'a File,
+    left: u64,
+    failed: Option<Errno>,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::other("more bytes than its size says"));
+        }
+        match self.file.write(bytes) {
+            Ok(written) => {
+                self.left -= written as u64;
+                Ok(written)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.failed = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The file that is to be replaced, if there is one.
+pub(super) fn old_file(folder: &Folder, path: &str) -> Option<Stat> {
+    let place = folder.place(path).ok()?;
+    let stat = stat_at(place.folder.as_fd(), place.name).ok()??;
+    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat)
+}
+
+/// The permissions of a file that takes the place of `old`.
+pub(super) fn mode_like(old: &Stat, executable: bool) -> Mode {
+    let kept = Mode::from_raw_mode(old.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO) - Mode::XUSR;
+    if executable { kept | Mode::XUSR } else { kept }
+}
+
+/// Gives a new file the owner, as far as we may, and the permissions of the one that it replaces.
+pub(super) fn fit(file: BorrowedFd<'_>, old: &Stat, executable: bool) -> Result<(), Errno> {
+    let new = fs::fstat(file)?;
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
+        let owner = (Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid)));
+        match fs::fchown(file, owner.0, owner.1) {
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    fs::fchmod(file, mode_like(old, executable))
+}
+
+/// The modification time alone.
+pub(super) fn modified_at(mtime_ns: i64) -> Timestamps {
+    let last_modification =
+        Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification }
+}
+
+/// Whether `op` writes a file or symlink.
+pub(super) fn is_write(op: &DiskOp) -> bool {
+    matches!(op, DiskOp::WriteFile { .. } | DiskOp::WriteSymlink { .. })
+}
+
+/// Whether a file is what it can replace.
+pub(super) fn is_replaceable(kind: EntryKind) -> bool {
+    kind != EntryKind::Folder
+}

@@ -1,0 +1,1 @@
+//! The tests of the synced folder, on real folders.
