@@ -1,3 +1,4 @@
 //! Annals: files in sync as what a log of signed events adds up to. Here is what touches the world.
 
+pub mod content;
 pub mod disk;

@@ -1,0 +1,260 @@
+//! Cutting files on all cores: which chunks they have, and the bytes of those chunks that somebody wants.
+//!
+//! Small files are spread over the workers, one file at a time each. A large file is read by one worker, one
+//! large file at a time, and its chunks are hashed and sealed by all of them; when they cannot keep up the
+//! reader lends a hand instead of reading on. So memory is bounded (about 64 MiB where files are beyond 4 GiB,
+//! half of that otherwise) and all cores have work whatever the tree looks like.
+//!
+//! What must always hold: a content that is reported is one state of the file, as far as its size and times can
+//! tell: what changed while it was read is [`CutError::ChangedWhileRead`]. A chunk nobody
+//! [wants](ChunkSink::wanted) is not compressed. Left out: what becomes of the chunks.
+
+mod workshop;
+
+use annals_engine::{
+    content::{self, BadCut, Chunker, SealedChunk, Sealer, TooManyChunks},
+    disk::{DiskError, Node, Reading},
+};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, EntryKind};
+use std::{
+    io::{self, Read as _},
+    num::NonZero,
+    sync::{Mutex, mpsc},
+};
+use workshop::Workshop;
+
+/// A file to be cut.
+pub struct FileToCut<R> {
+    /// Opens it, on the thread that will read it.
+    pub open: Box<dyn FnOnce() -> Result<R, DiskError> + Send>,
+    /// How the version that it replaces was cut.
+    pub replaced: Option<Cut>,
+}
+
+impl<R> std::fmt::Debug for FileToCut<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileToCut").field("replaced", &self.replaced).finish_non_exhaustive()
+    }
+}
+
+/// A file that has been cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutFile {
+    /// What it holds.
+    pub content: Content,
+    /// What it was before and after it was read.
+    pub node: Node,
+}
+
+/// Why a file could not be cut. The others go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// It was written to, replaced or renamed in the meantime. Some of its chunks may have been taken.
+    #[error("the file changed while it was read")]
+    ChangedWhileRead,
+    /// A folder or symlink, which has no content.
+    #[error("this is not a file")]
+    NotAFile,
+    /// It could not be opened.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It could not be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is too large.
+    #[error(transparent)]
+    TooManyChunks(#[from] TooManyChunks),
+    /// The sizes to cut it with are none.
+    #[error(transparent)]
+    BadCut(#[from] BadCut),
+}
+
+/// Who takes the chunks. Asked from several threads at once.
+pub trait ChunkSink: Sync {
+    /// What stops the cutting when it happens.
+    type Error: Send;
+
+    /// Whether the bytes of this chunk are needed: not if they are known to be where they should go. May be
+    /// asked twice about a chunk.
+    ///
+    /// # Errors
+    /// One ends all cutting.
+    fn wanted(&self, id: &ChunkId) -> Result<bool, Self::Error>;
+
+    /// Takes a chunk that was wanted. All chunks of a file have been taken when the file is reported.
+    /// Waiting here is how a slow network or disk slows down the reading.
+    ///
+    /// # Errors
+    /// One ends all cutting.
+    fn take(&self, chunk: SealedChunk) -> Result<(), Self::Error>;
+}
+
+/// Cuts `files` on all cores. `each` is called on this thread as they are done, with the place of the file among
+/// `files`; which is done first is left to chance.
+///
+/// # Errors
+/// The sink's first. What could not be read is reported to `each`.
+pub fn cut_files<R: Reading, S: ChunkSink>(
+    files: impl IntoIterator<Item = FileToCut<R>, IntoIter: Send>,
+    sink: &S,
+    each: impl FnMut(usize, Result<CutFile, CutError>),
+) -> Result<(), S::Error> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    cut_files_on(cores, files, sink, each)
+}
+
+/// As [`cut_files`], with this many workers.
+///
+/// # Errors
+/// As `cut_files`.
+pub fn cut_files_on<R: Reading, S: ChunkSink>(
+    workers: NonZero<usize>,
+    files: impl IntoIterator<Item = FileToCut<R>, IntoIter: Send>,
+    sink: &S,
+    mut each: impl FnMut(usize, Result<CutFile, CutError>),
+) -> Result<(), S::Error> {
+    let workshop = Workshop::new(workers, sink);
+    let files = Mutex::new(files.into_iter().fuse().enumerate());
+    std::thread::scope(|scope| {
+        let (done, reports) = mpsc::sync_channel(REPORTS_WAITING_MAX);
+        for _ in 0..workers.get() {
+            let (workshop, files, done) = (&workshop, &files, done.clone());
+            scope.spawn(move || Worker::new(workshop).work(files, &done));
+        }
+        drop(done);
+        reports.into_iter().for_each(|(place, result)| each(place, result));
+    });
+    workshop.into_result()
+}
+
+/// A file of up to this size is read in one go and cut by one worker.
+const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How many files may be done before somebody looks at them.
+const REPORTS_WAITING_MAX: usize = 256;
+
+/// One thread, with the memory that it uses over and over.
+struct Worker<'a, S: ChunkSink> {
+    workshop: &'a Workshop<'a, S>,
+    sealer: Sealer,
+    buffer: Vec<u8>,
+}
+
+/// Nobody wants to know how a file ends, because the sink has given up.
+struct Stopped;
+
+type Report = (usize, Result<CutFile, CutError>);
+
+impl<'a, S: ChunkSink> Worker<'a, S> {
+    fn new(workshop: &'a Workshop<'a, S>) -> Self {
+        Self { workshop, sealer: Sealer::new(), buffer: Vec::new() }
+    }
+
+    /// Cuts files as long as there are any, and lends a hand to who is still at one.
+    fn work<R: Reading>(
+        mut self,
+        files: &Mutex<impl Iterator<Item = (usize, FileToCut<R>)>>,
+        done: &mpsc::SyncSender<Report>,
+    ) {
+        let _watch = self.workshop.watch_for_panics();
+        loop {
+            self.workshop.help(&mut self.sealer);
+            self.workshop.begin_file();
+            let Some((place, file)) = files.lock().expect("a panic ends all cutting").next() else { break };
+            let result = self.cut(file);
+            self.workshop.end_file();
+            let reported = result.is_ok_and(|result| done.send((place, result)).is_ok());
+            if !reported {
+                return self.workshop.stop();
+            }
+        }
+        self.workshop.end_file();
+        self.workshop.help_to_the_end(&mut self.sealer);
+    }
+
+    /// Cuts one file. The outer error is the sink's, which the workshop keeps.
+    fn cut<R: Reading>(&mut self, file: FileToCut<R>) -> Result<Result<CutFile, CutError>, Stopped> {
+        let opened = (file.open)().and_then(|reading| Ok((reading.node()?, reading)));
+        let (node, mut reading) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if node.kind != EntryKind::File {
+            return Ok(Err(CutError::NotAFile));
+        }
+        let cut = content::cut_for(node.size, file.replaced);
+        let chunks = if node.size <= SMALL_FILE_BYTES_MAX {
+            self.cut_small(&mut reading, &node, cut)?
+        } else {
+            self.cut_large(&mut reading, &node, cut)?
+        };
+        let whole = chunks.and_then(|chunks| match reading.node() {
+            Ok(after) if after.identity() == node.identity() => Ok(content::assemble(cut, chunks)?),
+            Ok(_) => Err(CutError::ChangedWhileRead),
+            Err(error) => Err(error.into()),
+        });
+        let (content, manifest) = match whole {
+            Ok(whole) => whole,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(manifest) = manifest {
+            self.workshop.chunk(&mut self.sealer, &manifest)?;
+        }
+        Ok(Ok(CutFile { content, node }))
+    }
+
+    fn cut_small(
+        &mut self,
+        reading: &mut impl io::Read,
+        node: &Node,
+        cut: Cut,
+    ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
+        self.buffer.clear();
+        if let Err(error) = io::Read::take(&mut *reading, node.size + 1).read_to_end(&mut self.buffer) {
+            return Ok(Err(error.into()));
+        }
+        if self.buffer.len() as u64 != node.size {
+            return Ok(Err(CutError::ChangedWhileRead));
+        }
+        let chunks = match Chunker::new(cut) {
+            Ok(chunker) => chunker.cut_whole(&self.buffer),
+            Err(error) => return Ok(Err(error.into())),
+        };
+        chunks.map(|chunk| self.workshop.chunk(&mut self.sealer, chunk)).collect::<Result<_, _>>().map(Ok)
+    }
+
+    fn cut_large(
+        &mut self,
+        reading: &mut impl io::Read,
+        node: &Node,
+        cut: Cut,
+    ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
+        self.workshop.begin_large_file(&mut self.sealer)?;
+        let read = self.read_large(reading, node, cut);
+        let chunks = self.workshop.end_large_file(&mut self.sealer)?;
+        Ok(read.map(|()| chunks))
+    }
+
+    fn read_large(&mut self, reading: &mut impl io::Read, node: &Node, cut: Cut) -> Result<(), CutError> {
+        let Self { workshop, sealer, buffer } = self;
+        let mut chunker = Chunker::new(cut)?;
+        let mut left = node.size;
+        while left > 0 && !workshop.is_stopped() {
+            buffer.clear();
+            let block = u64::from(cut.max).max(2 * SMALL_FILE_BYTES_MAX).min(left);
+            let got = io::Read::take(&mut *reading, block).read_to_end(buffer)? as u64;
+            if got < block {
+                return Err(CutError::ChangedWhileRead);
+            }
+            left -= got;
+            chunker.feed(buffer, |chunk| workshop.offer(sealer, chunk));
+        }
+        chunker.finish(|chunk| workshop.offer(sealer, chunk));
+        match reading.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(CutError::ChangedWhileRead),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What the workers share: the chunks of the large file that one of them reads, and when to stop.
+//!
+//! One lock, one condition. Whoever waits for anything does chunks in the meantime, so nobody waits for who waits
+//! for them; the bytes of chunks that were handed over and are not done are bounded.
+
+use super::{ChunkSink, Stopped};
+use annals_engine::content::Sealer;
+use annals_events::{ChunkId, ChunkRef};
+use std::{
+    collections::VecDeque,
+    num::NonZero,
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Most bytes of chunks that wait for a worker or are being worked on.
+pub(super) const WAITING_BYTES_MAX: usize = 16 << 20;
+
+pub(super) struct Workshop<'a, S: ChunkSink> {
+    sink: &'a S,
+    waiting_bytes_max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+    stopped: AtomicBool,
+    error: Mutex<Option<S::Error>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Workers that have a file, or are about to get one.
+    files: usize,
+    /// Whether one of them has the large file.
+    large: bool,
+    waiting: VecDeque<Job>,
+    waiting_bytes: usize,
+    /// The large file's chunks; none where it is not done.
+    chunks: Vec<Option<ChunkRef>>,
+    done: usize,
+}
+
+struct Job {
+    place: usize,
+    plain: Vec<u8>,
+}
+
+impl<'a, S: ChunkSink> Workshop<'a, S> {
+    pub(super) fn new(workers: NonZero<usize>, sink: &'a S) -> Self {
+        // Alone, one would only hand over to oneself.
+        let waiting_bytes_max = if workers.get() > 1 { WAITING_BYTES_MAX } else { 0 };
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self {
+            sink,
+            waiting_bytes_max,
+            state,
+            changed,
+            stopped: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
+    }
+
+    /// Names a chunk, and seals it if it is wanted.
+    pub(super) fn chunk(&self, sealer: &mut Sealer, plain: &[u8]) -> Result<ChunkRef, Stopped> {
+        if self.is_stopped() {
+            return Err(Stopped);
+        }
+        let id = ChunkId::of(plain);
+        let taken = self
+            .sink
+            .wanted(&id)
+            .and_then(|wanted| if wanted { self.sink.take(sealer.seal(id, plain)) } else { Ok(()) });
+        match taken {
+            Ok(()) => {
+                Ok(ChunkRef { bytes: u32::try_from(plain.len()).expect("chunks are at most 12 MiB"), id })
+            }
+            Err(error) => {
+                self.error.lock().expect("nothing panics while it holds the lock").get_or_insert(error);
+                self.stop();
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// The next chunk of the large file: for whoever has time, or done here and now if too many wait.
+    pub(super) fn offer(&self, sealer: &mut Sealer, plain: &[u8]) {
+        let mut state = self.state();
+        let place = state.chunks.len();
+        state.chunks.push(None);
+        if state.waiting_bytes + plain.len() <= self.waiting_bytes_max {
+            state.waiting_bytes += plain.len();
+            state.waiting.push_back(Job { place, plain: plain.to_vec() });
+            drop(state);
+            self.changed.notify_one();
+        } else {
+            drop(state);
+            let chunk = self.chunk(sealer, plain);
+            self.settle(place, chunk, 0);
+        }
+    }
+
+    /// Waits until no other large file is being read.
+    pub(super) fn begin_large_file(&self, sealer: &mut Sealer) -> Result<(), Stopped> {
+        let mut state = self.help_until(sealer, |state| !state.large)?;
+        state.large = true;
+        state.chunks.clear();
+        state.done = 0;
+        Ok(())
+    }
+
+    /// Waits until all its chunks are done, and answers with them in order.
+    pub(super) fn end_large_file(&self, sealer: &mut Sealer) -> Result<Vec<ChunkRef>, Stopped> {
+        let mut state = self.help_until(sealer, |state| state.done == state.chunks.len())?;
+        state.large = false;
+        let chunks = std::mem::take(&mut state.chunks);
+        drop(state);
+        self.changed.notify_all();
+        Ok(chunks.into_iter().map(|chunk| chunk.expect("as many are done as there are")).collect())
+    }
+
+    pub(super) fn begin_file(&self) {
+        self.state().files += 1;
+    }
+
+    pub(super) fn end_file(&self) {
+        self.state().files -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Does the chunks that wait now.
+    pub(super) fn help(&self, sealer: &mut Sealer) {
+        let mut state = self.state();
+        while let Some(job) = state.waiting.pop_front() {
+            drop(state);
+            self.work_on(sealer, job);
+            state = self.state();
+        }
+    }
+
+    /// Does chunks until nobody has a file.
+    pub(super) fn help_to_the_end(&self, sealer: &mut Sealer) {
+        drop(self.help_until(sealer, |state| state.files == 0));
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Lets everybody give up.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // With the lock, so that nobody is between looking and waiting.
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+
+    /// While the answer lives, a panic of this thread ends the work of all of them.
+    pub(super) fn watch_for_panics(&self) -> impl Drop + '_ {
+        struct Watch<F: Fn()>(F);
+        impl<F: Fn()> Drop for Watch<F> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    (self.0)();
+                }
+            }
+        }
+        Watch(|| self.stop())
+    }
+
+    pub(super) fn into_result(self) -> Result<(), S::Error> {
+        self.error.into_inner().expect("nothing panics while it holds the lock").map_or(Ok(()), Err)
+    }
+
+    /// Does chunks, or waits where there are none, until `reached`.
+    fn help_until(
+        &self,
+        sealer: &mut Sealer,
+        reached: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'_, State>, Stopped> {
+        let mut state = self.state();
+        loop {
+            if self.is_stopped() {
+                return Err(Stopped);
+            }
+            if reached(&state) {
+                return Ok(state);
+            }
+            if let Some(job) = state.waiting.pop_front() {
+                drop(state);
+                self.work_on(sealer, job);
+                state = self.state();
+            } else {
+                state = self.changed.wait(state).expect("nothing panics while it holds the lock");
+            }
+        }
+    }
+
+    fn work_on(&self, sealer: &mut Sealer, job: Job) {
+        let chunk = self.chunk(sealer, &job.plain);
+        self.settle(job.place, chunk, job.plain.len());
+    }
+
+    /// Notes that a chunk is done and that so many of the bytes that waited do not any more.
+    fn settle(&self, place: usize, chunk: Result<ChunkRef, Stopped>, waited: usize) {
+        let mut state = self.state();
+        state.waiting_bytes -= waited;
+        if let Ok(chunk) = chunk {
+            state.chunks[place] = Some(chunk);
+            state.done += 1;
+        }
+        let all = state.done == state.chunks.len();
+        drop(state);
+        if all {
+            self.changed.notify_all();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
