@@ -368,7 +368,7 @@ pub struct Body {
     /// PolicySet: which paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// DeviceLinked: what people call the device. NamespaceCreated: what people call the namespace.
+    /// DeviceLinked: what people call the device. NamespaceCreated, NamespaceOpened: what people call the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// AccountCreated, DeviceLinked, MemberGranted: the account's name.

@@ -1,0 +1,394 @@
+//! One event at a time: may its author do this, is it whole, is everything it names what it must be.
+
+use super::{Author, Refusal};
+use annals_events::{Batch, Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role, Seen, Seq, path};
+use annals_projections::{DotKind, Projections};
+use std::collections::BTreeMap;
+
+/// Checks every event of `batch`.
+pub(super) fn check_all(
+    batch: &Batch,
+    author: &Author,
+    seen: &Seen,
+    projections: &Projections,
+) -> Result<(), Refusal> {
+    let mut check = Check { batch, author, seen, projections, earlier: BTreeMap::new(), dot: batch.dot(0) };
+    for (index, event) in batch.events().iter().enumerate() {
+        check.dot = batch.dot(index);
+        check.allowed(index, &event.fact)?;
+        let body = check.body(index)?;
+        check.texts(&body)?;
+        check.fact(&event.fact, &body)?;
+        check.earlier.insert(check.dot.counter, kind_of(check.dot, &event.fact));
+    }
+    Ok(())
+}
+
+/// What an event is to those that name it: for the ones earlier in the same batch.
+fn kind_of(dot: Dot, fact: &Fact) -> DotKind {
+    match *fact {
+        Fact::EntryCreated { entry_kind, .. } => DotKind::Create { entry: EntryId(dot), kind: entry_kind },
+        Fact::EntryMoved { entry, .. } => DotKind::Move { entry },
+        Fact::EntryRestored { entry, place, .. } => DotKind::Restore { entry, placed: place.is_some() },
+        Fact::VersionUploaded { entry, .. } => DotKind::Upload { entry },
+        Fact::VersionsMerged { entry, .. } => DotKind::Merge { entry },
+        Fact::EntryDeleted { .. } => DotKind::Delete,
+        Fact::ConflictResolved { entry, .. } => DotKind::Resolve { entry },
+        Fact::AttributesChanged { entry } => DotKind::Attributes { entry },
+        _ => DotKind::Other,
+    }
+}
+
+struct Check<'a> {
+    batch: &'a Batch,
+    author: &'a Author,
+    seen: &'a Seen,
+    projections: &'a Projections,
+    /// Own events before this one in the batch, by counter.
+    earlier: BTreeMap<u64, DotKind>,
+    /// The event at hand.
+    dot: Dot,
+}
+
+impl Check<'_> {
+    /// Who may issue which kind. Roles are those of the log before this batch.
+    fn allowed(&self, index: usize, fact: &Fact) -> Result<(), Refusal> {
+        let (dot, kind) = (self.dot, fact.kind().to_owned());
+        let by_device = |needed: Role| match (self.author.is_server, self.author.role) {
+            (true, _) => Err(Refusal::ServerOnly { dot, kind: kind.clone() }),
+            (false, Some(role)) if role >= needed => Ok(()),
+            (false, role) => Err(Refusal::Forbidden { dot, kind: kind.clone(), needed, role }),
+        };
+        let by_server = || {
+            if self.author.is_server { Ok(()) } else { Err(Refusal::ServerOnly { dot, kind: kind.clone() }) }
+        };
+        match fact {
+            Fact::NamespaceCreated { .. } => {
+                by_server()?;
+                let begins = index == 0 && self.author.state.is_none();
+                if begins { Ok(()) } else { Err(Refusal::NotHere { dot, kind }) }
+            }
+            Fact::DeviceLinked { .. } | Fact::DeviceRetired { .. } | Fact::VersionsMerged { .. } => {
+                by_server()
+            }
+            Fact::Acknowledged { .. } => by_device(Role::Viewer),
+            Fact::EntryCreated { .. }
+            | Fact::VersionUploaded { .. }
+            | Fact::EntryMoved { .. }
+            | Fact::AttributesChanged { .. }
+            | Fact::EntryDeleted { .. }
+            | Fact::EntryRestored { .. } => by_device(Role::Editor),
+            // The policy `newest` is carried out by a server, once.
+            Fact::ConflictResolved { .. } if self.author.is_server => Ok(()),
+            Fact::ConflictResolved { .. } => by_device(Role::Editor),
+            Fact::VersionsExpired { .. } if self.author.is_server => Ok(()),
+            Fact::VersionsExpired { .. }
+            | Fact::PolicySet { .. }
+            | Fact::MemberGranted { .. }
+            | Fact::MemberRevoked { .. }
+            | Fact::EntryPurged { .. } => by_device(Role::Owner),
+            Fact::AccountCreated { .. }
+            | Fact::AccountChanged { .. }
+            | Fact::NamespaceOpened { .. }
+            | Fact::TicketIssued { .. }
+            | Fact::TicketRedeemed { .. }
+            | Fact::TokenIssued { .. }
+            | Fact::TokenRevoked { .. } => Err(Refusal::NotHere { dot, kind }),
+            Fact::Unknown { .. } => Err(Refusal::UnknownKind { dot, kind }),
+        }
+    }
+
+    /// The body, which nobody withholds from admission; an empty one for kinds without.
+    fn body(&self, index: usize) -> Result<Body, Refusal> {
+        let dot = self.dot;
+        match self.batch.body(index) {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) if self.batch.events()[index].body_hash.is_some() => {
+                Err(Refusal::BodyMissing { dot, field: "body" })
+            }
+            Ok(None) => Ok(Body::default()),
+            Err(error) => Err(Refusal::BodyMalformed { dot, why: error.to_string() }),
+        }
+    }
+
+    fn texts(&self, body: &Body) -> Result<(), Refusal> {
+        let text = |field, text: &Option<String>| (field, text.as_ref().map_or(0, String::len));
+        let tags = body.tags_added.iter().chain(&body.tags_removed).map(String::len);
+        let lengths = [
+            ("target", body.target.as_ref().map_or(0, Vec::len)),
+            ("tag", tags.max().unwrap_or(0)),
+            text("note", &body.note),
+            text("pattern", &body.pattern),
+            text("label", &body.label),
+            text("user name", &body.user_name),
+        ];
+        let max = Body::TEXT_BYTES_MAX;
+        match lengths.into_iter().find(|(_, bytes)| *bytes > max) {
+            Some((field, bytes)) => Err(Refusal::FieldTooLong { dot: self.dot, field, bytes, max }),
+            None => Ok(()),
+        }
+    }
+
+    fn fact(&self, fact: &Fact, body: &Body) -> Result<(), Refusal> {
+        match fact {
+            Fact::NamespaceCreated { .. } => self.needs("label", body.label.is_some()),
+            Fact::DeviceLinked { key, .. } => self.linked(DeviceId::of_key(key), body),
+            Fact::DeviceRetired { device, last } => self.retired(*device, *last),
+            Fact::Acknowledged { seq } => {
+                let head = self.projections.head().seq;
+                let known = Dot::new(self.author.device, seq.0);
+                if *seq <= head { Ok(()) } else { Err(Refusal::SeenUnknown { dot: known, last: head.0 }) }
+            }
+            Fact::EntryCreated { parent, entry_kind } => self.created(*parent, *entry_kind, body),
+            Fact::VersionUploaded { entry, parents } => {
+                self.file(*entry)?;
+                self.versions_of(*entry, parents)?;
+                self.content(body)
+            }
+            Fact::VersionsMerged { entry, inputs, algorithm } => {
+                self.file(*entry)?;
+                self.versions_of(*entry, inputs)?;
+                self.needs("inputs", inputs.len() > 1)?;
+                self.needs("algorithm", !algorithm.is_empty())?;
+                self.content(body)
+            }
+            Fact::EntryMoved { entry, parent } => {
+                self.entry(entry.0)?;
+                self.folder(*parent)?;
+                self.name(*parent, body)
+            }
+            Fact::AttributesChanged { entry } => {
+                self.entry(entry.0)?;
+                let tags = !body.tags_added.is_empty() || !body.tags_removed.is_empty();
+                let plain = body.mtime.is_some() || body.executable.is_some() || body.note.is_some();
+                self.needs("change", tags || plain)?;
+                let empty = body.tags_added.iter().any(String::is_empty);
+                self.needs("tag", !empty)
+            }
+            Fact::EntryDeleted { entries, hides } => {
+                self.needs("entries", !entries.is_empty())?;
+                entries.iter().try_for_each(|dot| self.entry(dot).map(drop))?;
+                hides.iter().try_for_each(|dot| self.place_or_version(dot))
+            }
+            Fact::EntryRestored { entry, place, lifts, shows } => {
+                self.restored(*entry, *place, lifts, shows, body)
+            }
+            Fact::ConflictResolved { entry, over, keep } => {
+                self.file(*entry)?;
+                self.versions_of(*entry, over)?;
+                self.versions_of(*entry, keep)?;
+                keep.iter().try_for_each(|dot| self.not_gone(dot))
+            }
+            Fact::PolicySet { .. } => {
+                self.needs("pattern", body.pattern.as_ref().is_some_and(|p| !p.is_empty()))
+            }
+            Fact::MemberGranted { user, role } => {
+                self.needs("user name", body.user_name.is_some())?;
+                let stays = self.projections.access().owner() != Some(*user) || *role == Role::Owner;
+                if stays { Ok(()) } else { Err(Refusal::LastOwner { dot: self.dot }) }
+            }
+            Fact::MemberRevoked { user } => {
+                let stays = self.projections.access().owner() != Some(*user);
+                if stays { Ok(()) } else { Err(Refusal::LastOwner { dot: self.dot }) }
+            }
+            Fact::EntryPurged { entries } => entries.iter().try_for_each(|dot| self.purgeable(dot)),
+            Fact::VersionsExpired { versions } => versions.iter().try_for_each(|dot| self.expirable(dot)),
+            // `allowed` has refused these.
+            Fact::AccountCreated { .. }
+            | Fact::AccountChanged { .. }
+            | Fact::NamespaceOpened { .. }
+            | Fact::TicketIssued { .. }
+            | Fact::TicketRedeemed { .. }
+            | Fact::TokenIssued { .. }
+            | Fact::TokenRevoked { .. }
+            | Fact::Unknown { .. } => Ok(()),
+        }
+    }
+
+    fn created(&self, parent: EntryId, kind: EntryKind, body: &Body) -> Result<(), Refusal> {
+        self.folder(parent)?;
+        self.name(parent, body)?;
+        match kind {
+            EntryKind::Folder => Ok(()),
+            EntryKind::File => self.content(body),
+            EntryKind::Symlink => {
+                let points = body.target.as_ref().is_some_and(|to| !to.is_empty() && !to.contains(&0));
+                self.needs("target", points)
+            }
+        }
+    }
+
+    fn restored(
+        &self,
+        entry: EntryId,
+        place: Option<EntryId>,
+        lifts: &DotSet,
+        shows: &DotSet,
+        body: &Body,
+    ) -> Result<(), Refusal> {
+        self.entry(entry.0)?;
+        self.not_gone(entry.0)?;
+        if let Some(folder) = place {
+            self.folder(folder)?;
+            self.name(folder, body)?;
+        }
+        for named in lifts.iter() {
+            if self.seen_kind(named)? != DotKind::Delete {
+                return Err(self.wrong(named, "a delete"));
+            }
+        }
+        for named in shows.iter() {
+            self.place_or_version(named)?;
+            self.not_gone(named)?;
+        }
+        Ok(())
+    }
+
+    fn linked(&self, device: DeviceId, body: &Body) -> Result<(), Refusal> {
+        self.needs("label", body.label.is_some())?;
+        self.needs("user name", body.user_name.is_some())?;
+        match self.projections.devices().get(device) {
+            Some(state) if state.linked || state.is_server => Err(self.contradicts("the device is linked")),
+            _ => Ok(()),
+        }
+    }
+
+    fn retired(&self, device: DeviceId, last: u64) -> Result<(), Refusal> {
+        match self.projections.devices().get(device) {
+            None => Err(self.contradicts("the device was never linked")),
+            Some(state) if state.retired_last.is_some() => Err(self.contradicts("the device is retired")),
+            Some(state) if state.last_counter != last => Err(self.contradicts("its last counter is another")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn contradicts(&self, what: &'static str) -> Refusal {
+        let fact = &self.batch.events()
+            [usize::try_from(self.dot.counter - self.batch.header().first).expect("a batch has 256 events")]
+        .fact;
+        Refusal::Contradicts { dot: self.dot, kind: fact.kind().into(), what }
+    }
+
+    fn needs(&self, field: &'static str, there: bool) -> Result<(), Refusal> {
+        if there { Ok(()) } else { Err(Refusal::BodyMissing { dot: self.dot, field }) }
+    }
+
+    fn content(&self, body: &Body) -> Result<(), Refusal> {
+        let content = body.content.as_ref();
+        self.needs("content", content.is_some())?;
+        match content.filter(|content| !content.is_consistent()) {
+            Some(content) => Err(Refusal::Content { dot: self.dot, content: content.id }),
+            None => Ok(()),
+        }
+    }
+
+    fn name(&self, parent: EntryId, body: &Body) -> Result<(), Refusal> {
+        let dot = self.dot;
+        let name = body.name.as_ref().ok_or(Refusal::BodyMissing { dot, field: "name" })?;
+        path::check(name.as_str()).map_err(|why| Refusal::Name { dot, why })?;
+        if parent == EntryId::ROOT && path::is_reserved(name.as_str()) {
+            return Err(Refusal::ReservedName { dot, name: name.as_str().into() });
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, named: Dot, expected: &'static str) -> Refusal {
+        Refusal::WrongKind { dot: self.dot, named, expected }
+    }
+
+    /// What `named` is: earlier in this batch, or admitted and covered by what the author had pulled.
+    fn seen_kind(&self, named: Dot) -> Result<DotKind, Refusal> {
+        let unseen = Refusal::NamedUnseen { dot: self.dot, named };
+        let own = named.device == self.author.device;
+        if own && named.counter >= self.batch.header().first {
+            return self.earlier.get(&named.counter).copied().ok_or(unseen);
+        }
+        if !own && !self.seen.vector.covers(named) {
+            return Err(unseen);
+        }
+        self.projections.dot_kind(named).ok_or(unseen)
+    }
+
+    fn entry(&self, named: Dot) -> Result<EntryKind, Refusal> {
+        match self.seen_kind(named)? {
+            DotKind::Create { kind, .. } => Ok(kind),
+            _ => Err(self.wrong(named, "an entry")),
+        }
+    }
+
+    fn folder(&self, folder: EntryId) -> Result<(), Refusal> {
+        match folder {
+            EntryId::ROOT => Ok(()),
+            EntryId(named) if self.entry(named)? == EntryKind::Folder => Ok(()),
+            EntryId(named) => Err(self.wrong(named, "a folder")),
+        }
+    }
+
+    fn file(&self, file: EntryId) -> Result<(), Refusal> {
+        if self.entry(file.0)? == EntryKind::File { Ok(()) } else { Err(self.wrong(file.0, "a file")) }
+    }
+
+    fn versions_of(&self, file: EntryId, versions: &DotSet) -> Result<(), Refusal> {
+        for named in versions.iter() {
+            let kind = self.seen_kind(named)?;
+            if !kind.is_version() || kind.entry() != Some(file) {
+                return Err(self.wrong(named, "a version of that file"));
+            }
+        }
+        Ok(())
+    }
+
+    fn place_or_version(&self, named: Dot) -> Result<(), Refusal> {
+        if self.seen_kind(named)?.is_place_or_version() {
+            Ok(())
+        } else {
+            Err(self.wrong(named, "a place or a version"))
+        }
+    }
+
+    /// Neither purged nor expired, as far as the log before this batch goes.
+    fn not_gone(&self, named: Dot) -> Result<(), Refusal> {
+        let entry = self.projections.dot_kind(named).and_then(DotKind::entry);
+        let purged = entry.and_then(|entry| self.projections.entry(entry)).is_some_and(|entry| entry.purged);
+        let expired = self.projections.version(named).is_some_and(|version| !version.retained);
+        if purged || expired { Err(Refusal::Gone { dot: self.dot, gone: named }) } else { Ok(()) }
+    }
+
+    /// How far every device that is linked and not retired has got, as they said themselves.
+    fn floor(&self) -> Seq {
+        let here = self.projections.devices().iter().map(|(_, state)| state);
+        let here = here.filter(|state| state.linked && !state.is_server && state.retired_last.is_none());
+        here.map(|state| state.acknowledged).min().unwrap_or_default()
+    }
+
+    fn not_yet(&self, named: Dot) -> Refusal {
+        Refusal::NotYet { dot: self.dot, named, floor: self.floor() }
+    }
+
+    /// In the trash, and every device knows.
+    fn purgeable(&self, named: Dot) -> Result<(), Refusal> {
+        self.entry(named)?;
+        let entry = self.projections.entry(EntryId(named)).ok_or_else(|| self.not_yet(named))?;
+        let touched = entry.places.iter().chain(&entry.maximal).copied();
+        let floor = self.floor();
+        let known = touched
+            .flat_map(|dot| self.projections.hidden_by(dot).into_iter().chain([dot]))
+            .all(|dot| self.projections.admitted(dot).is_some_and(|(seq, _)| seq <= floor));
+        if !entry.shown && known { Ok(()) } else { Err(self.not_yet(named)) }
+    }
+
+    /// Superseded, and every device knows.
+    fn expirable(&self, named: Dot) -> Result<(), Refusal> {
+        let kind = self.seen_kind(named)?;
+        let entry = kind.entry().filter(|_| kind.is_version());
+        let entry = entry.ok_or_else(|| self.wrong(named, "a version"))?;
+        let later = self.projections.versions(entry).into_iter().filter(|version| {
+            self.projections
+                .version(*version)
+                .is_some_and(|view| !view.merge && view.parents.contains(&named))
+        });
+        let floor = self.floor();
+        let mut later = later.map(|dot| self.projections.admitted(dot).map_or(Seq(u64::MAX), |(seq, _)| seq));
+        if later.any(|seq| seq <= floor) { Ok(()) } else { Err(self.not_yet(named)) }
+    }
+}

@@ -1,0 +1,1 @@
+//! What admission refuses, as a table.

@@ -1,0 +1,80 @@
+//! Which chunks a namespace's readers may read: naming a hash is not owning it.
+//!
+//! The projections count what versions name themselves. What their manifests list is kept here, once
+//! somebody read those chunks: [`Possession::unread`] says which are still to be read.
+
+use annals_events::{Batch, ChunkId, ChunkRef, Content, ContentId, Manifest, manifest::ManifestError};
+use annals_projections::Projections;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A body that names a manifest holds this key; most bodies don't, and need not be read.
+const MANIFEST_KEY: &[u8] = b"\x68manifest";
+
+/// Manifests and what they list.
+#[derive(Clone, Debug, Default)]
+pub struct Possession {
+    /// By content: those whose chunks are in `listed`.
+    read: BTreeSet<ContentId>,
+    unread: BTreeMap<ContentId, Content>,
+    listed: BTreeSet<ChunkId>,
+}
+
+impl Possession {
+    /// Takes note of the manifests that an admitted batch names.
+    pub fn note(&mut self, batch: &Batch) {
+        for index in 0..batch.events().len() {
+            let bytes = batch.body_bytes(index).unwrap_or_default();
+            if !bytes.windows(MANIFEST_KEY.len()).any(|window| window == MANIFEST_KEY) {
+                continue;
+            }
+            let content = batch.body(index).ok().flatten().and_then(|body| body.content);
+            let content =
+                content.filter(|content| content.manifest.is_some() && !self.read.contains(&content.id));
+            if let Some(content) = content {
+                self.unread.insert(content.id, content);
+            }
+        }
+    }
+
+    /// The manifests that nobody has read yet.
+    #[must_use]
+    pub fn unread(&self) -> Vec<Content> {
+        self.unread.values().cloned().collect()
+    }
+
+    /// Takes note of what is in the manifest of `content`; `bytes` are plain.
+    ///
+    /// # Errors
+    /// [`ManifestError`] where the bytes are something else; it is not asked for again.
+    pub fn read(&mut self, content: &Content, bytes: &[u8]) -> Result<(), ManifestError> {
+        self.unread.remove(&content.id);
+        let manifest = Manifest::decode(bytes, content)?;
+        self.listed.extend(manifest.chunks.iter().map(|chunk| chunk.id));
+        self.read.insert(content.id);
+        Ok(())
+    }
+
+    /// Whether whoever may read the namespace may read `chunk`, as far as manifests were read.
+    #[must_use]
+    pub fn covers(&self, projections: &Projections, chunk: ChunkId) -> bool {
+        projections.chunk_refs().contains(chunk) || self.listed.contains(&chunk)
+    }
+
+    /// Whether the whole content behind this manifest chunk is here.
+    #[must_use]
+    pub fn covers_manifest(&self, projections: &Projections, id: ContentId, manifest: ChunkRef) -> bool {
+        (self.read.contains(&id) || self.unread.contains_key(&id))
+            && projections.chunk_refs().contains(manifest.id)
+    }
+}
+
+/// Plain bytes by which `contents` make the namespace larger. What is made of chunks that are here counts as
+/// here.
+pub fn bytes_added<'a>(projections: &Projections, contents: impl IntoIterator<Item = &'a Content>) -> u64 {
+    let mut counted = BTreeSet::new();
+    let new = contents.into_iter().filter(|content| {
+        content.roots().any(|chunk| !projections.chunk_refs().contains(chunk.id))
+            && counted.insert(content.id)
+    });
+    new.map(|content| content.size).sum()
+}
