@@ -1,9 +1,15 @@
 //! What to do about it: everything that decides, nothing that touches the world.
 
 pub mod admission;
+pub mod author;
 pub mod chunk_store;
 pub mod content;
 pub mod directory;
 pub mod disk;
+pub mod names;
 pub mod namespace;
+pub mod observed;
+pub mod plan;
 pub mod protocol;
+pub mod retry;
+mod working_tree;

@@ -1,0 +1,465 @@
+//! What a person did to the folder, as events: the synced tree compared with what the disk shows.
+//!
+//! Nothing here looks at what the log says beyond what the disk showed, but for two things: what the log
+//! already says needs no event (it is *adopted*), and an event names the versions, places and deletes that
+//! the disk had shown or settled ([`Seen`]). After the events are folded and the changes applied, the synced
+//! tree shows what the disk shows; whatever the log wants otherwise is then the plan's business.
+//!
+//! What must always hold: a delete needs positive evidence (a complete scan) and hides only what the disk
+//! showed; an edit names every version behind what was shown; nothing that could not be read is touched. A
+//! [`Deed`]'s events stay in one batch.
+
+mod matching;
+mod removal;
+
+use crate::observed::{LocalNode, LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree};
+use crate::working_tree::{Spot, TOP};
+use annals_events::{
+    Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Name, Seen,
+    path::{self, NameError},
+};
+use annals_projections::Projections;
+use matching::Matching;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an author knows.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// What the disk shows.
+    pub local: &'a LocalTree,
+    /// What both agreed on last.
+    pub synced: &'a SyncedTree,
+    /// What the log says.
+    pub remote: &'a RemoteTree,
+    /// All events that are known, the device's own pending ones included.
+    pub log: &'a Projections,
+    /// What the disk showed of them.
+    pub seen: &'a Seen,
+    /// Files of which a conflict was ever resolved.
+    pub resolved: &'a BTreeSet<EntryId>,
+    /// Who.
+    pub device: DeviceId,
+    /// The counter of the first event.
+    pub next: u64,
+    /// What absence means.
+    pub removals: Removals,
+}
+
+/// What it means that something known is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removals {
+    /// A person removed it; where most of the folder vanished at once, a person has to say so again.
+    Ask,
+    /// A person removed it.
+    Accept,
+    /// Nothing: the folder may not be the one that was synced.
+    Never,
+}
+
+/// One thing that a person did: events that stay in one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deed(pub Vec<Said>);
+
+/// An event without dot, stamp and salt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What happened.
+    pub fact: Fact,
+    /// The other half, with a salt of zeros.
+    pub body: Option<Body>,
+}
+
+/// What follows from a look at the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authored {
+    /// In order; the first event is the one with the counter [`Scene::next`].
+    pub deeds: Vec<Deed>,
+    /// How the synced tree becomes what the disk shows.
+    pub changes: Vec<SyncedChange>,
+    /// Files whose chunks an event has to list and which were not read in this round: they wait.
+    pub unread: Vec<String>,
+    /// What cannot be an entry, and why.
+    pub refused: Vec<(String, NameError)>,
+}
+
+/// Most of the folder is gone: a person has to say that this is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{gone} of {known} entries are gone from the folder")]
+pub struct MassDelete {
+    /// How many would be deleted.
+    pub gone: usize,
+    /// How many there were.
+    pub known: usize,
+}
+
+/// How many may vanish at once without a question, however small the folder is.
+pub const VANISHED_MAX: usize = 20;
+
+/// Turns what the disk shows into events and into the synced tree after them.
+///
+/// # Errors
+/// [`MassDelete`] where more than half of the entries (and more than [`VANISHED_MAX`]) are gone and nobody
+/// has confirmed it. Nothing is authored then.
+pub fn author(scene: Scene<'_>) -> Result<Authored, MassDelete> {
+    let mut author = Author::new(scene);
+    author.part_copies();
+    author.check_mass_delete()?;
+    for local in author.matching.local.walk(TOP) {
+        if local != TOP {
+            author.visit(local);
+        }
+    }
+    author.remove();
+    Ok(author.out)
+}
+
+/// What is on the disk where the log says so too, without ever having been synced: what linking a folder that
+/// already holds files adopts. Needs no event and names nothing.
+#[must_use]
+pub fn adopt_new(local: &LocalTree, synced: &SyncedTree, remote: &RemoteTree) -> Vec<SyncedChange> {
+    let known: BTreeSet<(u64, u64)> = synced.iter().map(|(_, node)| (node.disk.dev, node.disk.ino)).collect();
+    let shown: BTreeSet<(EntryId, Option<Dot>)> =
+        synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
+    let mut changes = Vec::new();
+    for (path, node) in &local.nodes {
+        let there = remote.nodes.get(path).filter(|there| is_equal(there, node));
+        let Some(there) = there.filter(|_| synced.get(path).is_none()) else { continue };
+        let new = !known.contains(&(node.node.dev, node.node.ino))
+            && !there.entries.iter().any(|entry| shown.contains(&(*entry, there.head)));
+        if new {
+            changes.push(SyncedChange::Put(path.clone(), Box::new(SyncedNode::adopted(there, node))));
+        }
+    }
+    changes
+}
+
+/// Whether the disk holds what the log says.
+fn is_equal(remote: &RemoteNode, local: &LocalNode) -> bool {
+    remote.kind == local.node.kind
+        && match remote.kind {
+            EntryKind::Folder => true,
+            EntryKind::File => local.content.is_some() && remote.content == local.content,
+            EntryKind::Symlink => {
+                remote.target.is_some()
+                    && remote.target.as_deref() == local.node.target.as_ref().map(String::as_bytes)
+            }
+        }
+}
+
+struct Author<'a> {
+    scene: Scene<'a>,
+    matching: Matching<'a>,
+    /// Files that are shown under several names, with all of them.
+    forked: BTreeMap<EntryId, Vec<Spot>>,
+    /// Copies that became entries of their own: what they were.
+    parted: BTreeMap<Spot, SyncedNode>,
+    /// The (entry, head) pairs that the synced tree shows.
+    shown: BTreeSet<(EntryId, Option<Dot>)>,
+    next: u64,
+    out: Authored,
+}
+
+impl<'a> Author<'a> {
+    fn new(scene: Scene<'a>) -> Self {
+        let matching = Matching::new(scene.local, scene.synced);
+        let mut forked: BTreeMap<EntryId, Vec<Spot>> = BTreeMap::new();
+        for (_, node) in scene.synced.iter().filter(|(_, n)| n.copy && n.kind == EntryKind::File) {
+            forked.insert(node.entry(), Vec::new());
+        }
+        for spot in matching.tree.spots() {
+            let synced =
+                matching.slot(spot).synced.as_ref().filter(|n| n.kind == EntryKind::File && !n.aside);
+            if let Some(spots) = synced.and_then(|node| forked.get_mut(&node.entry())) {
+                spots.push(spot);
+            }
+        }
+        forked.retain(|_, spots| spots.len() > 1);
+        let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
+        let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
+        Self { scene, matching, forked, parted: BTreeMap::new(), shown, next: scene.next, out }
+    }
+
+    // --- saying things ---------------------------------------------------------------------------------
+
+    fn say(&mut self, said: Vec<Said>) {
+        self.next += said.len() as u64;
+        self.out.deeds.push(Deed(said));
+    }
+
+    fn dot(&self, ahead: usize) -> Dot {
+        Dot::new(self.scene.device, self.next + ahead as u64)
+    }
+
+    fn saw(&self, dot: Dot) -> bool {
+        dot.device == self.scene.device
+            || self.scene.seen.vector.covers(dot) && !self.scene.seen.unseen.contains(dot)
+    }
+
+    fn put(&mut self, path: &str, node: SyncedNode) {
+        self.out.changes.push(SyncedChange::Put(path.to_owned(), Box::new(node)));
+    }
+
+    // --- one thing on the disk ---------------------------------------------------------------------------
+
+    fn visit(&mut self, local: Spot) {
+        let Some(&spot) = self.matching.of.get(&local) else { return };
+        let (path, node) = *self.matching.local.value(local).expect("all but the top have one");
+        if self.matching.slot(spot).synced.is_none() {
+            return self.created(spot, path, node);
+        }
+        if self.is_moved(spot) {
+            self.moved(spot, path);
+        }
+        if node.node.kind == EntryKind::File {
+            self.changed(spot, path, node);
+        } else {
+            self.refresh(spot, path, node);
+        }
+    }
+
+    fn is_moved(&self, spot: Spot) -> bool {
+        let was = self.matching.slot(spot).was.as_ref().map(|(folder, name)| (*folder, name.as_str()));
+        was != self.matching.tree.place(spot)
+    }
+
+    /// The folder that new things at this place go into; none below one that was refused or cannot be said.
+    fn folder_of(&self, spot: Spot) -> Option<EntryId> {
+        match self.matching.tree.place(spot)?.0 {
+            TOP => Some(EntryId::ROOT),
+            folder => self.matching.slot(folder).synced.as_ref().filter(|n| !n.aside).map(SyncedNode::entry),
+        }
+    }
+
+    fn name_of(&mut self, spot: Spot, path: &str) -> Option<Name> {
+        let (folder, name) = self.matching.tree.place(spot)?;
+        let name = if folder == TOP && path::is_reserved(name) {
+            Err(NameError::Dots(name.into()))
+        } else {
+            Name::new(name)
+        };
+        name.map_err(|why| self.out.refused.push((path.to_owned(), why))).ok()
+    }
+
+    fn created(&mut self, spot: Spot, path: &str, node: &LocalNode) {
+        let there = self.scene.remote.nodes.get(path).filter(|there| is_equal(there, node));
+        let unclaimed = |there: &&RemoteNode| {
+            !there.entries.iter().any(|entry| self.shown.contains(&(*entry, there.head)))
+        };
+        if let Some(there) = there.filter(unclaimed) {
+            let synced = SyncedNode::adopted(there, node);
+            self.matching.slot_mut(spot).synced = Some(synced.clone());
+            return self.put(path, synced);
+        }
+        let (Some(parent), Some(name)) = (self.folder_of(spot), self.name_of(spot, path)) else { return };
+        let Some(body) = self.first_body(path, node, name) else { return };
+        let dot = self.dot(0);
+        let entry_kind = node.node.kind;
+        self.say(vec![Said { fact: Fact::EntryCreated { parent, entry_kind }, body: Some(body) }]);
+        let version = (entry_kind == EntryKind::File).then_some(dot);
+        let synced = SyncedNode {
+            entries: vec![EntryId(dot)],
+            kind: entry_kind,
+            head: version,
+            heads: version.into_iter().collect(),
+            content: node.content,
+            mtime: version.map(|_| node.node.mtime_ns),
+            executable: node.node.executable,
+            copy: false,
+            disk: node.node.clone(),
+            settled: node.settled,
+            aside: false,
+        };
+        self.matching.slot_mut(spot).synced = Some(synced.clone());
+        self.put(path, synced);
+    }
+
+    fn first_body(&mut self, path: &str, node: &LocalNode, name: Name) -> Option<Body> {
+        let mut body = Body { name: Some(name), ..Body::default() };
+        match node.node.kind {
+            EntryKind::Folder => {}
+            EntryKind::Symlink => body.target = node.node.target.clone().map(String::into_bytes),
+            EntryKind::File => {
+                let read = node.content.and_then(|id| self.scene.local.contents.get(&id)).cloned();
+                let Some(content) = read else {
+                    self.out.unread.push(path.to_owned());
+                    return None;
+                };
+                body.content = Some(content);
+                body.mtime = Some(node.node.mtime_ns);
+                body.executable = node.node.executable.then_some(true);
+            }
+        }
+        Some(body)
+    }
+
+    fn moved(&mut self, spot: Spot, path: &str) {
+        let synced = self.matching.slot(spot).synced.clone().expect("what is new does not move");
+        let there = self.scene.remote.nodes.get(path);
+        let said_already = there.is_some_and(|there| there.entries.contains(&synced.entry()));
+        if said_already || self.is_view_of_what_stays(spot, &synced) {
+            return;
+        }
+        let (Some(parent), Some(name)) = (self.folder_of(spot), self.name_of(spot, path)) else { return };
+        let said = synced.entries.iter().map(|&entry| Said {
+            fact: Fact::EntryMoved { entry, parent },
+            body: Some(Body { name: Some(name.clone()), ..Body::default() }),
+        });
+        let said = said.collect();
+        self.say(said);
+    }
+
+    /// Whether another name of the same file says all there is to say: the one that it was moved over, or the
+    /// plain one that went to the same folder.
+    fn is_view_of_what_stays(&self, spot: Spot, synced: &SyncedNode) -> bool {
+        let Some(names) = self.forked.get(&synced.entry()) else { return false };
+        let over = self.matching.slot(spot).displaced.is_some_and(|other| names.contains(&other));
+        over || synced.copy && self.follows_plain(spot, names)
+    }
+
+    fn follows_plain(&self, spot: Spot, names: &[Spot]) -> bool {
+        let place = |spot: Spot| self.matching.tree.place(spot);
+        let keeps_name = |spot: Spot| {
+            let was = self.matching.slot(spot).was.as_ref().map(|(_, name)| name.as_str());
+            was == place(spot).map(|(_, name)| name)
+        };
+        let plain = names.iter().copied().find(|other| {
+            let slot = self.matching.slot(*other);
+            slot.met.is_some() && slot.synced.as_ref().is_some_and(|node| !node.copy)
+        });
+        plain.is_some_and(|plain| {
+            keeps_name(spot) && keeps_name(plain) && place(spot).map(|p| p.0) == place(plain).map(|p| p.0)
+        })
+    }
+
+    /// A conflict copy that was moved elsewhere is an entry of its own from here on.
+    fn part_copies(&mut self) {
+        let names: Vec<Spot> = self.forked.values().flatten().copied().collect();
+        for spot in names {
+            let slot = self.matching.slot(spot);
+            let Some(synced) = slot.synced.clone().filter(|n| n.copy && slot.met.is_some()) else { continue };
+            if !self.is_moved(spot) || self.is_view_of_what_stays(spot, &synced) {
+                continue;
+            }
+            let readable = slot.met.and_then(|local| self.matching.node(local).content);
+            if readable.is_none_or(|id| !self.scene.local.contents.contains_key(&id)) {
+                // Without its chunks it cannot be said; as a name of the file it just moves for now.
+                self.out.unread.push(self.matching.path(spot));
+                continue;
+            }
+            self.matching.slot_mut(spot).synced = None;
+            self.parted.insert(spot, synced);
+        }
+    }
+
+    fn refresh(&mut self, spot: Spot, path: &str, node: &LocalNode) {
+        let synced = self.matching.slot(spot).synced.as_ref().expect("what is new was created");
+        if synced.disk.identity().is(&node.node.identity()) && synced.settled {
+            return;
+        }
+        let synced = SyncedNode { disk: node.node.clone(), settled: true, ..synced.clone() };
+        self.put(path, synced);
+    }
+
+    // --- a file that may have changed ----------------------------------------------------------------------
+
+    fn changed(&mut self, spot: Spot, path: &str, node: &LocalNode) {
+        let synced = self.matching.slot(spot).synced.clone().expect("what is new was created");
+        if node.content.is_none() || synced.aside {
+            return; // It is being written, or was refused: left alone.
+        }
+        if node.content != synced.content {
+            return self.edited(spot, path, node, &synced);
+        }
+        let mtime = (node.node.mtime_ns != synced.disk.mtime_ns).then_some(node.node.mtime_ns);
+        let executable = (node.node.executable != synced.disk.executable).then_some(node.node.executable);
+        let mut after = SyncedNode { disk: node.node.clone(), settled: node.settled, ..synced.clone() };
+        // A version's time cannot be changed alone: the plan puts that of a copy back.
+        let sayable = !self.forked.contains_key(&synced.entry());
+        if mtime.is_some() || executable.is_some() {
+            let there = self.scene.remote.nodes.get(path).filter(|there| there.entries == synced.entries);
+            let said_already = there.is_some_and(|there| {
+                there.mtime == Some(node.node.mtime_ns) && there.executable == node.node.executable
+            });
+            if sayable && !said_already {
+                let body = Body { mtime, executable, ..Body::default() };
+                let fact = Fact::AttributesChanged { entry: synced.entry() };
+                self.say(vec![Said { fact, body: Some(body) }]);
+            }
+            after.mtime = mtime.or(synced.mtime);
+            after.executable = executable.unwrap_or(synced.executable);
+        }
+        if after != synced {
+            self.put(path, after);
+        }
+    }
+
+    fn edited(&mut self, spot: Spot, path: &str, node: &LocalNode, synced: &SyncedNode) {
+        let entry = synced.entry();
+        let there = self.scene.remote.nodes.get(path);
+        if let Some(there) =
+            there.filter(|there| there.entries.first() == Some(&entry) && is_equal(there, node))
+        {
+            return self.put(path, SyncedNode::adopted(there, node));
+        }
+        let Some(content) = node.content.and_then(|id| self.scene.local.contents.get(&id)).cloned() else {
+            self.out.unread.push(path.to_owned());
+            return;
+        };
+        let mut said = self.settle(spot, synced);
+        let dot = self.dot(said.len());
+        let body = Body {
+            content: Some(content),
+            mtime: Some(node.node.mtime_ns),
+            executable: (node.node.executable != synced.disk.executable).then_some(node.node.executable),
+            ..Body::default()
+        };
+        let parents = synced.heads.iter().copied().collect();
+        said.push(Said { fact: Fact::VersionUploaded { entry, parents }, body: Some(body) });
+        self.say(said);
+        let after = SyncedNode {
+            head: Some(dot),
+            heads: vec![dot],
+            content: node.content,
+            mtime: Some(node.node.mtime_ns),
+            executable: node.node.executable,
+            disk: node.node.clone(),
+            settled: node.settled,
+            ..synced.clone()
+        };
+        self.put(path, after);
+    }
+
+    /// Heads that are shown only because nothing else is left are made to stay before one of them is edited.
+    fn settle(&self, spot: Spot, synced: &SyncedNode) -> Vec<Said> {
+        let (entry, log, mut said) = (synced.entry(), self.scene.log, Vec::new());
+        let human = self.human_heads(self.forked.get(&entry).map_or(&[spot][..], Vec::as_slice));
+        let held: Vec<(Dot, Vec<Dot>)> = human
+            .iter()
+            .map(|head| (head, log.hidden_by(head).into_iter().filter(|d| self.saw(*d)).collect()))
+            .filter(|(_, by): &(Dot, Vec<Dot>)| !by.is_empty())
+            .collect();
+        if !held.is_empty() {
+            let lifts = held.iter().flat_map(|(_, by)| by.iter().copied()).collect();
+            let shows = held.iter().map(|(head, _)| *head).collect();
+            said.push(Said { fact: Fact::EntryRestored { entry, place: None, lifts, shows }, body: None });
+        }
+        let over: DotSet = log.maximal_as_seen(entry, self.scene.seen).into_iter().collect();
+        if self.scene.resolved.contains(&entry) && (human.len() > 1 || human != over) {
+            let keep: DotSet = human.iter().filter(|head| over.contains(*head)).collect();
+            if !keep.is_empty() {
+                said.push(Said { fact: Fact::ConflictResolved { entry, over, keep }, body: None });
+            }
+        }
+        said
+    }
+
+    /// The versions by people behind these names of one file.
+    fn human_heads(&self, names: &[Spot]) -> DotSet {
+        let synced = |spot: &Spot| {
+            let slot = self.matching.slot(*spot);
+            slot.synced.as_ref().or_else(|| self.parted.get(spot)).map(|node| node.heads.clone())
+        };
+        let heads = names.iter().filter_map(synced).flatten();
+        heads.filter(|head| self.scene.log.version(*head).is_none_or(|version| !version.merge)).collect()
+    }
+}

@@ -1,0 +1,299 @@
+//! Which thing on the disk is which thing of the synced tree: by where it is, and by its number in the file
+//! system where it was moved.
+//!
+//! Folders first, from the top down, so that whatever moved along with its folder has not moved itself. What
+//! stands in the way of something that came from elsewhere is put beside the tree: it may be found again, and
+//! otherwise it is gone. A file system gives a freed number to the next file at once, so a number alone does
+//! not make a move: content, size and time, or the name have to say the same.
+
+use crate::{
+    observed::{LocalNode, LocalTree, SyncedChange, SyncedNode, SyncedTree},
+    working_tree::{Spot, TOP, WorkingTree},
+};
+use annals_events::EntryKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing of the synced tree, or one that is new on the disk.
+pub(super) struct Slot {
+    /// What was agreed; none for what is new.
+    pub(super) synced: Option<SyncedNode>,
+    /// Where it stood: folder and name.
+    pub(super) was: Option<(Spot, String)>,
+    /// Its path then.
+    pub(super) old_path: String,
+    /// What it is on the disk now; none where it was not found.
+    pub(super) met: Option<Spot>,
+    /// Whether it came to where something stood that is gone or elsewhere now.
+    pub(super) displaced: Option<Spot>,
+}
+
+/// Both trees, and which node is which.
+pub(super) struct Matching<'a> {
+    /// The synced tree, turned into the shape of the disk.
+    pub(super) tree: WorkingTree<Slot>,
+    /// The disk.
+    pub(super) local: WorkingTree<(&'a str, &'a LocalNode)>,
+    /// Local node -> synced node.
+    pub(super) of: BTreeMap<Spot, Spot>,
+    /// The moves that the synced tree went through.
+    pub(super) changes: Vec<SyncedChange>,
+}
+
+impl<'a> Matching<'a> {
+    pub(super) fn new(local: &'a LocalTree, synced: &SyncedTree) -> Self {
+        let slots = synced.iter().map(|(path, node)| (path.as_str(), Slot::known(path, node)));
+        let (mut tree, _) = WorkingTree::of(slots);
+        for spot in tree.spots() {
+            let was = tree.place(spot).map(|(folder, name)| (folder, name.to_owned()));
+            tree.value_mut(spot).expect("all but the top have one").was = was;
+        }
+        let nodes = local.nodes.iter().map(|(path, node)| (path.as_str(), (path.as_str(), node)));
+        let (local, _) = WorkingTree::of(nodes);
+        let mut matching = Self { tree, local, of: BTreeMap::from([(TOP, TOP)]), changes: Vec::new() };
+        matching.match_folders();
+        matching.match_files();
+        matching
+    }
+
+    pub(super) fn node(&self, local: Spot) -> &'a LocalNode {
+        self.local.value(local).expect("all but the top have one").1
+    }
+
+    pub(super) fn slot(&self, spot: Spot) -> &Slot {
+        self.tree.value(spot).expect("all but the top have one")
+    }
+
+    pub(super) fn slot_mut(&mut self, spot: Spot) -> &mut Slot {
+        self.tree.value_mut(spot).expect("all but the top have one")
+    }
+
+    fn synced(&self, spot: Spot) -> Option<&SyncedNode> {
+        self.tree.value(spot).and_then(|slot| slot.synced.as_ref())
+    }
+
+    /// The path of a synced node, as the changes so far have it.
+    pub(super) fn path(&self, spot: Spot) -> String {
+        match self.tree.path(spot) {
+            (TOP, path) => path,
+            (root, path) if path.is_empty() => format!("\0{root}"),
+            (root, path) => format!("\0{root}/{path}"),
+        }
+    }
+
+    /// Where a local node would stand in the synced tree; none below what is not matched.
+    fn place_of(&self, local: Spot) -> Option<(Spot, &str)> {
+        let (folder, name) = self.local.place(local)?;
+        Some((*self.of.get(&folder)?, name))
+    }
+
+    // --- folders ------------------------------------------------------------------------------------
+
+    fn match_folders(&mut self) {
+        let known = self.numbers(EntryKind::Folder);
+        let mut found: BTreeMap<(u64, u64), Spot> = BTreeMap::new();
+        for local in self.local.spots().filter(|l| self.node(*l).node.kind == EntryKind::Folder) {
+            found.entry(number(self.node(local))).or_insert(local);
+        }
+        for local in self.local.walk(TOP) {
+            if local == TOP || self.node(local).node.kind != EntryKind::Folder {
+                continue;
+            }
+            let Some((folder, name)) = self.place_of(local).map(|(f, n)| (f, n.to_owned())) else { continue };
+            let here = self.tree.child(folder, &name);
+            let here_is_folder = here.filter(|spot| {
+                self.slot(*spot).met.is_none()
+                    && self.synced(*spot).is_some_and(|node| node.kind == EntryKind::Folder)
+            });
+            let number = number(self.node(local));
+            if let Some(here) =
+                here_is_folder.filter(|spot| self.synced(*spot).is_some_and(|n| disk_number(n) == number))
+            {
+                self.meet(local, here);
+                continue;
+            }
+            let came = known.get(&number).copied().filter(|spot| self.slot(*spot).met.is_none());
+            if let Some(came) = came.filter(|spot| self.is_same_folder(*spot, local)) {
+                self.come(local, came, folder, &name);
+                continue;
+            }
+            // Another number under the old name: made anew, unless the old one is found elsewhere.
+            let went = here_is_folder.filter(|spot| {
+                let elsewhere = self.synced(*spot).and_then(|node| found.get(&disk_number(node)));
+                elsewhere.is_some_and(|other| *other != local && self.is_same_folder(*spot, *other))
+            });
+            match here_is_folder {
+                Some(here) if went.is_none() => self.meet(local, here),
+                _ => self.appear(local, folder, &name),
+            }
+        }
+    }
+
+    /// Whether a folder is the known one, and not another that got its number: they have a child in common,
+    /// or both are empty.
+    fn is_same_folder(&self, known: Spot, local: Spot) -> bool {
+        let mut before = self.tree.children(known).peekable();
+        if before.peek().is_none() {
+            return self.local.children(local).next().is_none();
+        }
+        before.any(|(name, child)| {
+            let number_before = self.synced(child).map(disk_number);
+            let now = self.local.child(local, name).map(|child| number(self.node(child)));
+            number_before.is_some() && number_before == now
+        })
+    }
+
+    // --- files and symlinks ---------------------------------------------------------------------------
+
+    fn match_files(&mut self) {
+        let leaves: Vec<Spot> = self
+            .local
+            .walk(TOP)
+            .into_iter()
+            .filter(|l| {
+                *l != TOP && self.node(*l).node.kind != EntryKind::Folder && self.place_of(*l).is_some()
+            })
+            .collect();
+        let mut moved = self.movers(&leaves);
+        self.keep_vacated(&leaves, &mut moved);
+        for &local in &leaves {
+            if let Some(&came) = moved.get(&local) {
+                let (folder, name) =
+                    self.place_of(local).map(|(f, n)| (f, n.to_owned())).expect("leaves have one");
+                self.come(local, came, folder, &name);
+            }
+        }
+        for &local in leaves.iter().filter(|l| !moved.contains_key(l)) {
+            let (folder, name) =
+                self.place_of(local).map(|(f, n)| (f, n.to_owned())).expect("leaves have one");
+            match self.tree.child(folder, &name).filter(|here| self.goes_on_as(*here, local)) {
+                Some(here) => self.meet(local, here),
+                None => self.appear(local, folder, &name),
+            }
+        }
+    }
+
+    /// Local nodes that bear the number of something that stood elsewhere, and are like it.
+    fn movers(&self, leaves: &[Spot]) -> BTreeMap<Spot, Spot> {
+        let known = [self.numbers(EntryKind::File), self.numbers(EntryKind::Symlink)];
+        let (mut moved, mut taken) = (BTreeMap::new(), BTreeSet::new());
+        for &local in leaves {
+            let node = self.node(local);
+            let known = &known[usize::from(node.node.kind == EntryKind::Symlink)];
+            let (folder, name) = self.place_of(local).expect("leaves have one");
+            let came = known.get(&number(node)).copied();
+            let came = came.filter(|came| self.tree.child(folder, name) != Some(*came));
+            if let Some(came) = came.filter(|came| self.is_like(*came, local)) {
+                if taken.insert(came) {
+                    moved.insert(local, came);
+                }
+            }
+        }
+        moved
+    }
+
+    /// What still stands at the old place was not moved away: a hard link, or an editor that put a new file
+    /// there and kept the old one as a backup.
+    fn keep_vacated(&self, leaves: &[Spot], moved: &mut BTreeMap<Spot, Spot>) {
+        let at: BTreeMap<(Spot, &str), Spot> =
+            leaves.iter().filter_map(|l| self.place_of(*l).map(|place| (place, *l))).collect();
+        loop {
+            let stays: Vec<Spot> = moved
+                .iter()
+                .filter(|(_, came)| {
+                    let there = self.tree.place(**came).and_then(|place| at.get(&place));
+                    there.is_some_and(|there| {
+                        !moved.contains_key(there)
+                            && self.node(*there).node.kind == self.synced(**came).expect("it is known").kind
+                    })
+                })
+                .map(|(local, _)| *local)
+                .collect();
+            if stays.is_empty() {
+                return;
+            }
+            for local in stays {
+                moved.remove(&local);
+            }
+        }
+    }
+
+    fn is_like(&self, known: Spot, local: Spot) -> bool {
+        let (Some(before), now) = (self.synced(known), self.node(local)) else { return false };
+        let same_name = self.slot(known).was.as_ref().map(|(_, name)| name.as_str())
+            == self.local.place(local).map(|(_, name)| name);
+        let same_stat = (before.disk.size, before.disk.mtime_ns) == (now.node.size, now.node.mtime_ns);
+        match before.kind {
+            EntryKind::Symlink => before.disk.target == now.node.target,
+            _ if same_name => true,
+            _ => match (before.content, now.content) {
+                (Some(before), Some(now)) => before == now,
+                _ => same_stat,
+            },
+        }
+    }
+
+    /// Whether what is at a path is what was there, perhaps changed.
+    fn goes_on_as(&self, here: Spot, local: Spot) -> bool {
+        let (slot, now) = (self.slot(here), self.node(local));
+        let Some(before) = slot.synced.as_ref().filter(|_| slot.met.is_none()) else { return false };
+        let changed = now.content.is_some() && now.content != before.content;
+        before.kind == now.node.kind
+            && (before.kind != EntryKind::Symlink || before.disk.target == now.node.target)
+            && !(before.aside && changed)
+    }
+
+    // --- steps ------------------------------------------------------------------------------------------
+
+    fn meet(&mut self, local: Spot, spot: Spot) {
+        self.of.insert(local, spot);
+        self.slot_mut(spot).met = Some(local);
+    }
+
+    fn come(&mut self, local: Spot, spot: Spot, folder: Spot, name: &str) {
+        let displaced = self.displace(folder, name);
+        let from = self.path(spot);
+        self.tree.detach(spot);
+        self.tree.attach(spot, folder, name);
+        let to = self.path(spot);
+        self.changes.push(SyncedChange::Move { from, to });
+        self.slot_mut(spot).displaced = displaced;
+        self.meet(local, spot);
+    }
+
+    fn appear(&mut self, local: Spot, folder: Spot, name: &str) {
+        let displaced = self.displace(folder, name);
+        let slot = Slot { synced: None, was: None, old_path: String::new(), met: None, displaced };
+        let spot = self.tree.add(folder, name, slot);
+        self.meet(local, spot);
+    }
+
+    fn displace(&mut self, folder: Spot, name: &str) -> Option<Spot> {
+        let here = self.tree.child(folder, name)?;
+        let from = self.path(here);
+        self.tree.detach(here);
+        self.changes.push(SyncedChange::Move { from, to: self.path(here) });
+        Some(here)
+    }
+
+    fn numbers(&self, kind: EntryKind) -> BTreeMap<(u64, u64), Spot> {
+        let of_kind = self.tree.spots().filter_map(|spot| Some((spot, self.synced(spot)?)));
+        of_kind
+            .filter(|(_, node)| node.kind == kind && !node.aside)
+            .map(|(s, n)| (disk_number(n), s))
+            .collect()
+    }
+}
+
+impl Slot {
+    fn known(path: &str, node: &SyncedNode) -> Self {
+        Self { synced: Some(node.clone()), was: None, old_path: path.to_owned(), met: None, displaced: None }
+    }
+}
+
+fn number(local: &LocalNode) -> (u64, u64) {
+    (local.node.dev, local.node.ino)
+}
+
+fn disk_number(node: &SyncedNode) -> (u64, u64) {
+    (node.disk.dev, node.disk.ino)
+}

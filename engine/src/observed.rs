@@ -1,0 +1,194 @@
+//! Three observations of one folder, keyed by path: what the disk shows, what the log says, and what both
+//! agreed on last.
+//!
+//! Paths are names joined by `/`, relative to the folder, never empty. A [`LocalTree`] comes from a scan, a
+//! [`RemoteTree`] from the projections, and the [`SyncedTree`] is the merge base: it changes only when an
+//! event was authored from the disk or an operation was done to it, and it is what a device must not forget
+//! (but may: then nothing is taken for deleted). None of them is a list of things to do; that follows from
+//! comparing them, in [`author`](crate::author) and [`plan`](crate::plan).
+
+mod synced;
+
+use crate::disk::{Node, Scan};
+use annals_events::{Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
+use annals_projections::{Projections, Shown};
+use std::collections::{BTreeMap, BTreeSet};
+pub use synced::{SyncedChange, SyncedNode, SyncedTree};
+
+/// What a scan found, with the contents that were read.
+#[derive(Clone, Debug, Default)]
+pub struct LocalTree {
+    /// Everything that can be synced, by path.
+    pub nodes: BTreeMap<String, LocalNode>,
+    /// The contents that were read in this round, by name: an event lists their chunks.
+    pub contents: BTreeMap<ContentId, Content>,
+    /// Paths at and below which nothing is known: they could not be read, or something is mounted there.
+    pub unknown: BTreeSet<String>,
+    /// Whether absence means that something is gone. While false nothing is taken for deleted.
+    pub complete: bool,
+}
+
+/// One thing in the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalNode {
+    /// What the scan saw.
+    pub node: Node,
+    /// What a file holds: read now, or known since before; none while it is neither (it is left alone).
+    pub content: Option<ContentId>,
+    /// Whether a later change is sure to show in what the scan sees.
+    pub settled: bool,
+}
+
+impl LocalTree {
+    /// What `scan` saw, with the contents of files that are unchanged since the tree last agreed (also those of
+    /// files that moved along with a folder), and the paths of the files that must be read.
+    #[must_use]
+    pub fn of(scan: &Scan, synced: &SyncedTree) -> (Self, Vec<String>) {
+        let mut by_inode = BTreeMap::new();
+        for (path, node) in synced.iter().filter(|(_, node)| node.kind == EntryKind::File && node.settled) {
+            by_inode.insert((node.disk.dev, node.disk.ino), (path, node));
+        }
+        let (mut tree, mut unread) = (Self { complete: scan.complete, ..Self::default() }, Vec::new());
+        for (path, node) in &scan.nodes {
+            let known = (node.kind == EntryKind::File)
+                .then(|| by_inode.get(&(node.dev, node.ino)))
+                .flatten()
+                .filter(|(_, known)| known.disk.identity().is(&node.identity()))
+                .filter(|(old, _)| *old == path || !scan.nodes.contains_key(*old))
+                .and_then(|(_, known)| known.content);
+            if node.kind == EntryKind::File && known.is_none() {
+                unread.push(path.clone());
+            }
+            let settled = known.is_some() || node.is_settled(scan);
+            tree.nodes.insert(path.clone(), LocalNode { node: node.clone(), content: known, settled });
+        }
+        let hiding = scan.skipped.iter().filter(|skipped| skipped.why.hides_what_is_there());
+        tree.unknown = hiding.map(|skipped| skipped.path.clone()).collect();
+        (tree, unread)
+    }
+
+    /// Takes note of what the file at `path` holds. `node` is the file as it was after reading: where it is
+    /// not what the scan saw, the file is being written and waits for a later scan.
+    pub fn read(&mut self, path: &str, node: &Node, content: Content) {
+        if let Some(local) = self.nodes.get_mut(path)
+            && local.node.identity().is(&node.identity())
+        {
+            local.content = Some(content.id);
+            self.contents.insert(content.id, content);
+        }
+    }
+
+    /// Whether nothing can be said about `path`.
+    #[must_use]
+    pub fn is_unknown(&self, path: &str) -> bool {
+        self.unknown.contains(path) || ancestors(path).any(|above| self.unknown.contains(above))
+    }
+}
+
+/// What the log says the folder shall show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteTree {
+    /// By path.
+    pub nodes: BTreeMap<String, RemoteNode>,
+}
+
+/// One thing that shall be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteNode {
+    /// What is behind it, what new things go into first: several where they are shown as one.
+    pub entries: Vec<EntryId>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The version shown.
+    pub head: Option<Dot>,
+    /// The versions behind what is shown: an edit of it names them as parents.
+    pub heads: Vec<Dot>,
+    /// What a file holds.
+    pub content: Option<ContentId>,
+    /// How many bytes that is.
+    pub size: u64,
+    /// When it was changed, in nanoseconds since 1970.
+    pub mtime: Option<i64>,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// What a symlink says.
+    pub target: Option<Vec<u8>>,
+    /// Whether its name got a suffix.
+    pub copy: bool,
+    /// When and by whom it was named: decides who keeps a name that two have.
+    pub named: (Hlc, DeviceId),
+}
+
+impl RemoteTree {
+    /// What all events together show.
+    #[must_use]
+    pub fn of(log: &Projections) -> Self {
+        let nodes = log.listing().into_iter().filter_map(|(path, shown)| Some((path, remote(log, shown)?)));
+        Self { nodes: nodes.collect() }
+    }
+
+    /// Every entry behind something that is shown.
+    #[must_use]
+    pub fn entries(&self) -> BTreeSet<EntryId> {
+        self.nodes.values().flat_map(|node| node.entries.iter().copied()).collect()
+    }
+}
+
+/// One line of a listing with all that is to be known about it.
+fn remote(log: &Projections, shown: Shown) -> Option<RemoteNode> {
+    let entry = *shown.entries.first()?;
+    let view = log.entry(entry)?;
+    let head = shown.heads.first().copied();
+    let version = head.and_then(|dot| log.version(dot));
+    let heads = head.map(|head| behind(log, entry, head)).unwrap_or_default();
+    let alone = head.is_none() || log.heads(entry).len() <= 1;
+    let file = shown.kind == EntryKind::File;
+    let mtime = if alone { view.mtime } else { version.as_ref().and_then(|version| version.mtime) };
+    Some(RemoteNode {
+        kind: shown.kind,
+        head,
+        heads,
+        content: version.as_ref().and_then(|version| version.content),
+        size: version.as_ref().map_or(0, |version| version.size),
+        mtime: mtime.filter(|_| file),
+        executable: file && view.executable,
+        target: view.target.clone().filter(|_| shown.kind == EntryKind::Symlink),
+        copy: shown.copy,
+        named: (log.devices().hlc_at(view.place.device, view.place.counter), view.place.device),
+        entries: shown.entries,
+    })
+}
+
+/// The versions that an edit of the shown `head` supersedes: all heads by people where only one is shown (with a
+/// merge, that too), else those with the same content.
+fn behind(log: &Projections, entry: EntryId, head: Dot) -> Vec<Dot> {
+    let human = log.human_heads(entry);
+    let mut heads: Vec<Dot> = if log.heads(entry).len() <= 1 {
+        human
+    } else {
+        let content = |dot: &Dot| log.version(*dot).and_then(|version| version.content);
+        human.into_iter().filter(|dot| content(dot) == content(&head)).collect()
+    };
+    if !heads.contains(&head) {
+        heads.push(head);
+    }
+    heads.sort();
+    heads
+}
+
+/// The folders above `path`, the nearest first, without the top.
+pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(parent(path), |above| parent(above))
+}
+
+/// The folder that `path` is in; none at the top.
+#[must_use]
+pub fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(above, _)| above)
+}
+
+/// The last name of `path`.
+#[must_use]
+pub fn name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}

@@ -1,0 +1,196 @@
+//! What disk and log agreed on last, and how it changes: one small change at a time, so that a device can
+//! append the changes to a file and read the tree back from them.
+
+use super::{LocalNode, RemoteNode};
+use crate::disk::{Node, TICK_NS};
+use annals_events::{ContentId, Dot, EntryId, EntryKind};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, ops::Bound};
+
+/// The merge base.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncedTree {
+    nodes: BTreeMap<String, SyncedNode>,
+}
+
+/// One thing that the disk showed when the log said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncedNode {
+    /// What is behind it, what new things go into first.
+    pub entries: Vec<EntryId>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The version shown.
+    pub head: Option<Dot>,
+    /// The versions behind what is shown: parents of the next edit.
+    pub heads: Vec<Dot>,
+    /// What a file holds.
+    pub content: Option<ContentId>,
+    /// The modification time that the log has for it.
+    pub mtime: Option<i64>,
+    /// The executable bit that the log has for it.
+    pub executable: bool,
+    /// Whether its name has a suffix that nobody gave it.
+    pub copy: bool,
+    /// What the disk showed when both agreed.
+    pub disk: Node,
+    /// Whether a change since then is sure to show in what a scan sees.
+    pub settled: bool,
+    /// Holds something that was refused: it stays as it is and is not synced until it changes.
+    pub aside: bool,
+}
+
+impl SyncedNode {
+    /// What is agreed after `disk` was made to show `remote`.
+    #[must_use]
+    pub fn written(remote: &RemoteNode, disk: Node) -> Self {
+        // A file that got an older time than that of the writing shows any later change by its time.
+        let settled = disk.kind != EntryKind::File || disk.mtime_ns < disk.ctime_ns - TICK_NS;
+        Self { settled, ..Self::shown(remote, disk) }
+    }
+
+    /// What is agreed after the scan found `local` to be what `remote` says. Times and bits are those of the
+    /// disk, so that the plan brings them to what the log has.
+    #[must_use]
+    pub fn adopted(remote: &RemoteNode, local: &LocalNode) -> Self {
+        let file = remote.kind == EntryKind::File;
+        Self {
+            settled: local.settled,
+            mtime: file.then_some(local.node.mtime_ns),
+            executable: local.node.executable,
+            ..Self::shown(remote, local.node.clone())
+        }
+    }
+
+    fn shown(remote: &RemoteNode, disk: Node) -> Self {
+        Self {
+            entries: remote.entries.clone(),
+            kind: remote.kind,
+            head: remote.head,
+            heads: remote.heads.clone(),
+            content: remote.content,
+            mtime: remote.mtime,
+            executable: remote.executable,
+            copy: remote.copy,
+            disk,
+            settled: false,
+            aside: false,
+        }
+    }
+
+    /// The entry that edits and new things go to.
+    #[must_use]
+    pub fn entry(&self) -> EntryId {
+        self.entries.first().copied().unwrap_or(EntryId::ROOT)
+    }
+
+    /// Whether it shows what `remote` says, and stands for the same entries and versions.
+    #[must_use]
+    pub fn agrees(&self, remote: &RemoteNode) -> bool {
+        self.is_labelled(remote) && self.holds(remote) && self.has_attributes(remote)
+    }
+
+    /// Whether it stands for the same entries and versions.
+    #[must_use]
+    pub fn is_labelled(&self, remote: &RemoteNode) -> bool {
+        (&self.entries, self.head, &self.heads, self.copy)
+            == (&remote.entries, remote.head, &remote.heads, remote.copy)
+    }
+
+    /// Whether the disk holds the same.
+    #[must_use]
+    pub fn holds(&self, remote: &RemoteNode) -> bool {
+        let target = self.disk.target.as_ref().map(String::as_bytes);
+        self.kind == remote.kind
+            && match self.kind {
+                EntryKind::Folder => true,
+                EntryKind::File => self.content == remote.content,
+                EntryKind::Symlink => target == remote.target.as_deref(),
+            }
+    }
+
+    /// Whether the disk has the same times and bits. What the log does not say is not compared.
+    #[must_use]
+    pub fn has_attributes(&self, remote: &RemoteNode) -> bool {
+        self.kind != EntryKind::File
+            || (remote.mtime.is_none() || self.mtime == remote.mtime) && self.executable == remote.executable
+    }
+}
+
+/// One step of a synced tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncedChange {
+    /// This is there now.
+    Put(String, Box<SyncedNode>),
+    /// This and what is below it are not there any more.
+    Remove(String),
+    /// This and what is below it are there now; nothing was. Paths that begin with NUL are places beside the
+    /// folder, for an exchange of names.
+    Move {
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
+}
+
+impl SyncedTree {
+    /// Everything, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &SyncedNode)> {
+        self.nodes.iter()
+    }
+
+    /// What is at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&SyncedNode> {
+        self.nodes.get(path)
+    }
+
+    /// How many things.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing was ever agreed on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Everything below `path`.
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
+        // '0' is the character after '/'.
+        let (first, end) = (format!("{path}/"), format!("{path}0"));
+        self.nodes.range((Bound::Included(first), Bound::Excluded(end)))
+    }
+
+    /// Takes one step.
+    pub fn apply(&mut self, change: SyncedChange) {
+        match change {
+            SyncedChange::Put(path, node) => {
+                self.nodes.insert(path, *node);
+            }
+            SyncedChange::Remove(path) => self.take(&path).into_iter().for_each(drop),
+            SyncedChange::Move { from, to } => {
+                for (path, node) in self.take(&from) {
+                    self.nodes.insert(format!("{to}{}", &path[from.len()..]), node);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, path: &str) -> Vec<(String, SyncedNode)> {
+        let paths: Vec<String> = self.below(path).map(|(below, _)| below.clone()).collect();
+        let paths = std::iter::once(path.to_owned()).chain(paths);
+        paths.filter_map(|path| self.nodes.remove_entry(&path)).collect()
+    }
+}
+
+impl FromIterator<SyncedChange> for SyncedTree {
+    fn from_iter<I: IntoIterator<Item = SyncedChange>>(changes: I) -> Self {
+        let mut tree = Self::default();
+        changes.into_iter().for_each(|change| tree.apply(change));
+        tree
+    }
+}
