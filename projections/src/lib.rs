@@ -1,208 +1,227 @@
 //! What it adds up to: the state of one namespace as a pure function of its set of events.
-#![allow(
-    unused_variables,
-    missing_docs,
-    clippy::unused_self,
-    clippy::missing_errors_doc,
-    reason = "the shape before the folds"
-)]
+//!
+//! [`Projections`] folds signed batches and answers what they mean together: where entries are ([`move_tree`],
+//! [`tree`]), what is alive ([`liveness`]), what files hold ([`heads`], [`history`]), under which names people
+//! see it ([`names`]), what stands against what ([`conflicts`]), and who may do what ([`access`], [`devices`]).
+//! The rules are those of the executable specification beside the design; they were found by search, and the
+//! laws in `tests/` hold this crate to a naive reading of them.
+//!
+//! What must always hold: the same set of events gives the same answers and the same digests, byte for byte,
+//! in whatever order that respects causality it arrived, once or twice, alone or in groups, through a
+//! checkpoint or not (I2, I5, I6). Nothing here reads a clock, draws a random number or does I/O.
+//!
+//! Left out: signatures and rights (admission asks those), the texts of merges (the file actor makes them), the
+//! contents of manifests (verify expands them).
 
-pub mod view;
+mod access;
+mod attributes;
+mod batches;
+mod checkpoint;
+mod chunk_refs;
+mod conflicts;
+mod devices;
+mod digest;
+mod entries;
+mod fold;
+mod heads;
+mod history;
+mod intern;
+mod liveness;
+mod move_tree;
+mod named;
+mod names;
+mod tree;
+mod usage;
+mod view;
+
+pub use access::Access;
 pub use annals_events::log::Head;
-use annals_events::{
-    Admission, Batch, ChunkId, DeviceId, Dot, EntryId, Hash, Hlc, NamespaceId, PublicKey, Role, Seen, Seq,
-    UserId, VersionVector,
-};
-use std::collections::BTreeMap;
+pub use checkpoint::CheckpointError;
+pub use chunk_refs::ChunkRefs;
+pub use devices::{DeviceState, Devices};
 pub use view::{Attributes, Conflict, ConflictKind, DotKind, EntryView, Scope, Shown, Usage, VersionView};
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FoldError {
-    #[error("the batch is for namespace {actual}, this is {expected}")]
-    OtherNamespace { expected: NamespaceId, actual: NamespaceId },
-    #[error("event {dot} names {missing}, which is not known")]
-    Unknown { dot: Dot, missing: Dot },
-    #[error("event {dot} names {named}, which is of the wrong kind")]
-    WrongKind { dot: Dot, named: Dot },
-    #[error("the dot {dot} is used by another event")]
-    UsedDot { dot: Dot },
-}
+use annals_events::{ChunkId, Dot, NamespaceId, Seen, Seq};
+use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a whole checkpoint of this release")]
-pub struct CheckpointError;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceState {
-    pub key: PublicKey,
-    pub user: Option<UserId>,
-    pub label: String,
-    pub linked: bool,
-    pub linked_at: Option<Seq>,
-    pub retired_last: Option<u64>,
-    pub last_counter: u64,
-    pub last_batch: Option<Hash>,
-    pub seen: VersionVector,
-    pub last_hlc: Hlc,
-    pub acknowledged: Seq,
-    pub continues: Option<DeviceId>,
-    pub is_server: bool,
-    pub last_admitted_at: Option<u64>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Devices(BTreeMap<DeviceId, DeviceState>);
-impl Devices {
-    pub fn get(&self, device: DeviceId) -> Option<&DeviceState> {
-        self.0.get(&device)
-    }
-    pub fn iter(&self) -> impl Iterator<Item = (DeviceId, &DeviceState)> {
-        self.0.iter().map(|(d, s)| (*d, s))
-    }
-    pub fn contains(&self, dot: Dot) -> bool {
-        false
-    }
-    pub fn hlc_at(&self, device: DeviceId, counter: u64) -> Hlc {
-        Hlc(0)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Access;
-impl Access {
-    pub fn owner(&self) -> Option<UserId> {
-        None
-    }
-    pub fn role(&self, user: UserId) -> Option<Role> {
-        None
-    }
-    pub fn members(&self) -> impl Iterator<Item = (UserId, Role, &str)> {
-        std::iter::empty()
-    }
-    pub fn label(&self) -> &str {
-        ""
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct ChunkRefs;
-impl ChunkRefs {
-    pub fn contains(&self, chunk: ChunkId) -> bool {
-        false
-    }
-    pub fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
-        std::iter::empty()
-    }
-}
-
+/// All folds of one namespace.
+#[derive(Clone, Debug)]
 pub struct Projections {
     namespace: NamespaceId,
     scope: Scope,
+    head: Head,
     devices: Devices,
     access: Access,
+    names: intern::Names,
+    entries: entries::Entries,
+    places: Vec<entries::PlaceRow>,
+    deletes: Vec<entries::DeleteRow>,
+    resolutions: Vec<entries::ResolutionRow>,
+    versions: history::Versions,
+    moves: move_tree::MoveTree,
+    attributes: BTreeMap<entries::EntryIx, attributes::AttributeRow>,
     chunk_refs: ChunkRefs,
+    contents: usage::Contents,
+    /// Deletes whose folders somebody touched, until the group is in.
+    contested: BTreeSet<u32>,
+    /// Entries that no purge took.
+    live_entries: u64,
+    /// Events of kinds that this release does not know.
+    unknown: u64,
 }
+
+/// A batch that cannot be folded. Admission would have refused it, or it came before what it builds on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// It belongs to another stream.
+    #[error("the batch is for namespace {actual}, these are the projections of {expected}")]
+    OtherNamespace {
+        /// Whose projections these are.
+        expected: NamespaceId,
+        /// Whose batch it is.
+        actual: NamespaceId,
+    },
+    /// It names an event that was not folded before.
+    #[error("event {dot} names {missing}, which is not known yet")]
+    Unknown {
+        /// The event that names it, or the first of the batch whose `seen` does.
+        dot: Dot,
+        /// What is missing.
+        missing: Dot,
+    },
+    /// It names an event that cannot be what it says.
+    #[error("event {dot} names {named}, which is of another kind or of another entry")]
+    WrongKind {
+        /// The event that names it.
+        dot: Dot,
+        /// What it names.
+        named: Dot,
+    },
+    /// Its counters are used, or lie below those of a later batch of its device.
+    #[error("the dot {dot} is not above its device's last one, and belongs to no batch that is known")]
+    UsedDot {
+        /// The first of the batch.
+        dot: Dot,
+    },
+}
+
 impl Projections {
+    /// The projections of a namespace without events.
+    #[must_use]
     pub fn new(namespace: NamespaceId, scope: Scope) -> Self {
-        Self { namespace, scope, devices: Devices::default(), access: Access, chunk_refs: ChunkRefs }
+        Self {
+            namespace,
+            scope,
+            head: Head::default(),
+            devices: Devices::default(),
+            access: Access::default(),
+            names: intern::Names::default(),
+            entries: entries::Entries::new(),
+            places: Vec::new(),
+            deletes: Vec::new(),
+            resolutions: Vec::new(),
+            versions: history::Versions::default(),
+            moves: move_tree::MoveTree::default(),
+            attributes: BTreeMap::new(),
+            chunk_refs: ChunkRefs::default(),
+            contents: usage::Contents::default(),
+            contested: BTreeSet::new(),
+            live_entries: 0,
+            unknown: 0,
+        }
     }
+
+    /// Whose these are.
+    #[must_use]
     pub fn namespace(&self) -> NamespaceId {
         self.namespace
     }
-    pub fn apply(
-        &mut self,
-        batch: &Batch,
-        admission: Option<&Admission>,
-        position: u64,
-    ) -> Result<(), FoldError> {
-        Ok(())
+
+    /// Which folds are kept.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
-    pub fn apply_all<'a>(
-        &mut self,
-        batches: impl IntoIterator<Item = (&'a Batch, Option<&'a Admission>, u64)>,
-    ) -> Result<(), FoldError> {
-        Ok(())
-    }
+
+    /// How far the admitted batches got.
+    #[must_use]
     pub fn head(&self) -> Head {
-        Head::default()
+        self.head
     }
-    pub fn digests(&self) -> BTreeMap<&'static str, Hash> {
-        BTreeMap::new()
-    }
-    pub fn checkpoint(&self) -> Vec<u8> {
-        Vec::new()
-    }
-    pub fn from_checkpoint(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        Err(CheckpointError)
-    }
+
+    /// Every device and every dot.
+    #[must_use]
     pub fn devices(&self) -> &Devices {
         &self.devices
     }
+
+    /// Members and roles.
+    #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
     }
-    pub fn dot_kind(&self, dot: Dot) -> Option<DotKind> {
-        None
+
+    /// How many events are of kinds that this release does not know.
+    #[must_use]
+    pub fn unknown_events(&self) -> u64 {
+        self.unknown
     }
+
+    /// Where an event's bytes are: the position that its batch came with, and its place in the batch.
+    #[must_use]
     pub fn locate(&self, dot: Dot) -> Option<(u64, usize)> {
-        None
+        let ix = self.devices.index(dot)?;
+        let row = self.devices.batches.row_of(ix);
+        Some((row.position, (ix - row.base) as usize))
     }
+
+    /// What the author of an event had seen: its batch's, made whole. (An event has also seen all earlier events of
+    /// its own device: [`Seen::by`].)
+    #[must_use]
     pub fn seen_of(&self, dot: Dot) -> Option<&Seen> {
-        None
+        self.devices.index(dot).map(|ix| self.devices.seen(ix))
     }
+
+    /// An event's place in the stream and when it was admitted, in milliseconds since 1970; none while it is
+    /// pending.
+    #[must_use]
     pub fn admitted(&self, dot: Dot) -> Option<(Seq, u64)> {
-        None
+        let ix = self.devices.index(dot)?;
+        let row = self.devices.batches.row_of(ix);
+        (row.seq > 0).then(|| (Seq(row.seq + u64::from(ix - row.base)), row.admitted_at))
     }
-    pub fn entry(&self, e: EntryId) -> Option<EntryView> {
-        None
-    }
-    pub fn entries(&self) -> impl Iterator<Item = EntryId> + '_ {
-        std::iter::empty()
-    }
-    pub fn children(&self, folder: EntryId) -> Vec<EntryId> {
-        Vec::new()
-    }
-    pub fn ancestors(&self, e: EntryId) -> impl Iterator<Item = EntryId> + '_ {
-        std::iter::empty()
-    }
-    pub fn human_heads(&self, e: EntryId) -> Vec<Dot> {
-        Vec::new()
-    }
-    pub fn heads(&self, e: EntryId) -> Vec<Dot> {
-        Vec::new()
-    }
-    pub fn hidden_by(&self, dot: Dot) -> Vec<Dot> {
-        Vec::new()
-    }
-    pub fn version(&self, dot: Dot) -> Option<VersionView> {
-        None
-    }
-    pub fn versions(&self, e: EntryId) -> Vec<Dot> {
-        Vec::new()
-    }
-    pub fn list(&self, folder: &[EntryId]) -> Vec<Shown> {
-        Vec::new()
-    }
-    pub fn listing(&self) -> BTreeMap<String, Shown> {
-        BTreeMap::new()
-    }
-    pub fn conflicts(&self) -> Vec<Conflict> {
-        Vec::new()
-    }
-    pub fn attributes(&self, e: EntryId) -> Attributes {
-        Attributes::default()
-    }
+
+    /// Which chunks are needed; empty for [`Scope::Device`].
+    #[must_use]
     pub fn chunk_refs(&self) -> &ChunkRefs {
         &self.chunk_refs
     }
+
+    /// The retained versions that name a chunk, sorted by dot.
+    #[must_use]
+    pub fn versions_with(&self, chunk: ChunkId) -> Vec<Dot> {
+        self.sorted_dots(
+            self.chunk_refs.versions_of(chunk).map(|version| self.versions.dot[version as usize]),
+        )
+    }
+
+    /// Every retained version with the chunks that its event names, in order, and whether that is a manifest; in
+    /// order of arrival.
+    pub fn roots(&self) -> impl Iterator<Item = (Dot, Vec<ChunkId>, bool)> + '_ {
+        let versions = u32::try_from(self.chunk_refs.starts.len()).expect("one for each version");
+        (0..versions).filter(|&version| self.is_retained(version)).map(|version| {
+            let dot = self.devices.dot(self.versions.dot[version as usize]);
+            let manifest = self.versions.has(version, history::flag::MANIFEST);
+            (dot, self.chunk_refs.of_version(version).collect(), manifest)
+        })
+    }
+
+    /// What contents take up; nothing for [`Scope::Device`], which does not count.
+    #[must_use]
     pub fn usage(&self) -> Usage {
-        let _ = self.scope;
-        Usage::default()
-    }
-    pub fn places_as_seen(&self, e: EntryId, seen: &Seen) -> Vec<Dot> {
-        Vec::new()
-    }
-    pub fn maximal_as_seen(&self, e: EntryId, seen: &Seen) -> Vec<Dot> {
-        Vec::new()
+        match self.scope {
+            Scope::Server => Usage { entries: self.live_entries, ..self.contents.usage },
+            Scope::Device => Usage::default(),
+        }
     }
 }
