@@ -12,14 +12,21 @@
 pub mod contract;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod heads;
 pub mod memory;
+pub mod segmented;
 
 use crate::{
+    batch::BATCH_BYTES_MAX,
     causality::Dot,
+    event::Fact,
     id::{DeviceId, EntryId, NamespaceId, Seq},
     record::{Chain, Record},
 };
 use std::{future::Future, pin::Pin, sync::Arc};
+
+/// Most bytes in a record: a batch, its admission and receipt.
+pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
 
 /// The place of a record in the whole log of one server, over all namespaces. Rises; gaps are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -79,6 +86,12 @@ pub enum LogError {
         /// What does not fit.
         what: &'static str,
     },
+    /// A record over [`RECORD_BYTES_MAX`].
+    #[error("a record has at most {max} bytes, this one has {bytes}", max = RECORD_BYTES_MAX)]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
     /// Stored bytes are not what was written.
     #[error("the log is damaged at position {} ({place}): {what}", position.0)]
     Damaged {
@@ -116,8 +129,9 @@ pub trait EventLog: Send + Sync {
     /// The record's own seq is `expected + 1` and its chain continues the head's.
     ///
     /// # Errors
-    /// [`LogError::Conflict`], [`LogError::Duplicate`], [`LogError::NotNext`] and [`LogError::Full`] store
-    /// nothing; after [`LogError::Unknown`] the caller looks for the dot.
+    /// [`LogError::Duplicate`] before [`LogError::Conflict`], so that whoever repeats an append learns that it had
+    /// happened; [`LogError::NotNext`], [`LogError::TooLarge`] and [`LogError::Full`]: all of them store nothing.
+    /// After [`LogError::Unknown`], and when the future was dropped, the caller looks for the dot.
     fn append(&self, expected: Seq, record: Arc<Record>) -> Later<'_, Position>;
 
     /// How far `namespace` has got; the zero head for one that nothing was appended to.
@@ -134,7 +148,7 @@ pub trait EventLog: Send + Sync {
     fn find(&self, namespace: NamespaceId, dot: Dot) -> Later<'_, Option<Logged>>;
 
     /// The records that hold an event about `entry`, in order: its creation, and every version, move, attribute, delete
-    /// that lists it in `entries`, restore, resolution. At most `count_max` after `after`.
+    /// or purge that lists it in `entries`, restore, resolution. At most `count_max` of those that end after `after`.
     fn read_entry(
         &self,
         namespace: NamespaceId,
@@ -143,7 +157,7 @@ pub trait EventLog: Send + Sync {
         count_max: usize,
     ) -> Later<'_, Vec<Logged>>;
 
-    /// The records of one device, in order. At most `count_max` after `after`.
+    /// The records of one device, in order. At most `count_max` of those that end after `after`.
     fn read_device(
         &self,
         namespace: NamespaceId,
@@ -158,4 +172,57 @@ pub trait EventLog: Send + Sync {
     /// Answers with the head as soon as `namespace` has got past `after`; at once if it has. Together with
     /// [`read`](Self::read) this is a subscription without gap or repeat.
     fn wait_past(&self, namespace: NamespaceId, after: Seq) -> Later<'_, Head>;
+}
+
+/// Whether `record` may follow `head`.
+fn check_next(head: &Head, expected: Seq, record: &Record) -> Result<(), LogError> {
+    let (namespace, seq) = (record.admission().namespace, record.seq());
+    let not_next = |what| Err(LogError::NotNext { namespace, seq, what });
+    if head.seq != expected {
+        return Err(LogError::Conflict { namespace, expected, actual: head.seq });
+    }
+    if record.bytes().len() > RECORD_BYTES_MAX {
+        return Err(LogError::TooLarge { bytes: record.bytes().len() });
+    }
+    if record.batch().events().is_empty() {
+        return not_next("it has no events");
+    }
+    if seq.0 != expected.0 + 1 {
+        return not_next("its seq is not the next");
+    }
+    if record.admission().epoch < head.epoch {
+        return not_next("its epoch is over");
+    }
+    if record.check_chain(head.chain).is_err() {
+        return not_next("its chain is another");
+    }
+    Ok(())
+}
+
+/// The head that `record` makes.
+fn head_after(record: &Record) -> Head {
+    let admission = record.admission();
+    Head { seq: record.last_seq(), chain: admission.chain, epoch: admission.epoch }
+}
+
+/// The entries that `record` is about, created ones left out: those are found by their dot.
+fn entries_touched(record: &Record) -> std::collections::BTreeSet<EntryId> {
+    let mut entries = std::collections::BTreeSet::new();
+    for event in record.batch().events() {
+        match &event.fact {
+            Fact::VersionUploaded { entry, .. }
+            | Fact::VersionsMerged { entry, .. }
+            | Fact::EntryMoved { entry, .. }
+            | Fact::AttributesChanged { entry }
+            | Fact::EntryRestored { entry, .. }
+            | Fact::ConflictResolved { entry, .. } => {
+                entries.insert(*entry);
+            }
+            Fact::EntryDeleted { entries: listed, .. } | Fact::EntryPurged { entries: listed } => {
+                entries.extend(listed.iter().map(EntryId));
+            }
+            _ => {}
+        }
+    }
+    entries
 }

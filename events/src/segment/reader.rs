@@ -219,13 +219,29 @@ impl Frames {
         Self { reader, end, at: after.map_or(At::Start, At::After), ready: VecDeque::new() }
     }
 
-    /// Where the group ends that was read last: with [`SegmentReader::frames_past`] reading goes on there.
-    #[must_use]
-    pub fn mark(&self) -> Option<Mark> {
+    /// Where the group ends that was read last.
+    fn mark(&self) -> Option<Mark> {
         match self.at {
             At::After(mark) => Some(mark),
             At::Start | At::Done => None,
         }
+    }
+
+    /// The frames of the next group (of the rest of this one, after [`SegmentReader::frames_after`]), and where it
+    /// ends.
+    pub fn next_group(&mut self) -> Option<Result<(Vec<Frame>, Mark), SegmentError>> {
+        if self.ready.is_empty() {
+            match self.fetch() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.at = At::Done;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let mark = self.mark().expect("a group was just read");
+        Some(Ok((self.ready.drain(..).collect(), mark)))
     }
 
     /// Reads the next group into `ready`; false at the end.
