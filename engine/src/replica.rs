@@ -1,0 +1,619 @@
+//! One device's half of a namespace: what it knows, what its disk shows, and what follows from news of either.
+//!
+//! ```text
+//!   Scanned ──► adopt, author ──► Persist, Submit ─┐
+//!   Pulled ───► check, fold ──────────────────────►├─► plan ──► Materialise ──► Materialised ─┐
+//!   Refused ──► set aside, sign again ► Reopen     │      ▲                                   │
+//!                                                  └──────┴───────────── Persist ◄────────────┘
+//! ```
+//!
+//! What must always hold: effects are performed in order, and a [`Effect::Persist`] is durable before the next
+//! one; records are durable before they are handed in ([`Input::Pulled`]), so that the cursor never passes
+//! what a crash would lose. From the records and the persisted changes, [`Replica::restore`] makes a replica
+//! that goes on as this one would have. Nothing is deleted because something was forgotten or does not fit:
+//! then [`Notice::Lineage`] stops it.
+//!
+//! Left out: chunks (the shell stores them before it scans in their files and sends them before it submits
+//! their batches), retries, and when to scan.
+
+mod materialise;
+mod restore;
+
+use crate::{
+    author::{self, Authored, Deed, MassDelete, Removals, Scene},
+    disk::Outcome,
+    journal::{Identity, Journal, Pending},
+    names::{NameRules, held},
+    observed::{LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedTree},
+    plan::{Plan, pending, plan},
+};
+use annals_events::{
+    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, Record, Seen,
+    VersionVector, log::Head, log::Logged,
+};
+use annals_projections::{DotKind, FoldError, Projections, Scope};
+pub use restore::{RestoreError, StateChange};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The position of a pending batch, which no log has yet: [`Replica::pending_batch`] has it.
+pub const PENDING: u64 = u64::MAX;
+
+/// How many ranges of dots not yet shown a batch names at most; with more, the disk catches up first.
+const UNSEEN_RANGES_MAX: usize = 2_000;
+
+/// How often one piece of news is followed by another plan; more would be a mistake in here.
+const PLANS_MAX: u32 = 64;
+
+/// Something that reached the device.
+#[derive(Debug)]
+pub enum Input {
+    /// A look at the folder is done, and the changed files are read.
+    Scanned {
+        /// What it found.
+        local: LocalTree,
+        /// What absence means.
+        removals: Removals,
+    },
+    /// Records came, and are durable on this device.
+    Pulled {
+        /// In order, each with the place where the shell can find it again.
+        records: Vec<Logged>,
+        /// Whether there are no more for now.
+        caught_up: bool,
+    },
+    /// What became of [`Effect::Materialise`].
+    Materialised {
+        /// One for each operation, in order; fewer if the disk gave up.
+        outcomes: Vec<Outcome>,
+    },
+    /// The server refused a batch, and trying again would not help.
+    Refused {
+        /// Which.
+        batch: Hash,
+        /// Its events that broke a rule; none: all of them.
+        dots: Vec<Dot>,
+        /// What the server said.
+        why: String,
+    },
+    /// A person asked for something that is no change of the folder: tags, notes, restores, members.
+    Asked {
+        /// As events, the first with the counter [`Replica::next`].
+        deeds: Vec<Deed>,
+    },
+    /// What was set aside in the folder shall be tried again.
+    RetryAside,
+}
+
+/// Something to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Append to the device's state, as one; durable before the next effect.
+    Persist(Vec<StateChange>),
+    /// Send to the server after what was submitted before, once its chunks are there.
+    Submit(Arc<Batch>),
+    /// Do to the folder what this plan says, and answer with [`Input::Materialised`] before anything else.
+    Materialise(Plan),
+    /// Look at the folder again: something changed in it meanwhile.
+    Scan,
+    /// Start again from what is persisted: [`Replica::restore`].
+    Reopen,
+    /// Tell a person.
+    Notice(Notice),
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Most of the folder is gone; nothing was authored.
+    NeedsConfirmation(MassDelete),
+    /// Files wait: they are being written, or their chunks were not read.
+    Unread(Vec<String>),
+    /// What cannot be synced, and why.
+    Unsyncable(Vec<(String, NameError)>),
+    /// Operations that could not be done.
+    Blocked(Vec<crate::disk::Blocked>),
+    /// What the server hands out is not what it handed out before: the device has to be linked anew.
+    Lineage(String),
+    /// Events were refused; they and what builds on them are set aside.
+    SetAside {
+        /// Which.
+        events: DotSet,
+        /// What the server said.
+        why: String,
+    },
+    /// The disk does not come to rest, which is a mistake in this program.
+    Restless,
+}
+
+/// What a batch that was refused held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// As it was signed.
+    pub batch: Arc<Batch>,
+    /// Those of its events that are set aside.
+    pub events: DotSet,
+    /// What the server said.
+    pub why: String,
+}
+
+/// The operations that the shell is at, and what each realises.
+#[derive(Clone, Debug)]
+struct Working {
+    plan: Plan,
+    remote: BTreeMap<String, RemoteNode>,
+    removals: bool,
+    plans: u32,
+}
+
+/// What a device knows of one namespace.
+pub struct Replica {
+    journal: Journal,
+    log: Projections,
+    clock: HlcClock,
+    rules: NameRules,
+    synced: SyncedTree,
+    remote: Option<RemoteTree>,
+    /// Others' events: how far they were pulled.
+    pulled: VersionVector,
+    /// Those that the disk does not show yet, with the entries that they are about.
+    unsettled: BTreeMap<Dot, Vec<EntryId>>,
+    persisted_seen: Seen,
+    resolved: BTreeSet<EntryId>,
+    aside: Vec<SetAside>,
+    blocked: BTreeSet<String>,
+    working: Option<Working>,
+    cursor: Head,
+    broken: bool,
+}
+
+impl Replica {
+    /// A device that has just been linked: it knows nothing.
+    #[must_use]
+    pub fn new(identity: Identity, rules: NameRules) -> Self {
+        Self {
+            log: Projections::new(identity.namespace, Scope::Device),
+            journal: Journal::new(identity),
+            clock: HlcClock::default(),
+            rules,
+            synced: SyncedTree::default(),
+            remote: None,
+            pulled: VersionVector::new(),
+            unsettled: BTreeMap::new(),
+            persisted_seen: Seen::default(),
+            resolved: BTreeSet::new(),
+            aside: Vec::new(),
+            blocked: BTreeSet::new(),
+            working: None,
+            cursor: Head::default(),
+            broken: false,
+        }
+    }
+
+    /// What follows from `input`.
+    pub fn step(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.broken {
+            return effects;
+        }
+        match input {
+            Input::Scanned { local, removals } => self.scanned(now_ms, &local, removals, &mut effects),
+            Input::Pulled { records, caught_up } => self.pulled(&records, caught_up, &mut effects),
+            Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
+            Input::Refused { batch, dots, why } => self.refused(now_ms, batch, &dots, why, &mut effects),
+            Input::Asked { deeds } => {
+                self.sign(now_ms, deeds, Vec::new(), &mut effects);
+                self.make_plan(true, 0, &mut effects);
+            }
+            Input::RetryAside => self.retry_aside(&mut effects),
+        }
+        effects
+    }
+
+    // --- reading ------------------------------------------------------------------------------------------
+
+    /// The stream.
+    #[must_use]
+    pub fn namespace(&self) -> NamespaceId {
+        self.journal.identity().namespace
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.journal.identity().device()
+    }
+
+    /// Everything that follows from the known events, pending ones included.
+    #[must_use]
+    pub fn log(&self) -> &Projections {
+        &self.log
+    }
+
+    /// What disk and log agreed on last: what [`LocalTree::of`] needs to know which files to read.
+    #[must_use]
+    pub fn synced(&self) -> &SyncedTree {
+        &self.synced
+    }
+
+    /// What the folder shall show, under the names that this disk can hold.
+    pub fn remote(&mut self) -> &RemoteTree {
+        let (log, rules) = (&self.log, self.rules);
+        self.remote.get_or_insert_with(|| held(RemoteTree::of(log), rules))
+    }
+
+    /// How far the log was pulled.
+    #[must_use]
+    pub fn cursor(&self) -> Head {
+        self.cursor
+    }
+
+    /// What was signed and is not in the log yet, in the order in which it must be sent.
+    pub fn pending(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        self.journal.pending().map(|pending| &pending.batch)
+    }
+
+    /// The pending batch that holds `dot`: what the projections locate at [`PENDING`].
+    #[must_use]
+    pub fn pending_batch(&self, dot: Dot) -> Option<(&Arc<Batch>, usize)> {
+        let holds = |batch: &Batch| {
+            dot.device == batch.header().device
+                && (batch.header().first..=batch.last()).contains(&dot.counter)
+        };
+        let batch = self.pending().find(|batch| holds(batch))?;
+        Some((batch, (dot.counter - batch.header().first) as usize))
+    }
+
+    /// What was refused.
+    #[must_use]
+    pub fn aside(&self) -> &[SetAside] {
+        &self.aside
+    }
+
+    /// The counter of the next event.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.journal.next()
+    }
+
+    /// Paths where the last operations could not be done.
+    #[must_use]
+    pub fn blocked(&self) -> &BTreeSet<String> {
+        &self.blocked
+    }
+
+    /// Whether the shell owes an [`Input::Materialised`].
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.working.is_some()
+    }
+
+    /// Whether the disk shows what the known events say, and the log has all of ours.
+    pub fn is_settled(&mut self) -> bool {
+        self.remote();
+        let remote = self.remote.as_ref().expect("it was just made");
+        self.journal.is_empty() && self.working.is_none() && pending(&self.synced, remote).is_empty()
+    }
+
+    /// What the disk shows of the known events.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let mut unseen: DotSet = self.unsettled.keys().copied().collect();
+        if !unseen.is_empty() {
+            for (_, node) in self.synced.iter() {
+                node.heads.iter().chain(&node.head).for_each(|dot| unseen.remove(*dot));
+            }
+        }
+        if unseen.range_count() > UNSEEN_RANGES_MAX {
+            // Too many to list one by one: rather too much unseen than a batch that cannot be sent.
+            let ends = unseen.ranges().flat_map(|(device, first, last)| [(device, first), (device, last)]);
+            let mut spans: BTreeMap<DeviceId, (u64, u64)> = BTreeMap::new();
+            for (device, counter) in ends {
+                let span = spans.entry(device).or_insert((counter, counter));
+                *span = (span.0.min(counter), span.1.max(counter));
+            }
+            unseen = spans
+                .into_iter()
+                .flat_map(|(device, (first, last))| (first..=last).map(move |n| Dot::new(device, n)))
+                .collect();
+        }
+        Seen { vector: self.pulled.clone(), unseen }
+    }
+
+    // --- local changes --------------------------------------------------------------------------------------
+
+    fn scanned(&mut self, now_ms: u64, local: &LocalTree, removals: Removals, effects: &mut Vec<Effect>) {
+        if self.working.is_some() {
+            return effects.push(Effect::Scan); // What is being done to the folder is not a person's doing.
+        }
+        self.blocked.clear();
+        self.remote();
+        let remote = self.remote.take().expect("it was just made");
+        let mut changes: Vec<StateChange> = Vec::new();
+        for change in author::adopt_new(local, &self.synced, &remote) {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.settle(&remote);
+        let behind: DotSet = self.unsettled.keys().copied().collect();
+        if behind.range_count() > UNSEEN_RANGES_MAX && self.synced.is_empty() | !changes.is_empty() {
+            // A first link to a full folder: the disk catches up, then its own changes are looked at.
+            self.remote = Some(remote);
+            self.persist(changes, effects);
+            self.make_plan(removals != Removals::Never, 0, effects);
+            return effects.push(Effect::Scan);
+        }
+        let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
+        let (log, resolved, synced) = (&self.log, &self.resolved, &self.synced);
+        let scene =
+            Scene { local, synced, remote: &remote, log, seen: &seen, resolved, device, next, removals };
+        let authored = author::author(scene);
+        self.remote = Some(remote);
+        match authored {
+            Err(mass) => {
+                self.persist(changes, effects);
+                effects.push(Effect::Notice(Notice::NeedsConfirmation(mass)));
+            }
+            Ok(authored) => {
+                self.take_authored(now_ms, authored, changes, effects);
+                self.make_plan(removals != Removals::Never && local.complete, 0, effects);
+            }
+        }
+    }
+
+    fn take_authored(
+        &mut self,
+        now_ms: u64,
+        authored: Authored,
+        mut changes: Vec<StateChange>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Authored { deeds, changes: synced, unread, refused } = authored;
+        for change in synced {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.sign(now_ms, deeds, changes, effects);
+        if !unread.is_empty() {
+            effects.push(Effect::Notice(Notice::Unread(unread)));
+        }
+        if !refused.is_empty() {
+            effects.push(Effect::Notice(Notice::Unsyncable(refused)));
+        }
+    }
+
+    /// Signs and folds deeds. They and what else changed are persisted as one.
+    fn sign(&mut self, now_ms: u64, deeds: Vec<Deed>, changes: Vec<StateChange>, effects: &mut Vec<Effect>) {
+        let (seen, mut changes) = (self.seen(), changes);
+        let signed = self.journal.sign(deeds, &seen, &mut self.clock, now_ms);
+        changes.extend(signed.iter().map(|pending| StateChange::Journaled(pending.clone())));
+        self.persist(changes, effects);
+        for pending in signed {
+            if let Err(why) = self.fold_pending(&pending) {
+                self.broken = true;
+                return effects.push(Effect::Notice(Notice::Lineage(why.to_string())));
+            }
+            effects.push(Effect::Submit(pending.batch));
+        }
+    }
+
+    fn fold_pending(&mut self, pending: &Pending) -> Result<(), FoldError> {
+        self.remote = None;
+        self.log.apply(&pending.batch, None, PENDING)?;
+        self.note_resolved(&pending.batch);
+        Ok(())
+    }
+
+    fn persist(&mut self, mut changes: Vec<StateChange>, effects: &mut Vec<Effect>) {
+        let seen = Seen { vector: self.pulled.clone(), unseen: self.unsettled.keys().copied().collect() };
+        if seen != self.persisted_seen {
+            self.persisted_seen = seen.clone();
+            changes.push(StateChange::Seen(seen));
+        }
+        if !changes.is_empty() {
+            effects.push(Effect::Persist(changes));
+        }
+    }
+
+    // --- others' events --------------------------------------------------------------------------------------
+
+    fn pulled(&mut self, records: &[Logged], caught_up: bool, effects: &mut Vec<Effect>) {
+        let mut cursor = self.cursor;
+        for logged in records {
+            if let Err(why) = self.check(&logged.record, cursor).and_then(|()| self.fold(logged)) {
+                self.broken = true;
+                return effects.push(Effect::Notice(Notice::Lineage(why)));
+            }
+            let admission = logged.record.admission();
+            cursor = Head { seq: logged.record.last_seq(), chain: admission.chain, epoch: admission.epoch };
+            self.cursor = cursor;
+        }
+        if caught_up && self.working.is_none() {
+            self.make_plan(true, 0, effects);
+        }
+    }
+
+    /// Whether `record` goes on where the cursor is, and is by whom it says.
+    fn check(&self, record: &Record, cursor: Head) -> Result<(), String> {
+        let admission = record.admission();
+        if admission.seq.0 != cursor.seq.0 + 1 || admission.epoch < cursor.epoch {
+            return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
+        }
+        record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
+        if let Some(server) = self.key_of(admission.admitted_by, record.batch()) {
+            record.verify_receipt(&server).map_err(|why| why.to_string())?;
+        }
+        let author = record.batch().header().device;
+        match self.key_of(author, record.batch()) {
+            Some(key) => record.batch().verify(&key).map_err(|why| why.to_string()),
+            None => Err(format!("record {} is by device {author}, which nobody linked", admission.seq)),
+        }
+    }
+
+    /// The key of a device, or of the server that this very batch introduces.
+    fn key_of(&self, device: DeviceId, batch: &Batch) -> Option<annals_events::PublicKey> {
+        let known = self.log.devices().get(device).map(|state| state.key);
+        known.or_else(|| match &batch.events().first()?.fact {
+            Fact::NamespaceCreated { server, .. } => Some(*server),
+            _ => None,
+        })
+    }
+
+    fn fold(&mut self, logged: &Logged) -> Result<(), String> {
+        let (record, own) = (&logged.record, logged.record.batch().header().device == self.device());
+        let batch = record.batch();
+        self.log
+            .apply(batch, Some(record.admission()), logged.position.0)
+            .map_err(|why| format!("record {}: {why}", record.seq()))?;
+        self.remote = None;
+        self.note_resolved(batch);
+        for (index, event) in batch.events().iter().enumerate() {
+            self.clock.observe(event.hlc);
+            if !own {
+                let touched = self.touched(batch.dot(index), &event.fact);
+                if !touched.is_empty() {
+                    self.unsettled.insert(batch.dot(index), touched);
+                }
+            }
+        }
+        if own {
+            let seen = self.log.seen_of(batch.dot(0)).map(|seen| seen.vector.clone());
+            self.journal.admitted(batch, seen.unwrap_or_default());
+        } else {
+            self.pulled.raise(Dot::new(batch.header().device, batch.last()));
+        }
+        Ok(())
+    }
+
+    /// The entries whose look an event may change.
+    fn touched(&self, dot: Dot, fact: &Fact) -> Vec<EntryId> {
+        let of = |dots: &DotSet| -> Vec<EntryId> {
+            let entries: BTreeSet<EntryId> =
+                dots.iter().filter_map(|d| self.log.dot_kind(d).and_then(DotKind::entry)).collect();
+            entries.into_iter().collect()
+        };
+        match fact {
+            Fact::EntryCreated { .. } => vec![EntryId(dot)],
+            Fact::VersionUploaded { entry, .. }
+            | Fact::VersionsMerged { entry, .. }
+            | Fact::EntryMoved { entry, .. }
+            | Fact::AttributesChanged { entry }
+            | Fact::ConflictResolved { entry, .. } => vec![*entry],
+            Fact::EntryDeleted { hides, .. } => of(hides),
+            Fact::EntryRestored { entry, shows, .. } => {
+                let mut entries = of(shows);
+                entries.push(*entry);
+                entries
+            }
+            Fact::EntryPurged { entries } => entries.iter().map(EntryId).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn note_resolved(&mut self, batch: &Batch) {
+        for event in batch.events() {
+            if let Fact::ConflictResolved { entry, .. } = &event.fact {
+                self.resolved.insert(*entry);
+            }
+        }
+    }
+
+    /// What the disk shows by now is seen.
+    fn settle(&mut self, remote: &RemoteTree) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let pending = pending(&self.synced, remote);
+        self.unsettled.retain(|_, entries| entries.iter().any(|entry| pending.contains(entry)));
+    }
+
+    // --- refusals ---------------------------------------------------------------------------------------------
+
+    fn refused(&mut self, now_ms: u64, batch: Hash, dots: &[Dot], why: String, effects: &mut Vec<Effect>) {
+        let Some(refused) = self.journal.pending().find(|pending| pending.batch.hash() == batch) else {
+            return;
+        };
+        let all = (0..refused.batch.events().len()).map(|index| refused.batch.dot(index));
+        let named: DotSet = dots.iter().copied().collect();
+        let named = if named.is_empty() { all.collect() } else { named };
+        let reissue = self.journal.reissue(&named, &mut self.clock, now_ms);
+        let mut changes = vec![StateChange::JournalCleared { next: self.journal.next() }];
+        for batch in &reissue.aside {
+            let events = (0..batch.events().len()).map(|index| batch.dot(index));
+            let events = events.filter(|dot| reissue.refused.contains(*dot)).collect();
+            let aside = SetAside { batch: batch.clone(), events, why: why.clone() };
+            changes.push(StateChange::SetAside(aside.clone()));
+            self.aside.push(aside);
+        }
+        changes.extend(reissue.batches.iter().map(|pending| StateChange::Journaled(pending.clone())));
+        for change in self.after_reissue(&reissue.names, &reissue.refused) {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.persist(changes, effects);
+        effects.push(Effect::Notice(Notice::SetAside { events: reissue.refused, why }));
+        // The projections hold what was refused: only the log says how it was without.
+        self.broken = true;
+        effects.push(Effect::Reopen);
+    }
+
+    /// What the synced tree says under new names, and what in it was refused.
+    fn after_reissue(&self, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Vec<SyncedChange> {
+        let new = |dot: &Dot| names.get(dot).copied().unwrap_or(*dot);
+        let mut changes = Vec::new();
+        for (path, node) in self.synced.iter() {
+            let mut after = node.clone();
+            after.aside |= node.heads.iter().chain(&node.head).any(|dot| refused.contains(*dot))
+                || node.entries.iter().any(|entry| refused.contains(entry.0));
+            after.entries.iter_mut().for_each(|entry| entry.0 = new(&entry.0));
+            after.heads.iter_mut().for_each(|dot| *dot = new(dot));
+            after.head = after.head.as_ref().map(new);
+            if after != *node {
+                changes.push(SyncedChange::Put(path.clone(), Box::new(after)));
+            }
+        }
+        changes
+    }
+
+    /// Forgets what the disk holds aside, so that the next scan finds it new.
+    fn retry_aside(&mut self, effects: &mut Vec<Effect>) {
+        let aside: Vec<String> =
+            self.synced.iter().filter(|(_, node)| node.aside).map(|(path, _)| path.clone()).collect();
+        let changes: Vec<SyncedChange> = aside.into_iter().map(SyncedChange::Remove).collect();
+        changes.iter().for_each(|change| self.synced.apply(change.clone()));
+        self.persist(changes.into_iter().map(StateChange::Synced).collect(), effects);
+        effects.push(Effect::Scan);
+    }
+
+    // --- plans -------------------------------------------------------------------------------------------------
+
+    /// Plans until there is something to do, or nothing left.
+    fn make_plan(&mut self, removals: bool, plans: u32, effects: &mut Vec<Effect>) {
+        if self.working.is_some() || self.broken {
+            return;
+        }
+        self.remote();
+        let remote = self.remote.take().expect("it was just made");
+        let plan = plan(&self.synced, &remote, &self.blocked, removals);
+        let mut changes = Vec::new();
+        for change in &plan.labels {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change.clone()));
+        }
+        self.settle(&remote);
+        self.persist(changes, effects);
+        if !plan.ops.is_empty() && plans >= PLANS_MAX {
+            effects.push(Effect::Notice(Notice::Restless));
+        } else if !plan.ops.is_empty() {
+            let realised = plan.ops.iter().filter_map(|op| {
+                remote.nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
+            });
+            let realised = realised.collect();
+            effects.push(Effect::Materialise(plan.clone()));
+            self.working = Some(Working { plan, remote: realised, removals, plans: plans + 1 });
+        }
+        self.remote = Some(remote);
+    }
+}

@@ -1,0 +1,180 @@
+//! What a device writes down of itself, and how it is itself again after a restart.
+//!
+//! There are two files' worth: the records as they were pulled, and the [`StateChange`]s of every
+//! [`Effect::Persist`](super::Effect::Persist), in order. Whoever has both has the replica. The changes may be
+//! replaced by [`Replica::state`] at any time between two inputs.
+
+use super::{Replica, SetAside};
+use crate::{
+    journal::{Identity, Pending},
+    names::NameRules,
+    observed::SyncedChange,
+};
+use annals_events::{
+    Batch, Dot, DotSet, Seen, VersionVector,
+    batch::BatchError,
+    log::{Head, Logged},
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::{collections::VecDeque, sync::Arc};
+
+/// One thing that a device must not forget.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StateChange {
+    /// A step of the synced tree.
+    Synced(SyncedChange),
+    /// What of the pulled events the disk shows.
+    Seen(Seen),
+    /// A batch was signed.
+    Journaled(Pending),
+    /// All batches signed before are not on their way any more. No counter below `next` is given again.
+    JournalCleared {
+        /// The next counter.
+        next: u64,
+    },
+    /// A batch was refused.
+    SetAside(SetAside),
+}
+
+/// Why what was written down does not make a replica.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A change that this release cannot read.
+    #[error("malformed state: {0}")]
+    Malformed(String),
+    /// A batch in it that is none.
+    #[error("malformed batch in the journal: {0}")]
+    Batch(#[from] BatchError),
+    /// A record that does not go on from the one before, or does not fold.
+    #[error("the device's records are damaged: {0}")]
+    Record(String),
+}
+
+/// The same, as it is written.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    Synced(SyncedChange),
+    Seen(VersionVector, DotSet),
+    Journaled(ByteBuf, VersionVector, DotSet),
+    JournalCleared(u64),
+    SetAside(ByteBuf, DotSet, String),
+}
+
+impl StateChange {
+    /// Bytes to write down, for one [`Effect::Persist`](super::Effect::Persist).
+    #[must_use]
+    pub fn encode(changes: &[Self]) -> Vec<u8> {
+        let written: Vec<Written> = changes.iter().map(Self::to_written).collect();
+        serde_ipld_dagcbor::to_vec(&written).expect("changes hold integers, text, bytes and lists of them")
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// [`RestoreError::Malformed`], [`RestoreError::Batch`].
+    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, RestoreError> {
+        let written: Vec<Written> =
+            serde_ipld_dagcbor::from_slice(bytes).map_err(|why| RestoreError::Malformed(why.to_string()))?;
+        written.into_iter().map(Self::of_written).collect()
+    }
+
+    fn to_written(&self) -> Written {
+        match self.clone() {
+            Self::Synced(change) => Written::Synced(change),
+            Self::Seen(seen) => Written::Seen(seen.vector, seen.unseen),
+            Self::Journaled(Pending { batch, seen }) => {
+                Written::Journaled(ByteBuf::from(batch.bytes()), seen.vector, seen.unseen)
+            }
+            Self::JournalCleared { next } => Written::JournalCleared(next),
+            Self::SetAside(SetAside { batch, events, why }) => {
+                Written::SetAside(ByteBuf::from(batch.bytes()), events, why)
+            }
+        }
+    }
+
+    fn of_written(written: Written) -> Result<Self, RestoreError> {
+        let batch = |bytes: ByteBuf| Batch::decode(bytes.into_vec()).map(Arc::new);
+        Ok(match written {
+            Written::Synced(change) => Self::Synced(change),
+            Written::Seen(vector, unseen) => Self::Seen(Seen { vector, unseen }),
+            Written::Journaled(bytes, vector, unseen) => {
+                Self::Journaled(Pending { batch: batch(bytes)?, seen: Seen { vector, unseen } })
+            }
+            Written::JournalCleared(next) => Self::JournalCleared { next },
+            Written::SetAside(bytes, events, why) => {
+                Self::SetAside(SetAside { batch: batch(bytes)?, events, why })
+            }
+        })
+    }
+}
+
+impl Replica {
+    /// The replica that wrote these changes down after it was handed these records. Records are checked again,
+    /// against each other and their signatures.
+    ///
+    /// # Errors
+    /// [`RestoreError::Record`]: the device has to be linked anew.
+    pub fn restore(
+        identity: Identity,
+        rules: NameRules,
+        changes: impl IntoIterator<Item = StateChange>,
+        records: impl IntoIterator<Item = Logged>,
+    ) -> Result<Self, RestoreError> {
+        let mut replica = Self::new(identity, rules);
+        let mut queue: VecDeque<Pending> = VecDeque::new();
+        for change in changes {
+            match change {
+                StateChange::Synced(change) => replica.synced.apply(change),
+                StateChange::Seen(seen) => replica.persisted_seen = seen,
+                StateChange::Journaled(pending) => {
+                    replica.journal.reserve(pending.batch.last() + 1);
+                    queue.push_back(pending);
+                }
+                StateChange::JournalCleared { next } => {
+                    queue.clear();
+                    replica.journal.reserve(next);
+                }
+                StateChange::SetAside(aside) => replica.aside.push(aside),
+            }
+        }
+        for logged in records {
+            replica.check(&logged.record, replica.cursor).map_err(RestoreError::Record)?;
+            replica.fold(&logged).map_err(RestoreError::Record)?;
+            let admission = logged.record.admission();
+            replica.cursor =
+                Head { seq: logged.record.last_seq(), chain: admission.chain, epoch: admission.epoch };
+        }
+        let seen = replica.persisted_seen.clone();
+        replica.unsettled.retain(|dot, _| !seen.vector.covers(*dot) || seen.unseen.contains(*dot));
+        let device = replica.device();
+        let last = replica.log.devices().get(device).map_or(0, |state| state.last_counter);
+        for pending in queue.into_iter().filter(|pending| pending.batch.last() > last) {
+            for event in pending.batch.events() {
+                replica.clock.observe(event.hlc);
+            }
+            replica.fold_pending(&pending).map_err(|why| RestoreError::Record(why.to_string()))?;
+            replica.journal.resume(pending);
+        }
+        Ok(replica)
+    }
+
+    /// Everything that has to be written down, as if it had been from the beginning.
+    #[must_use]
+    pub fn state(&self) -> Vec<StateChange> {
+        let mut changes: Vec<StateChange> = self
+            .synced
+            .iter()
+            .map(|(path, node)| StateChange::Synced(SyncedChange::Put(path.clone(), Box::new(node.clone()))))
+            .collect();
+        let unseen = self.unsettled.keys().copied().collect::<Vec<Dot>>();
+        changes.push(StateChange::Seen(Seen {
+            vector: self.pulled.clone(),
+            unseen: unseen.into_iter().collect(),
+        }));
+        changes.push(StateChange::JournalCleared { next: self.journal.next() });
+        changes.extend(self.aside.iter().cloned().map(StateChange::SetAside));
+        changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
+        changes
+    }
+}
