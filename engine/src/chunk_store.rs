@@ -96,6 +96,15 @@ pub struct ChunkDamage {
     pub what: String,
 }
 
+impl std::fmt::Display for ChunkDamage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "chunk {id} is damaged ({}): {}", self.place, self.what),
+            None => write!(f, "the chunk store is damaged ({}): {}", self.place, self.what),
+        }
+    }
+}
+
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkStoreError {
@@ -106,15 +115,8 @@ pub enum ChunkStoreError {
         place: String,
     },
     /// Stored bytes are not what was put.
-    #[error("chunk {id} is damaged ({place}): {what}")]
-    Damaged {
-        /// Which.
-        id: ChunkId,
-        /// File and offset, or the name of an object.
-        place: String,
-        /// What is wrong.
-        what: String,
-    },
+    #[error("{0}")]
+    Damaged(ChunkDamage),
     /// The store can't be used any more, or not now.
     #[error("the chunk store is unavailable: {what}")]
     Unavailable {

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Condvar,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    thread::ThreadId,
 };
 
 /// A file, and what happens to it while it is read.
@@ -126,11 +127,13 @@ impl Collector {
     }
 }
 
+type Results = BTreeMap<usize, Result<CutFile, CutError>>;
+
 fn cut(
     workers: usize,
     files: &[(Sample, Option<Cut>)],
     sink: &Collector,
-) -> (Result<(), &'static str>, BTreeMap<usize, Result<CutFile, CutError>>) {
+) -> (Result<(), &'static str>, Results) {
     let mut results = BTreeMap::new();
     let files = files.iter().map(|(sample, replaced)| to_cut(sample, *replaced, &Arc::default()));
     let files: Vec<_> = files.collect();
@@ -194,8 +197,8 @@ fn a_chunk_that_nobody_wants_is_not_taken() {
     let second = Collector { known: known[1..].to_vec(), ..Collector::default() };
     let (_, again) = cut(3, &files, &second);
     assert_eq!(second.taken.lock().unwrap().keys().collect::<Vec<_>>(), [&known[0]]);
-    let contents = |results: BTreeMap<_, Result<CutFile, _>>| -> Vec<Content> {
-        results.into_values().map(|file: Result<CutFile, CutError>| file.unwrap().content).collect()
+    let contents = |results: Results| -> Vec<Content> {
+        results.into_values().map(|file| file.unwrap().content).collect()
     };
     assert_eq!(contents(all), contents(again));
 }
@@ -313,9 +316,12 @@ fn a_panic_ends_everything_and_nobody_waits_forever() {
     }
 }
 
-/// Compares what was read with what was named already.
+/// Compares what was read with what was named already. Nobody else gets on until the reader itself lends a hand,
+/// which it does when too much waits, or has read everything.
 struct Gauge {
     read: Arc<AtomicU64>,
+    reader: Arc<Mutex<Option<ThreadId>>>,
+    reader_helps: (Mutex<bool>, Condvar),
     named: AtomicU64,
     sizes: BTreeMap<ChunkId, u64>,
     most: AtomicU64,
@@ -324,6 +330,13 @@ struct Gauge {
 impl ChunkSink for Gauge {
     type Error = ();
     fn wanted(&self, id: &ChunkId) -> Result<bool, ()> {
+        let (helps, changed) = &self.reader_helps;
+        let mut helps = helps.lock().unwrap();
+        if *self.reader.lock().unwrap() == Some(std::thread::current().id()) {
+            *helps = true;
+            changed.notify_all();
+        }
+        drop(changed.wait_while(helps, |helps| !*helps).unwrap());
         let size = self.sizes.get(id).copied().unwrap_or_default();
         let between = self.read.load(Ordering::SeqCst) - self.named.fetch_add(size, Ordering::SeqCst);
         self.most.fetch_max(between, Ordering::SeqCst);
@@ -342,8 +355,22 @@ fn no_more_than_a_part_of_a_large_file_is_in_memory() {
         let sizes =
             chunker.cut_whole(&file.bytes).map(|chunk| (ChunkId::of(chunk), chunk.len() as u64)).collect();
         let read = Arc::default();
-        let files = vec![to_cut(&file, Some(cut), &read)];
-        let gauge = Gauge { read, named: AtomicU64::new(0), sizes, most: AtomicU64::new(0) };
+        let reader = Arc::new(Mutex::new(None));
+        let FileToCut { open, replaced } = to_cut(&file, Some(cut), &read);
+        let seen = reader.clone();
+        let open = Box::new(move || {
+            *seen.lock().unwrap() = Some(std::thread::current().id());
+            open()
+        });
+        let files = vec![FileToCut { open, replaced }];
+        let gauge = Gauge {
+            read,
+            reader,
+            reader_helps: Default::default(),
+            named: AtomicU64::new(0),
+            sizes,
+            most: AtomicU64::new(0),
+        };
         cut_files_on(NonZero::new(3).unwrap(), files, &gauge, |_, result| drop(result.unwrap())).unwrap();
         let actual = gauge.most.into_inner();
         assert!((1 << 20..most).contains(&actual), "{actual} bytes");

@@ -1,0 +1,353 @@
+//! Chunks in packs: appended to segment files, with a sled tree that says where each of them stands.
+//!
+//! The packs are the truth and the index can be thrown away. Putting thousands of small chunks is one group of
+//! frames and one sync; it is acknowledged when the group is durable, and the index is written after that. When
+//! the store is opened the index catches up with the packs from the mark that it knows, or from the beginning; a
+//! mark that is in the index and not in the packs is damage: somebody took away what was stored.
+//!
+//! One store has its folder for itself. After a sync that failed nothing more is put until the store is
+//! opened again; an index that fails is opened again at once. Left out: removing chunks.
+
+mod frame;
+mod index;
+#[cfg(test)]
+mod tests;
+
+use annals_engine::{
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError},
+    content::SealedChunk,
+};
+use annals_events::{
+    ChunkId, DeviceId,
+    segment::{
+        self, DiskError, FolderDisk, Frame, Mark, Place, SegmentConfig, SegmentDisk, SegmentError,
+        SegmentKind, SegmentReader, Segments, Torn,
+    },
+};
+use index::{Entry, Index, IndexError};
+use std::{
+    collections::BTreeSet,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+/// A pack that has this many bytes is followed by another. Opening a store reads the last of them.
+const PACK_BYTES: u64 = 128 << 20;
+/// A group is written when it has this many bytes: enough that a sync costs little beside them.
+const GROUP_BYTES: usize = 16 << 20;
+/// How many chunks the index takes note of at once while it catches up.
+const CATCH_UP_CHUNKS: usize = if cfg!(test) { 7 } else { 10_000 };
+
+/// The chunks in one folder.
+pub struct Packs {
+    writer: Mutex<Segments>,
+    reader: SegmentReader,
+    /// The end of the packs, written down before the index hears of it.
+    end: Mutex<Mark>,
+    /// None while it cannot be opened.
+    index: RwLock<Option<Index>>,
+    index_folder: PathBuf,
+    torn: Option<Torn>,
+    _lock: Option<File>,
+}
+
+impl std::fmt::Debug for Packs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packs").field("index", &self.index_folder).finish_non_exhaustive()
+    }
+}
+
+impl Packs {
+    /// Opens the store in `folder`, or begins one there: `packs/` with the chunks, `index/` with where they are.
+    /// Packs of another `owner` are refused.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Damaged`] with the place; nothing has been changed then. [`ChunkStoreError::Unavailable`]
+    /// where another process has it.
+    pub fn open(folder: &Path, owner: DeviceId) -> Result<Self, ChunkStoreError> {
+        let disk = FolderDisk::new(folder.join("packs")).map_err(|error| from_segments(error.into()))?;
+        let lock = lock(&folder.join("lock"))?;
+        let config =
+            SegmentConfig { roll_bytes: PACK_BYTES, ..SegmentConfig::new(SegmentKind::Chunks, owner.0) };
+        Ok(Self { _lock: Some(lock), ..Self::open_on(Arc::new(disk), config, &folder.join("index"))? })
+    }
+
+    /// What a crash had left half written, moved aside when the store was opened.
+    #[must_use]
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    fn open_on(
+        disk: Arc<dyn SegmentDisk>,
+        config: SegmentConfig,
+        index_folder: &Path,
+    ) -> Result<Self, ChunkStoreError> {
+        let index = Index::open(index_folder).map_err(from_index)?;
+        let (writer, torn) =
+            Segments::open(disk.clone(), config, Some(index.mark())).map_err(from_segments)?;
+        let (reader, end) = (writer.reader(), writer.end());
+        make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
+        catch_up(&index, &reader, end)?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader,
+            end: Mutex::new(end),
+            index: RwLock::new(Some(index)),
+            index_folder: index_folder.to_owned(),
+            torn,
+            _lock: None,
+        })
+    }
+
+    /// Puts one group. The lock of the writer is held from looking what is stored to having stored it.
+    fn put_group(&self, writer: &mut Segments, chunks: &[&SealedChunk]) -> Result<(), ChunkStoreError> {
+        let frames: Vec<Vec<u8>> = chunks.iter().map(|chunk| frame::encode(chunk)).collect();
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let places = writer.append(&frames).map_err(from_segments)?;
+        let end = writer.end();
+        *self.end() = end;
+        let entries: Vec<(ChunkId, Entry)> =
+            chunks.iter().zip(places).map(|(chunk, place)| (chunk.id, entry_of(chunk, place))).collect();
+        self.with_index(|index| index.add(&entries, end))
+    }
+
+    /// Asks the index, and once more after opening it again if it failed.
+    fn with_index<T>(&self, ask: impl Fn(&Index) -> Result<T, IndexError>) -> Result<T, ChunkStoreError> {
+        if let Some(index) = &*self.index.read().unwrap_or_else(PoisonError::into_inner)
+            && let Ok(answer) = ask(index)
+        {
+            return Ok(answer);
+        }
+        let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one lets go of its files before the new one opens them.
+        *slot = None;
+        let index = Index::open(&self.index_folder).map_err(from_index)?;
+        catch_up(&index, &self.reader, *self.end())?;
+        let answer = ask(&index).map_err(from_index)?;
+        *slot = Some(index);
+        Ok(answer)
+    }
+
+    /// The chunk at `place`, as it was put.
+    fn read(&self, id: ChunkId, place: Place) -> Result<SealedChunk, ChunkStoreError> {
+        let damaged =
+            |what: &str| ChunkDamage { id: Some(id), place: place.to_string(), what: what.to_owned() };
+        let bytes = self.reader.read(place).map_err(|error| match error {
+            SegmentError::Damaged { what, .. } => ChunkStoreError::Damaged(damaged(&what)),
+            other => from_segments(other),
+        })?;
+        match frame::decode(bytes) {
+            Some(chunk) if chunk.id == id => Ok(chunk),
+            Some(_) => Err(ChunkStoreError::Damaged(damaged("another chunk stands here"))),
+            None => Err(ChunkStoreError::Damaged(damaged("this is not a chunk"))),
+        }
+    }
+
+    /// Reads the packs from the first frame on, as far as they are whole. Answers with the last good place.
+    fn verify_packs(&self, findings: &mut Findings<'_>) -> Result<Option<Place>, ChunkStoreError> {
+        let mut last = Place::default();
+        for frame in self.reader.frames(*self.end()) {
+            match frame {
+                Ok(Frame { place, bytes }) => {
+                    last = place;
+                    let Some(chunk) = frame::decode(bytes) else {
+                        findings.damage(None, place, "this is not a chunk");
+                        continue;
+                    };
+                    match self.with_index(|index| index.get(&chunk.id))? {
+                        Some(entry) if entry == entry_of(&chunk, place) => findings.judge(&chunk, place),
+                        // The same chunk again, from a time when the index had been lost.
+                        Some(entry) if entry.place != place => {}
+                        Some(_) => findings.damage(Some(chunk.id), place, "the index has other sizes for it"),
+                        None => findings.damage(Some(chunk.id), place, "the index does not know it"),
+                    }
+                }
+                Err(SegmentError::Damaged { place, what }) => {
+                    findings.damage(None, place, &what);
+                    return Ok(Some(last));
+                }
+                Err(other) => return Err(from_segments(other)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads every chunk behind `last` by the index, for there the packs cannot be walked any more.
+    fn verify_behind(&self, last: Place, findings: &mut Findings<'_>) -> Result<(), ChunkStoreError> {
+        let mut behind = self.with_index(|index| {
+            let entries = index.after(None).map(|entry| entry.map(|(id, entry)| (entry.place, id)));
+            entries
+                .filter(|entry| entry.as_ref().map_or(true, |(place, _)| *place > last))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        behind.sort();
+        for (place, id) in behind {
+            match self.read(id, place) {
+                Ok(chunk) => findings.judge(&chunk, place),
+                Err(ChunkStoreError::Damaged(damage)) => (findings.found)(damage),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Segments> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) -> MutexGuard<'_, Mark> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChunkStore for Packs {
+    fn missing(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        self.with_index(|index| {
+            let mut missing = Vec::new();
+            let mut asked = BTreeSet::new();
+            for id in ids {
+                if asked.insert(id) && !index.contains(id)? {
+                    missing.push(*id);
+                }
+            }
+            Ok(missing)
+        })
+    }
+
+    fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError> {
+        let mut writer = self.writer();
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        let mut missing: BTreeSet<ChunkId> = self.missing(&ids)?.into_iter().collect();
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        for chunk in chunks.iter().filter(|chunk| missing.remove(&chunk.id)) {
+            if bytes > 0 && bytes + chunk.bytes.len() > GROUP_BYTES {
+                self.put_group(&mut writer, &std::mem::take(&mut group))?;
+                bytes = 0;
+            }
+            bytes += frame::HEADER + chunk.bytes.len();
+            group.push(chunk);
+        }
+        if group.is_empty() { Ok(()) } else { self.put_group(&mut writer, &group) }
+    }
+
+    fn get(&self, id: &ChunkId) -> Result<Option<SealedChunk>, ChunkStoreError> {
+        let entry = self.with_index(|index| index.get(id))?;
+        entry.map(|entry| self.read(*id, entry.place)).transpose()
+    }
+
+    fn ids(&self, after: Option<&ChunkId>, count_max: usize) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        self.with_index(|index| index.after(after).take(count_max).map(|entry| Ok(entry?.0)).collect())
+    }
+
+    fn stats(&self) -> Result<ChunkStats, ChunkStoreError> {
+        self.with_index(|index| Ok(index.stats()))
+    }
+
+    fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {
+        let mut findings = Findings { whole: ChunkStats::default(), found };
+        if let Some(last) = self.verify_packs(&mut findings)? {
+            self.verify_behind(last, &mut findings)?;
+        }
+        Ok(findings.whole)
+    }
+}
+
+/// What a look at everything has found so far.
+struct Findings<'a> {
+    whole: ChunkStats,
+    found: &'a mut dyn FnMut(ChunkDamage),
+}
+
+impl Findings<'_> {
+    fn judge(&mut self, chunk: &SealedChunk, place: Place) {
+        match chunk.check() {
+            Ok(()) => self.whole.add(chunk),
+            Err(error) => self.damage(Some(chunk.id), place, &error.to_string()),
+        }
+    }
+
+    fn damage(&mut self, id: Option<ChunkId>, place: Place, what: &str) {
+        (self.found)(ChunkDamage { id, place: place.to_string(), what: what.to_owned() });
+    }
+}
+
+fn entry_of(chunk: &SealedChunk, place: Place) -> Entry {
+    Entry {
+        place,
+        codec: chunk.codec,
+        stored_bytes: u32::try_from(chunk.bytes.len()).expect("frames are below 16 MiB"),
+        plain_bytes: chunk.plain_bytes,
+    }
+}
+
+/// What a process that was killed had written and not synced is found again, but it is durable only after this;
+/// without it the next to put the same chunks would be told that they are stored.
+fn make_durable(disk: &dyn SegmentDisk, end: Mark) -> Result<(), DiskError> {
+    if end.place == Place::default() {
+        return Ok(());
+    }
+    disk.open(&segment::file_name(end.place.number()))?.sync()?;
+    disk.sync_names()
+}
+
+/// Takes note of what the packs hold past the mark that the index knows, up to `end`.
+fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), ChunkStoreError> {
+    let mark = index.mark();
+    if mark == end {
+        return Ok(());
+    }
+    let mut frames = match mark.place.0 {
+        0 => reader.frames(end),
+        _ => reader.frames_past(mark, end).map_err(from_segments)?,
+    };
+    let mut entries = Vec::new();
+    let mut group_end = None;
+    while let Some(frame) = frames.next() {
+        let Frame { place, bytes } = frame.map_err(from_segments)?;
+        // A new group: what was collected ends where the one before it ends.
+        if frames.mark() != group_end {
+            if let Some(mark) = group_end.filter(|_| entries.len() >= CATCH_UP_CHUNKS) {
+                index.add(&entries, mark).map_err(from_index)?;
+                entries.clear();
+            }
+            group_end = frames.mark();
+        }
+        let damaged =
+            || ChunkDamage { id: None, place: place.to_string(), what: "this is not a chunk".into() };
+        let chunk = frame::decode(bytes).ok_or_else(|| ChunkStoreError::Damaged(damaged()))?;
+        entries.push((chunk.id, entry_of(&chunk, place)));
+    }
+    index.add(&entries, end).map_err(from_index)
+}
+
+/// Takes the lock file, or says that another process has it. It is let go when the file is closed.
+fn lock(path: &Path) -> Result<File, ChunkStoreError> {
+    let unavailable =
+        |what: String| ChunkStoreError::Unavailable { what: format!("{}: {what}", path.display()) };
+    let file =
+        File::options().create(true).append(true).open(path).map_err(|e| unavailable(e.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(unavailable("another process has this store".to_owned())),
+        Err(TryLockError::Error(error)) => Err(unavailable(error.to_string())),
+    }
+}
+
+fn from_segments(error: SegmentError) -> ChunkStoreError {
+    match error {
+        SegmentError::Full { place } => ChunkStoreError::Full { place },
+        SegmentError::Damaged { place, what } => {
+            ChunkStoreError::Damaged(ChunkDamage { id: None, place: place.to_string(), what })
+        }
+        other => ChunkStoreError::Unavailable { what: other.to_string() },
+    }
+}
+
+fn from_index(error: IndexError) -> ChunkStoreError {
+    match error {
+        IndexError::Full => ChunkStoreError::Full { place: "the index".to_owned() },
+        IndexError::Failed(_) => ChunkStoreError::Unavailable { what: error.to_string() },
+    }
+}

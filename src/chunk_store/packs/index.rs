@@ -1,0 +1,216 @@
+//! Which chunk stands where in the packs: a sled tree that can be thrown away.
+//!
+//! It is written behind the acknowledgement and never synced on purpose, so after a crash it may lag: it says
+//! up to which mark of the packs it knows ([`Index::mark`]), entries and mark being written together. One
+//! that cannot be read is moved aside and begun anew.
+
+use super::frame::{codec_from_byte, codec_to_byte};
+use annals_engine::{chunk_store::ChunkStats, content::Codec};
+use annals_events::{
+    ChunkId, Hash,
+    segment::{Mark, Place},
+};
+use std::{
+    io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// sled takes two to three times of what it is told here.
+const CACHE_BYTES: u64 = 32 << 20;
+/// The key of what the index says about itself. Shorter than any chunk's id.
+const STATE: &[u8] = b"state 1";
+
+/// Where a chunk stands, and its sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    pub(super) codec: Codec,
+    pub(super) stored_bytes: u32,
+    pub(super) plain_bytes: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    mark: Mark,
+    stats: ChunkStats,
+}
+
+pub(super) struct Index {
+    db: sled::Db,
+    state: Mutex<State>,
+}
+
+/// Why the index did not answer. It can be opened again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IndexError {
+    #[error("no space left for the index of chunks")]
+    Full,
+    #[error("the index of chunks failed: {0}")]
+    Failed(String),
+}
+
+impl From<sled::Error> for IndexError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Self::Full
+            }
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl Index {
+    /// Opens the index in `folder`, or begins an empty one where there is none that can be read. Nobody else has
+    /// it: the caller holds the lock of the store.
+    pub(super) fn open(folder: &Path) -> Result<Self, IndexError> {
+        match Self::try_open(folder) {
+            Err(IndexError::Failed(_)) => {
+                move_aside(folder).map_err(|error| IndexError::from(sled::Error::Io(error)))?;
+                Self::try_open(folder)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(folder: &Path) -> Result<Self, IndexError> {
+        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+        // A damaged one makes it panic at times, where it should say so.
+        let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
+            .map_err(|_| IndexError::Failed("it could not be opened".to_owned()))??;
+        let state = match db.get(STATE)? {
+            Some(bytes) => State::decode(&bytes)
+                .ok_or_else(|| IndexError::Failed("its state is malformed".to_owned()))?,
+            None => State::default(),
+        };
+        Ok(Self { db, state: Mutex::new(state) })
+    }
+
+    /// Up to where it knows the packs.
+    pub(super) fn mark(&self) -> Mark {
+        self.state().mark
+    }
+
+    pub(super) fn stats(&self) -> ChunkStats {
+        self.state().stats
+    }
+
+    pub(super) fn get(&self, id: &ChunkId) -> Result<Option<Entry>, IndexError> {
+        self.db.get(id.0)?.map(|bytes| Entry::decode(&bytes).ok_or_else(|| malformed(id))).transpose()
+    }
+
+    pub(super) fn contains(&self, id: &ChunkId) -> Result<bool, IndexError> {
+        Ok(self.db.contains_key(id.0)?)
+    }
+
+    /// Takes note of chunks, and that up to `mark` there are no others. Nothing happens where it is known.
+    pub(super) fn add(&self, entries: &[(ChunkId, Entry)], mark: Mark) -> Result<(), IndexError> {
+        let mut state = self.state();
+        if mark.place <= state.mark.place {
+            return Ok(());
+        }
+        let mut next = State { mark, ..*state };
+        let mut batch = sled::Batch::default();
+        for (id, entry) in entries {
+            if !self.contains(id)? {
+                batch.insert(&id.0, &entry.encode());
+                next.stats.chunks += 1;
+                next.stats.stored_bytes += u64::from(entry.stored_bytes);
+                next.stats.plain_bytes += u64::from(entry.plain_bytes);
+            }
+        }
+        batch.insert(STATE, next.encode());
+        self.db.apply_batch(batch)?;
+        *state = next;
+        Ok(())
+    }
+
+    /// Entries in the order of ids.
+    pub(super) fn after(
+        &self,
+        id: Option<&ChunkId>,
+    ) -> impl Iterator<Item = Result<(ChunkId, Entry), IndexError>> + use<> {
+        let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.0));
+        let entries = self.db.range::<[u8; 32], _>((start, Bound::Unbounded));
+        entries.filter_map(|entry| match entry {
+            Ok((key, value)) => {
+                let id = ChunkId::from_slice(&key)?;
+                Some(Entry::decode(&value).map(|entry| (id, entry)).ok_or_else(|| malformed(&id)))
+            }
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// Brings everything to the file, so that a test can copy it.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.db.flush().expect("the disk of a test works");
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn encode(&self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        bytes[..8].copy_from_slice(&self.place.0.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.stored_bytes.to_be_bytes());
+        bytes[12..16].copy_from_slice(&self.plain_bytes.to_be_bytes());
+        bytes[16] = codec_to_byte(self.codec);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 17] = bytes.try_into().ok()?;
+        Some(Self {
+            place: Place(u64_at(bytes, 0)?),
+            stored_bytes: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
+            plain_bytes: u32::from_be_bytes(bytes[12..16].try_into().ok()?),
+            codec: codec_from_byte(bytes[16])?,
+        })
+    }
+}
+
+impl State {
+    fn encode(&self) -> Vec<u8> {
+        let Self { mark, stats } = self;
+        let numbers = [mark.place.0, stats.chunks, stats.stored_bytes, stats.plain_bytes];
+        let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+        bytes.extend_from_slice(&mark.chain.0);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let stats = ChunkStats {
+            chunks: u64_at(bytes, 8)?,
+            stored_bytes: u64_at(bytes, 16)?,
+            plain_bytes: u64_at(bytes, 24)?,
+        };
+        let mark = Mark { place: Place(u64_at(bytes, 0)?), chain: Hash::from_slice(bytes.get(32..)?)? };
+        Some(Self { mark, stats })
+    }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn malformed(id: &ChunkId) -> IndexError {
+    IndexError::Failed(format!("its entry for {id} is malformed"))
+}
+
+/// Keeps one unreadable index for whoever wants to look at it.
+fn move_aside(folder: &Path) -> io::Result<()> {
+    let aside = PathBuf::from(format!("{}.damaged", folder.display()));
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::rename(folder, aside)
+}
