@@ -303,21 +303,17 @@ fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), Chun
         _ => reader.frames_past(mark, end).map_err(from_segments)?,
     };
     let mut entries = Vec::new();
-    let mut group_end = None;
-    while let Some(frame) = frames.next() {
-        let Frame { place, bytes } = frame.map_err(from_segments)?;
-        // A new group: what was collected ends where the one before it ends.
-        if frames.mark() != group_end {
-            if let Some(mark) = group_end.filter(|_| entries.len() >= CATCH_UP_CHUNKS) {
-                index.add(&entries, mark).map_err(from_index)?;
-                entries.clear();
-            }
-            group_end = frames.mark();
+    while let Some(group) = frames.next_group() {
+        let (group, mark) = group.map_err(from_segments)?;
+        for Frame { place, bytes } in group {
+            let damaged =
+                || ChunkDamage { id: None, place: place.to_string(), what: "this is not a chunk".into() };
+            let chunk = frame::decode(bytes).ok_or_else(|| ChunkStoreError::Damaged(damaged()))?;
+            entries.push((chunk.id, entry_of(&chunk, place)));
         }
-        let damaged =
-            || ChunkDamage { id: None, place: place.to_string(), what: "this is not a chunk".into() };
-        let chunk = frame::decode(bytes).ok_or_else(|| ChunkStoreError::Damaged(damaged()))?;
-        entries.push((chunk.id, entry_of(&chunk, place)));
+        if entries.len() >= CATCH_UP_CHUNKS {
+            index.add(&std::mem::take(&mut entries), mark).map_err(from_index)?;
+        }
     }
     index.add(&entries, end).map_err(from_index)
 }
