@@ -110,7 +110,7 @@ impl Node {
     /// changed in the very tick in which a scan looked at it may change again and look the same.
     #[must_use]
     pub fn is_settled(&self, scan: &Scan) -> bool {
-        self.mtime_ns.max(self.ctime_ns) < scan.began_ns - TICK_NS
+        self.mtime_ns.max(self.ctime_ns) < scan.began_ns.saturating_sub(TICK_NS)
     }
 }
 
@@ -190,6 +190,8 @@ pub enum SkippedBecause {
     ReservedName,
     /// Another file system is mounted here. What it hides is unknown: the scan is not complete.
     OtherFileSystem,
+    /// It kept changing while the folder was scanned: what was moved meanwhile may have been missed.
+    Restless,
     /// It could not be read. The scan is not complete.
     Unreadable {
         /// What the system said.
@@ -201,7 +203,7 @@ impl SkippedBecause {
     /// Whether entries that were known to be here or below may still be there.
     #[must_use]
     pub fn hides_what_is_there(&self) -> bool {
-        matches!(self, Self::OtherFileSystem | Self::Unreadable { .. })
+        matches!(self, Self::OtherFileSystem | Self::Restless | Self::Unreadable { .. })
     }
 }
 
@@ -215,6 +217,7 @@ impl fmt::Display for SkippedBecause {
             Self::TargetNotUtf8 => f.write_str("the symlink's target is not UTF-8"),
             Self::ReservedName => f.write_str("the name is reserved for the device's own state"),
             Self::OtherFileSystem => f.write_str("another file system is mounted here"),
+            Self::Restless => f.write_str("it kept changing while the folder was scanned"),
             Self::Unreadable { error } => write!(f, "cannot be read: {error}"),
         }
     }

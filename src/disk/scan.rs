@@ -2,8 +2,9 @@
 //!
 //! Two threads list folders from one stack; what they find is put in order at the end. A thing that moves
 //! from a folder that is still to be listed into one that was listed already would be in neither listing and
-//! look deleted. So every folder is looked at once more at the end, and listed again if it changed since.
-//! Then a scan shows everything that was in the folder all the time, wherever it was moved meanwhile.
+//! look deleted. So at the end all folders are looked at again until none has changed since it was listed.
+//! Then a scan shows everything that was in the folder all the time, wherever it was moved meanwhile; where
+//! folders do not rest, it is not complete.
 //!
 //! Sockets, pipes, devices and names that are not UTF-8 are passed by and named in the result. What cannot
 //! be read, or is another file system, makes the scan incomplete: absence then means nothing.
@@ -12,7 +13,7 @@ use super::{
     folder::Folder,
     node::{identity_at, node_at, node_of},
 };
-use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause};
+use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause, TICK_NS};
 use annals_events::{EntryKind, path::is_reserved};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -28,6 +29,8 @@ use std::{
 };
 
 const THREADS: usize = 2;
+/// How often a folder that keeps changing is listed again.
+const ROUNDS_MAX: usize = 8;
 /// Of directory entries, a system call: 64 KiB hold about 1,600 of them.
 const LISTING_BYTES: usize = 64 << 10;
 
@@ -55,21 +58,21 @@ fn clock_of(folder: &Folder) -> i64 {
 }
 
 /// A folder that is to be listed.
-struct Task {
-    path: String,
+pub(super) struct Task {
+    pub(super) path: String,
     /// Whether its absence is an error: only the root's is.
-    must_exist: bool,
+    pub(super) must_exist: bool,
 }
 
 /// What was found so far.
 #[derive(Default)]
-struct Found {
-    nodes: Vec<(String, Node)>,
-    skipped: Vec<Skipped>,
+pub(super) struct Found {
+    pub(super) nodes: Vec<(String, Node)>,
+    pub(super) skipped: Vec<Skipped>,
     /// When each listed folder had last changed as its listing began.
-    listed: Vec<(String, i64)>,
+    pub(super) listed: Vec<(String, i64)>,
     /// Folders that were gone when their turn came.
-    vanished: BTreeSet<String>,
+    pub(super) vanished: BTreeSet<String>,
 }
 
 impl Found {
@@ -92,7 +95,7 @@ struct Stack {
     failed: Option<Errno>,
 }
 
-fn list_all(folder: &Folder, tasks: Vec<Task>) -> Result<Found, DiskError> {
+pub(super) fn list_all(folder: &Folder, tasks: Vec<Task>) -> Result<Found, DiskError> {
     let (stack, woken) = (Mutex::new(Stack { tasks, at_work: 0, failed: None }), Condvar::new());
     let mut found = Found::default();
     thread::scope(|scope| {
@@ -233,72 +236,80 @@ fn join(folder: &str, name: &CStr) -> String {
     path
 }
 
-/// The second look: folders that changed since they were listed are listed again, with what is new in them.
-/// This adds and never takes away, but for what is known to be elsewhere now, and for folders that were gone.
-fn again(folder: &Folder, found: &mut Found, began_ns: i64) -> Result<(), DiskError> {
-    let unsettled_ns = began_ns.saturating_sub(annals_engine::disk::TICK_NS);
-    let stale: Vec<Task> = std::mem::take(&mut found.listed)
-        .into_iter()
-        .filter(|(path, listed_ns)| {
-            *listed_ns >= unsettled_ns && began_ns != i64::MIN || changed_ns(folder, path) != Some(*listed_ns)
-        })
-        .map(|(path, _)| Task { must_exist: path.is_empty(), path })
-        .collect();
-    if stale.is_empty() && found.vanished.is_empty() {
-        return Ok(());
-    }
-    let known_once: BTreeSet<String> = found.nodes.iter().map(|(path, _)| path.clone()).collect();
-    let mut second = list_new(folder, stale, &known_once)?;
-    let gone: BTreeSet<String> = std::mem::take(&mut found.vanished);
-    drop_below(&mut found.nodes, &gone);
+/// Looks again at every folder, until none has changed since it was listed. What changed is listed again,
+/// with what is new in it. This adds, and takes away only what is elsewhere now and folders that are gone: a
+/// file that is gone otherwise, the next scan finds gone.
+pub(super) fn again(folder: &Folder, found: &mut Found, began_ns: i64) -> Result<(), DiskError> {
+    let mut listed: BTreeMap<String, i64> = std::mem::take(&mut found.listed).into_iter().collect();
     let mut nodes: BTreeMap<String, Node> = std::mem::take(&mut found.nodes).into_iter().collect();
-    let fresh: BTreeSet<(u64, u64)> = second.nodes.iter().map(|(_, node)| (node.dev, node.ino)).collect();
-    let seen_again: BTreeSet<String> = second.nodes.iter().map(|(path, _)| path.clone()).collect();
-    // What stood at a path that is not in the second listing and is now found elsewhere was moved.
-    let moved: BTreeSet<String> = nodes
-        .iter()
-        .filter(|(path, node)| fresh.contains(&(node.dev, node.ino)) && !seen_again.contains(*path))
-        .filter(|(path, _)| matches!(look_at(folder, path), Ok(None)))
-        .map(|(path, _)| path.clone())
-        .collect();
-    nodes.extend(std::mem::take(&mut second.nodes));
-    found.nodes = nodes.into_iter().collect();
-    drop_below(&mut found.nodes, &moved);
-    let restless: Vec<String> =
-        second.vanished.iter().filter(|path| !known_once.contains(*path)).cloned().collect();
-    for path in restless {
-        second.skip(path, SkippedBecause::Unreadable { error: "moved while the folder was scanned".into() });
+    // What changed in the tick in which it was listed may have changed again and look the same.
+    let mut unsettled_ns = if began_ns == i64::MIN { i64::MAX } else { began_ns.saturating_sub(TICK_NS) };
+    for round in 1.. {
+        let stale: Vec<String> = listed
+            .iter()
+            .filter(|(path, listed_ns)| {
+                **listed_ns >= unsettled_ns || changed_ns(folder, path) != Some(**listed_ns)
+            })
+            .map(|(path, _)| path.clone())
+            .collect();
+        if stale.is_empty() {
+            break;
+        }
+        if round > ROUNDS_MAX {
+            stale.into_iter().for_each(|path| found.skip(path, SkippedBecause::Restless));
+            break;
+        }
+        unsettled_ns = i64::MAX;
+        let second = list_new(folder, &stale, &listed)?;
+        listed.retain(|path, _| stale.binary_search(path).is_err());
+        let moved = merge(folder, &mut nodes, &second.nodes);
+        listed.retain(|path, _| !is_below(path, &moved));
+        listed.extend(second.listed);
+        found.skipped.extend(second.skipped);
+        found.vanished.extend(second.vanished);
     }
-    found.take(second);
+    found.vanished.retain(|path| !listed.contains_key(path));
+    nodes.retain(|path, _| !is_below(path, &found.vanished));
+    found.nodes = nodes.into_iter().collect();
     Ok(())
 }
 
+/// Takes up what was listed again. What is found elsewhere now and no longer where it was has moved.
+fn merge(folder: &Folder, nodes: &mut BTreeMap<String, Node>, second: &[(String, Node)]) -> BTreeSet<String> {
+    let paths: BTreeSet<&str> = second.iter().map(|(path, _)| path.as_str()).collect();
+    let numbers: BTreeSet<(u64, u64)> = second.iter().map(|(_, node)| (node.dev, node.ino)).collect();
+    let moved: BTreeSet<String> = nodes
+        .iter()
+        .filter(|(path, node)| numbers.contains(&(node.dev, node.ino)) && !paths.contains(path.as_str()))
+        .filter(|(path, _)| matches!(look_at(folder, path), Ok(None)))
+        .map(|(path, _)| path.clone())
+        .collect();
+    nodes.retain(|path, _| !is_below(path, &moved));
+    nodes.extend(second.iter().cloned());
+    moved
+}
+
 /// Lists `stale` again, each for itself, and below it only the folders that no listing has had.
-fn list_new(folder: &Folder, stale: Vec<Task>, known: &BTreeSet<String>) -> Result<Found, DiskError> {
+fn list_new(folder: &Folder, stale: &[String], listed: &BTreeMap<String, i64>) -> Result<Found, DiskError> {
     let mut found = Found::default();
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
-    let mut tasks = stale;
+    let mut tasks: Vec<Task> =
+        stale.iter().map(|path| Task { must_exist: path.is_empty(), path: path.clone() }).collect();
     while let Some(task) = tasks.pop() {
         let (below, failed) = list(folder, &task, &mut buffer, &mut found);
         if let Some(errno) = failed {
             return Err(folder.failed(errno));
         }
-        let new = below.into_iter().filter(|path| !known.contains(path));
+        let new = below.into_iter().filter(|path| !listed.contains_key(path));
         tasks.extend(new.map(|path| Task { path, must_exist: false }));
     }
     Ok(found)
 }
 
-/// Drops `tops` and everything below them.
-fn drop_below(nodes: &mut Vec<(String, Node)>, tops: &BTreeSet<String>) {
-    if !tops.is_empty() {
-        nodes.retain(|(path, _)| !tops.contains(path) && !above(path).any(|folder| tops.contains(folder)));
-    }
-}
-
-/// The folders above `path`, from the bottom up.
-fn above(path: &str) -> impl Iterator<Item = &str> {
-    path.rmatch_indices('/').map(|(cut, _)| &path[..cut])
+/// Whether `path` is one of `tops` or below one.
+fn is_below(path: &str, tops: &BTreeSet<String>) -> bool {
+    let above = || path.rmatch_indices('/').map(|(cut, _)| &path[..cut]);
+    !tops.is_empty() && (tops.contains(path) || above().any(|folder| tops.contains(folder)))
 }
 
 fn changed_ns(folder: &Folder, path: &str) -> Option<i64> {
