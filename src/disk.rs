@@ -151,6 +151,8 @@ enum Step {
     Durable,
     /// What is at the path is what was expected.
     Checked(String),
+    /// Its name and the new file's are about to be exchanged.
+    Exchange(String),
     /// It was exchanged, or taken out.
     Out(String),
     /// The operation on the path was tried.

@@ -314,7 +314,11 @@ impl Group<'_> {
 
     /// Something that is not a folder was changed in place and needs more than its folder's sync.
     pub(super) fn touch_file(&mut self, file: &OwnedFd) -> Result<(), Errno> {
-        if self.sync_each && !self.sync_all { fs::fsync(file) } else { Ok(self.sync_all = true) }
+        if self.sync_each && !self.sync_all {
+            return fs::fsync(file);
+        }
+        self.sync_all = true;
+        Ok(())
     }
 
     /// Whether `now` is what the caller expects, our own changes in this call allowed for.

@@ -136,7 +136,9 @@ fn replace(group: &mut Group<'_>, index: usize, path: &str, staged: &Staged, exp
     fit_late(group, path, staged).map_err(met)?;
     let place = expected(group, path, expect)?;
     let (inside, here) = ((group.tmp, staged.name.as_str()), (place.folder.as_fd(), place.name));
-    match fs::renameat_with(inside.0, inside.1, here.0, here.1, RenameFlags::EXCHANGE) {
+    let reached = group.steps.reach(|| Step::Exchange(path.into()));
+    match reached.and_then(|()| fs::renameat_with(inside.0, inside.1, here.0, here.1, RenameFlags::EXCHANGE))
+    {
         Ok(()) => {}
         Err(Errno::NOENT) => return Err(changed(path, &place)),
         Err(Errno::INVAL | Errno::NOSYS) => return replace_in_two(group, index, path, staged, expect),
@@ -205,7 +207,10 @@ fn replace_in_two(
     let outcome = remove(group, index, path, &staged.name, expect).and_then(|_| put(group, path, &moved));
     if outcome.is_err() {
         let _ = fs::unlinkat(group.tmp, &moved.name, AtFlags::empty());
-        if let Some(out) = group.take_back(index) {
+        // Should the name be taken by now, it is done with: it was proven, and somebody replaced it.
+        if is_missing(group, path)
+            && let Some(out) = group.take_back(index)
+        {
             put_back(group, &out, path, *expect);
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause, TICK_NS};
 use annals_events::{EntryKind, path::is_reserved};
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, OwnedFd},
     fs::{self, AtFlags, FileType, RawDir, Stat, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
@@ -324,7 +324,7 @@ fn changed_ns(folder: &Folder, path: &str) -> Option<i64> {
 
 /// What is at `path` now.
 pub(super) fn look_at(folder: &Folder, path: &str) -> Result<Option<Node>, Errno> {
-    let at = |place: super::folder::Place<'_>| node_at(BorrowedFd::from(place.folder.as_fd()), place.name);
+    let at = |place: super::folder::Place<'_>| node_at(place.folder.as_fd(), place.name);
     match folder.place(path).and_then(at) {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         answer => answer,

@@ -188,7 +188,7 @@ pub(super) fn old_file(folder: &Folder, path: &str) -> Option<Stat> {
 
 /// The permissions of a file that takes the place of `old`.
 pub(super) fn mode_like(old: &Stat, executable: bool) -> Mode {
-    let kept = Mode::from_raw_mode(old.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO) - Mode::XUSR;
+    let kept = Mode::from_raw_mode(old.st_mode) & ((Mode::RWXU - Mode::XUSR) | Mode::RWXG | Mode::RWXO);
     if executable { kept | Mode::XUSR } else { kept }
 }
 

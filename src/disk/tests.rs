@@ -120,7 +120,10 @@ impl Fixture {
     fn trace(&mut self) -> Arc<Mutex<Vec<Step>>> {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let trace = Arc::clone(&steps);
-        self.watch(move |step| Ok(trace.lock().unwrap().push(step.clone())));
+        self.watch(move |step| {
+            trace.lock().unwrap().push(step.clone());
+            Ok(())
+        });
         steps
     }
 

@@ -32,24 +32,33 @@ fn everything() -> (Fixture, Vec<DiskOp>) {
 }
 
 /// Dies at the `at`-th step; answers whether there was one.
-fn crash_at(folder: &mut Fixture, ops: &[DiskOp], at: usize) -> bool {
+fn crash_at(folder: &mut Fixture, ops: &[DiskOp], at: usize, exchange: bool) -> bool {
     let mut left = at;
-    folder.watch(move |_| {
+    folder.watch(move |step| {
         if left == 0 {
             resume_unwind(Box::new("crash"));
         }
         left -= 1;
-        Ok(())
+        if matches!(step, Step::Exchange(_)) && !exchange { Err(Errno::INVAL) } else { Ok(()) }
     });
     catch_unwind(AssertUnwindSafe(|| folder.disk.apply(ops, &mut folder.contents))).is_err()
 }
 
 #[test]
 fn whenever_it_dies_every_name_shows_old_or_new_and_nothing_is_lost() {
+    die_at_every_step(true);
+}
+
+#[test]
+fn so_it_is_where_names_cannot_be_exchanged() {
+    die_at_every_step(false);
+}
+
+fn die_at_every_step(exchange: bool) {
     let mut at = 0;
     loop {
         let (mut folder, ops) = everything();
-        let crashed = crash_at(&mut folder, &ops, at);
+        let crashed = crash_at(&mut folder, &ops, at, exchange);
         for path in ["d/new", "replaced"] {
             let now = folder.text(path);
             assert!(
@@ -125,7 +134,7 @@ fn bytes_are_durable_before_names_and_names_before_the_report() {
     let trace = folder.trace();
     let ops = [folder.over("a", "theirs"), folder.write("b", "b", Expect::Absent)];
     folder.apply(&ops);
-    let (a, b) = || -> (String, String) { ("a".into(), "b".into()) }();
+    let (a, b) = (String::from("a"), String::from("b"));
     assert_eq!(
         *trace.lock().unwrap(),
         [
@@ -135,6 +144,7 @@ fn bytes_are_durable_before_names_and_names_before_the_report() {
             Step::Noted,
             Step::Durable,
             Step::Checked(a.clone()),
+            Step::Exchange(a.clone()),
             Step::Out(a.clone()),
             Step::Tried(a.clone()),
             Step::Checked(b.clone()),

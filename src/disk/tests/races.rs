@@ -48,6 +48,61 @@ fn an_edit_between_the_check_and_the_exchange_stays() {
 }
 
 #[test]
+fn so_does_an_edit_where_names_cannot_be_exchanged() {
+    for (what, edit) in EDITS.into_iter().enumerate() {
+        let mut folder = Fixture::new();
+        folder.given("a", "original");
+        let op = folder.over("a", "theirs");
+        let (top, mut checks) = (folder.path(""), 0);
+        folder.watch(move |step| match step {
+            Step::Exchange(_) => Err(Errno::INVAL),
+            Step::Checked(_) => {
+                checks += 1;
+                if checks == 2 {
+                    edit(&top.join("a"));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        });
+        let outcome = folder.one(op);
+        assert!(is_changed(&outcome), "{outcome:?}");
+        assert_edited(&folder, "a", what);
+    }
+}
+
+#[test]
+fn a_file_that_takes_the_name_where_names_cannot_be_exchanged_stays() {
+    let mut folder = Fixture::new();
+    folder.given("a", "original");
+    let op = folder.over("a", "theirs");
+    let top = folder.path("");
+    folder.watch(move |step| match step {
+        Step::Exchange(_) => Err(Errno::INVAL),
+        Step::Out(_) => {
+            fs::write(top.join("a"), "mine").unwrap();
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    let outcome = folder.one(op);
+    assert!(is_changed(&outcome), "{outcome:?}");
+    assert_eq!(folder.text("a"), "mine");
+    folder.assert_clean();
+}
+
+#[test]
+fn where_names_cannot_be_exchanged_a_file_is_replaced_too() {
+    let mut folder = Fixture::new();
+    folder.given("a", "original");
+    let op = folder.over("a", "theirs");
+    folder.watch(|step| if matches!(step, Step::Exchange(_)) { Err(Errno::INVAL) } else { Ok(()) });
+    assert_eq!(node(&folder.one(op)), folder.node("a"));
+    assert_eq!(folder.text("a"), "theirs");
+    folder.assert_clean();
+}
+
+#[test]
 fn an_edit_between_the_check_and_the_removal_stays() {
     for (what, edit) in EDITS.into_iter().enumerate() {
         let mut folder = Fixture::new();

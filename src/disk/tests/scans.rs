@@ -93,7 +93,7 @@ fn unreadable_below_is_incomplete() {
     let mut folder = Fixture::new();
     folder.given("closed/a", "a");
     folder.given("open/a", "a");
-    fs::set_permissions(folder.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(folder.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     let scan = folder.disk.scan().unwrap();
     fs::set_permissions(folder.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     // Permissions do not bind root: then there is nothing to be seen here.
