@@ -42,6 +42,8 @@ impl<R> std::fmt::Debug for FileToCut<R> {
 pub struct CutFile {
     /// What it holds.
     pub content: Content,
+    /// All its chunks in order, and its manifest's own if it has one.
+    pub chunks: Vec<ChunkRef>,
     /// What it was before and after it was read.
     pub node: Node,
 }
@@ -188,18 +190,23 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             self.cut_large(&mut reading, &node, cut)?
         };
         let whole = chunks.and_then(|chunks| match reading.node() {
-            Ok(after) if after.identity() == node.identity() => Ok(content::assemble(cut, chunks)?),
+            Ok(after) if after.identity() == node.identity() => {
+                let all = chunks.clone();
+                let (content, manifest) = content::assemble(cut, chunks)?;
+                Ok((content, manifest, all))
+            }
             Ok(_) => Err(CutError::ChangedWhileRead),
             Err(error) => Err(error.into()),
         });
-        let (content, manifest) = match whole {
+        let (content, manifest, mut chunks) = match whole {
             Ok(whole) => whole,
             Err(error) => return Ok(Err(error)),
         };
         if let Some(manifest) = manifest {
             self.workshop.chunk(&mut self.sealer, &manifest)?;
         }
-        Ok(Ok(CutFile { content, node }))
+        chunks.extend(content.manifest);
+        Ok(Ok(CutFile { content, chunks, node }))
     }
 
     fn cut_small(

@@ -1,5 +1,11 @@
-//! Annals: files in sync as what a log of signed events adds up to. Here is what touches the world.
+//! Annals: files on all your devices, every change kept as a signed event.
+//!
+//! The engine decides (`annals-engine`); what stands here touches the world. [`clock`], [`disk`], [`content`],
+//! [`chunk_store`] and [`transport`] are the capabilities for real, `actors` carry the engine on a server,
+//! `server` is its HTTP, `client` a linked folder, `cli` one verb a file.
 
 pub mod chunk_store;
+pub mod clock;
 pub mod content;
 pub mod disk;
+pub mod transport;

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod author;
 pub mod chunk_store;
+pub mod clock;
 pub mod content;
 pub mod directory;
 pub mod disk;
@@ -14,4 +15,6 @@ pub mod plan;
 pub mod protocol;
 pub mod replica;
 pub mod retry;
+pub mod round;
+pub mod transport;
 mod working_tree;

@@ -16,6 +16,8 @@
 //! Left out: chunks (the shell stores them before it scans in their files and sends them before it submits
 //! their batches), retries, and when to scan.
 
+pub(crate) use materialise::is_local_change;
+
 mod materialise;
 mod restore;
 

@@ -94,7 +94,7 @@ impl Replica {
 }
 
 /// Whether the folder is not what it was when it was scanned.
-fn is_local_change(why: &Blocked) -> bool {
+pub(crate) fn is_local_change(why: &Blocked) -> bool {
     matches!(
         why,
         Blocked::Changed { .. } | Blocked::Kept { .. } | Blocked::NoFolder { .. } | Blocked::NotEmpty { .. }

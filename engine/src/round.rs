@@ -1,0 +1,629 @@
+//! A sync round: everything is exchanged, in one go, and the folder shows what the log says.
+//!
+//! ```text
+//!   pull ──► look (scan, read what changed, send its chunks) ──► author, plan, materialise ──► submit ──┐
+//!    ▲                                                                                                  │
+//!    └───────────────────────────── until nothing is left ◄─────────────────────────────────────────────┘
+//! ```
+//!
+//! What follows from what is the [`Replica`]'s business; here effects are performed in their order, over the
+//! capabilities of a [`Host`]: the real machine's, or a simulation's twins. What must always hold: chunks are on
+//! the server, or in the outbox, before a batch that names them is journaled (I4); records are durable before
+//! they are folded; whatever call fails, or does not return, the next round goes on from what is persisted.
+//!
+//! Left out: when to begin a round, and how often to try again.
+
+mod fetch;
+mod report;
+mod send;
+
+pub use fetch::Fetcher;
+pub use report::{Report, RoundError, Step};
+
+use crate::{
+    author::Removals,
+    chunk_store::ChunkStore,
+    content::SealedChunk,
+    disk::{Disk, DiskError, DiskOp, Node},
+    observed::LocalTree,
+    protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Code, RecordsQuery, Refused},
+    replica::{Effect, Input, Notice, Replica, StateChange},
+    transport::{Transport, TransportError},
+};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
+
+use serde_bytes::ByteBuf;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// What a round may use of the machine that it runs on.
+pub trait Host {
+    /// The synced folder.
+    type Disk: Disk;
+
+    /// The wall clock, in milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+
+    /// The capabilities, side by side.
+    fn parts(&mut self) -> Parts<'_, Self::Disk>;
+
+    /// Appends to the device's state as one; durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written, or it is not known.
+    fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError>;
+
+    /// Keeps records for good, durable when it returns; answers with where they can be found again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError>;
+
+    /// The replica that follows from what was persisted and kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn reopen(&mut self) -> Result<Replica, StoreError>;
+
+    /// Cuts files; for each in order its answer. `wanted` is asked for every chunk (from any thread), and `take` gets
+    /// those that are. An error of `take` ends it.
+    ///
+    /// # Errors
+    /// That of `take`.
+    fn cut(
+        &mut self,
+        files: &[FileToRead],
+        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
+        take: &mut Take<'_>,
+    ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError>;
+
+    /// Nothing in the outbox is needed any more.
+    fn empty_outbox(&mut self);
+
+    /// Tells whoever watches how far the round is.
+    fn progress(&mut self, step: Step);
+}
+
+/// Takes a chunk that was wanted, and may send it or put it into the outbox; waiting there is how a slow network
+/// slows down the reading. Always called on the thread that cuts were asked from.
+pub type Take<'a> = dyn FnMut(SealedChunk, &dyn Transport, &dyn ChunkStore) -> Result<(), RoundError> + 'a;
+
+/// Capabilities that are used at the same time.
+pub struct Parts<'a, D: Disk> {
+    /// The synced folder.
+    pub disk: &'a mut D,
+    /// The way to the server.
+    pub transport: &'a dyn Transport,
+    /// Chunks of saves that the server has not got yet.
+    pub outbox: &'a dyn ChunkStore,
+    /// Records that were kept.
+    pub records: &'a dyn KeptRecords,
+}
+
+/// Records that a device kept.
+pub trait KeptRecords {
+    /// The one at `position`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn at(&self, position: u64) -> Result<Arc<Record>, StoreError>;
+}
+
+/// A file that has to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileToRead {
+    /// Which.
+    pub path: String,
+    /// About how large.
+    pub size: u64,
+    /// How the version that it replaces was cut.
+    pub replaced: Option<Cut>,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRead {
+    /// What it was, before and after.
+    pub node: Node,
+    /// What it holds.
+    pub content: Content,
+    /// All its chunks, its manifest's own included.
+    pub chunks: Vec<ChunkRef>,
+}
+
+/// Why a file was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// For people.
+    pub why: String,
+    /// Whether it is merely being written, and will be read in a later round.
+    pub passing: bool,
+}
+
+/// The device's own state could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room. Nothing was lost.
+    #[error("no space left in {place}")]
+    Full {
+        /// Where.
+        place: String,
+    },
+    /// Stored bytes are not what was written, or do not make sense.
+    #[error("the device's own state is damaged: {what}")]
+    Damaged {
+        /// What is wrong.
+        what: String,
+    },
+    /// Anything else.
+    #[error("the device's own state cannot be used: {what}")]
+    Failed {
+        /// What the system said.
+        what: String,
+    },
+}
+
+/// What the caller decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// A person said that many entries vanished on purpose.
+    pub accept_deletes: bool,
+}
+
+/// How often a round goes around at most: each time something came up that was not there before.
+const TURNS_MAX: usize = 32;
+/// Files that are read, and sent, together.
+const FILES_PER_GROUP: usize = 1024;
+/// Their bytes, unless one file alone has more.
+const GROUP_BYTES: u64 = 256 << 20;
+/// Operations handed to the disk together.
+const OPS_PER_GROUP: usize = 512;
+
+/// Exchanges everything that can be exchanged.
+///
+/// # Errors
+/// [`RoundError`]. What could be done was done: with no server in reach, what changed in the folder is in the
+/// journal.
+pub fn exchange<H: Host>(replica: &mut Replica, host: &mut H, wish: Wish) -> Result<Report, RoundError> {
+    let mut round = Round {
+        replica,
+        host,
+        wish,
+        report: Report::default(),
+        trouble: None,
+        rescan: true,
+        sent_anew: None,
+    };
+    round.run()?;
+    match round.trouble {
+        Some(trouble) => Err(trouble),
+        None => Ok(round.report),
+    }
+}
+
+struct Round<'a, H: Host> {
+    replica: &'a mut Replica,
+    host: &'a mut H,
+    wish: Wish,
+    report: Report,
+    /// What went wrong and did not have to end the round.
+    trouble: Option<RoundError>,
+    rescan: bool,
+    /// The batch whose missing chunks were sent once more.
+    sent_anew: Option<annals_events::Hash>,
+}
+
+impl<H: Host> Round<'_, H> {
+    fn run(&mut self) -> Result<(), RoundError> {
+        let mut online = self.pull_at_first()?;
+        for _ in 0..TURNS_MAX {
+            if self.rescan {
+                self.rescan = false;
+                self.look(online)?;
+            }
+            if !online {
+                return Ok(());
+            }
+            let sent = self.submit()?;
+            if self.replica.is_settled() {
+                self.host.empty_outbox();
+            }
+            let pulled = self.pull(true)?;
+            if sent == 0 && pulled == 0 && !self.rescan {
+                return Ok(());
+            }
+            online = true;
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self, trouble: impl Into<RoundError>) {
+        let trouble = trouble.into();
+        self.trouble.get_or_insert(trouble);
+    }
+
+    // --- records ----------------------------------------------------------------------------------------
+
+    /// Pulls before the first look, so that what the log says already is not said again. False: nobody there.
+    fn pull_at_first(&mut self) -> Result<bool, RoundError> {
+        match self.pull(false) {
+            Ok(_) => Ok(true),
+            Err(RoundError::Transport(error)) if error.is_passing() => {
+                self.trouble(error);
+                Ok(false)
+            }
+            // Shut out: what changed here is still taken down, and refused one by one.
+            Err(RoundError::Transport(TransportError::Refused(problem))) if problem.exit_code() == 6 => {
+                self.trouble(TransportError::Refused(problem));
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fetches and folds records until there are no more; plans then if `plan`. Answers how many events came.
+    fn pull(&mut self, plan: bool) -> Result<u64, RoundError> {
+        if plan && self.trouble.as_ref().is_some_and(RoundError::is_refusal) {
+            return Ok(0);
+        }
+        let before = self.replica.cursor().seq.0;
+        loop {
+            let cursor = self.replica.cursor();
+            let query = RecordsQuery {
+                after: cursor.seq,
+                chain: (cursor.seq.0 > 0).then_some(cursor.chain),
+                epoch: cursor.epoch,
+                log: None,
+                limit: None,
+            };
+            let namespace = self.replica.namespace();
+            let answer = self.host.parts().transport.records(namespace, &query)?;
+            let mut records = Vec::with_capacity(answer.records.len());
+            for bytes in answer.records {
+                let record = Record::decode(bytes.into_vec())
+                    .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                self.report.events_received += record.batch().events().len() as u64;
+                records.push(Arc::new(record));
+            }
+            let nothing = records.is_empty();
+            self.take_records(records)?;
+            let seq = self.replica.cursor().seq;
+            self.host.progress(Step::Pulling { done: seq.0, of: answer.head.seq.0 });
+            if nothing || seq >= answer.head.seq {
+                break;
+            }
+        }
+        if plan {
+            let effects =
+                self.replica.step(self.host.now_ms(), Input::Pulled { records: Vec::new(), caught_up: true });
+            self.perform(effects)?;
+        }
+        Ok(self.replica.cursor().seq.0 - before)
+    }
+
+    fn take_records(&mut self, records: Vec<Arc<Record>>) -> Result<(), RoundError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let records = self.host.keep(records)?;
+        let effects = self.replica.step(self.host.now_ms(), Input::Pulled { records, caught_up: false });
+        self.perform(effects)
+    }
+
+    // --- the folder ---------------------------------------------------------------------------------------
+
+    /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
+    fn look(&mut self, online: bool) -> Result<(), RoundError> {
+        self.host.progress(Step::Scanning);
+        let scan = self.host.parts().disk.scan()?;
+        self.report.skipped = scan.skipped.iter().map(|s| (s.path.clone(), s.why.to_string())).collect();
+        let (mut local, unread) = LocalTree::of(&scan, self.replica.synced());
+        let mut groups = groups_of(unread.iter().map(|path| self.file_to_read(path, &local)).collect());
+        let (mut done, of) = (0, unread.len() as u64);
+        while let Some(group) = groups.pop_front() {
+            done += group.len() as u64;
+            let read = self.read_group(group, online)?;
+            for (path, read) in read {
+                local.read(&path, &read.node, read.content);
+            }
+            let bytes = self.report.plain_bytes;
+            self.host.progress(Step::Reading { done, of, bytes });
+        }
+        let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
+        let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
+        self.perform(effects)
+    }
+
+    fn file_to_read(&mut self, path: &str, local: &LocalTree) -> FileToRead {
+        let size = local.nodes.get(path).map_or(0, |node| node.node.size);
+        let head = self.replica.synced().get(path).and_then(|node| node.head);
+        let replaced = match head.or_else(|| self.replica.remote().nodes.get(path).and_then(|node| node.head))
+        {
+            // The sizes only matter where they differ from those of a new file.
+            Some(head) if size > u64::from(Cut::SMALL.min) => {
+                self.content_of(head).ok().flatten().map(|content| content.cut)
+            }
+            _ => None,
+        };
+        FileToRead { path: path.to_owned(), size, replaced }
+    }
+
+    /// What the version `dot` holds; none where that is withheld.
+    fn content_of(&mut self, dot: Dot) -> Result<Option<Content>, StoreError> {
+        content_of(self.replica, self.host.parts().records, dot)
+    }
+
+    // --- effects ------------------------------------------------------------------------------------------
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), RoundError> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(changes) => self.host.persist(&changes)?,
+                // The queue is the replica's; it goes out when the round gets there.
+                Effect::Submit(_) => {}
+                Effect::Materialise(plan) => self.materialise(&plan.ops, plan.together)?,
+                Effect::Scan => self.rescan = true,
+                Effect::Reopen => *self.replica = self.host.reopen()?,
+                Effect::Notice(notice) => self.notice(notice)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: Notice) -> Result<(), RoundError> {
+        match notice {
+            Notice::NeedsConfirmation(mass) => self.trouble(RoundError::MassDelete(mass)),
+            Notice::Unread(paths) => self.report.waiting = paths,
+            Notice::Unsyncable(paths) => {
+                self.report.skipped.extend(paths.into_iter().map(|(path, why)| (path, why.to_string())));
+            }
+            Notice::Blocked(blocked) => {
+                self.report.blocked = blocked.iter().map(ToString::to_string).collect();
+                let hard = blocked.into_iter().find(|why| !crate::replica::is_local_change(why));
+                if let Some(why) = hard {
+                    self.trouble(RoundError::Blocked(why));
+                }
+            }
+            Notice::Lineage(why) => return Err(RoundError::Lineage(why)),
+            Notice::SetAside { events, why } => {
+                self.report.set_aside += events.len();
+                self.trouble(RoundError::SetAside { events: events.len(), why });
+            }
+            Notice::Restless => return Err(RoundError::Restless),
+        }
+        Ok(())
+    }
+
+    /// Does what a plan says, some hundred operations at a time, and hands in how it went.
+    fn materialise(&mut self, ops: &[DiskOp], together: usize) -> Result<(), RoundError> {
+        let mut outcomes = Vec::with_capacity(ops.len());
+        let mut failed = None;
+        let (first, rest) = ops.split_at(together.min(ops.len()));
+        let groups =
+            std::iter::once(first).chain(rest.chunks(OPS_PER_GROUP)).filter(|group| !group.is_empty());
+        for group in groups {
+            match self.apply(group) {
+                Ok(done) => outcomes.extend(done),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            self.host.progress(Step::Writing { done: outcomes.len() as u64, of: ops.len() as u64 });
+        }
+        self.report.ops += outcomes.len() as u64;
+        let effects = self.replica.step(self.host.now_ms(), Input::Materialised { outcomes });
+        if let Some(error) = failed {
+            // What was done is taken down first; plans that follow would meet the same disk.
+            let persisted: Vec<Effect> =
+                effects.into_iter().take_while(|e| !matches!(e, Effect::Materialise(_))).collect();
+            self.perform(persisted)?;
+            return Err(error);
+        }
+        self.perform(effects)
+    }
+
+    fn apply(&mut self, ops: &[DiskOp]) -> Result<Vec<crate::disk::Outcome>, RoundError> {
+        let mut contents = BTreeMap::new();
+        let mut order = Vec::new();
+        for op in ops {
+            if let DiskOp::WriteFile { path, content, .. } = op
+                && !contents.contains_key(content)
+            {
+                let head = self.replica.remote().nodes.get(path).and_then(|node| node.head);
+                let whole = head.map(|head| self.content_of(head)).transpose()?.flatten();
+                if let Some(whole) = whole.filter(|whole| whole.id == *content) {
+                    order.push(*content);
+                    contents.insert(*content, whole);
+                }
+            }
+        }
+        let namespace = self.replica.namespace();
+        let parts = self.host.parts();
+        let mut fetcher = Fetcher::new(namespace, parts.transport, parts.outbox, contents, &order);
+        let outcomes = parts.disk.apply(ops, &mut fetcher);
+        let (chunks, trouble) = fetcher.finish();
+        self.report.chunks_received += chunks;
+        match (outcomes, trouble) {
+            // Without its content a file is blocked; the reason is the round's.
+            (Ok(outcomes), None) => Ok(outcomes),
+            (Ok(outcomes), Some(trouble)) => {
+                self.trouble(trouble);
+                Ok(outcomes)
+            }
+            (Err(error), _) => Err(RoundError::Disk(error)),
+        }
+    }
+
+    // --- batches -------------------------------------------------------------------------------------------
+
+    /// Sends what was signed, and takes what became of it. Answers how many events were taken or set aside.
+    fn submit(&mut self) -> Result<u64, RoundError> {
+        let mut settled = 0;
+        while let Some((batches, hashes)) = self.next_batches() {
+            self.send_outbox()?;
+            let namespace = self.replica.namespace();
+            let answer = self.host.parts().transport.submit(namespace, &batches);
+            let outcomes = match answer {
+                Ok(outcomes) => outcomes.outcomes,
+                Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => {
+                    let refused = Refused {
+                        code: problem.code,
+                        message: problem.detail,
+                        hint: problem.hint,
+                        dots: Vec::new(),
+                        chunks: Vec::new(),
+                    };
+                    vec![BatchOutcome::Refused(refused)]
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if outcomes.is_empty() {
+                return Err(TransportError::Malformed {
+                    server: String::new(),
+                    what: "no outcome for a batch".into(),
+                }
+                .into());
+            }
+            settled += self.take_outcomes(outcomes, &hashes)?;
+        }
+        Ok(settled)
+    }
+
+    fn next_batches(&self) -> Option<(Batches, Vec<(annals_events::Hash, u64)>)> {
+        let (mut batches, mut hashes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for batch in self.replica.pending() {
+            bytes += batch.bytes().len() + 16;
+            if bytes > BATCHES_BYTES_MAX && !batches.is_empty() {
+                break;
+            }
+            batches.push(ByteBuf::from(batch.bytes()));
+            hashes.push((batch.hash(), batch.events().len() as u64));
+        }
+        (!batches.is_empty()).then_some((Batches { batches }, hashes))
+    }
+
+    fn take_outcomes(
+        &mut self,
+        outcomes: Vec<BatchOutcome>,
+        hashes: &[(annals_events::Hash, u64)],
+    ) -> Result<u64, RoundError> {
+        let (mut records, mut settled, mut refused) = (Vec::new(), 0, None);
+        let mut next = self.replica.cursor().seq.0 + 1;
+        for (outcome, (hash, events)) in outcomes.into_iter().zip(hashes) {
+            match outcome {
+                BatchOutcome::Admitted { record } | BatchOutcome::AlreadyAdmitted { record } => {
+                    settled += events;
+                    let record = Record::decode(record.into_vec())
+                        .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                    // Others' records in between are pulled together with these.
+                    if record.seq().0 == next {
+                        next = record.last_seq().0 + 1;
+                        records.push(Arc::new(record));
+                    }
+                }
+                BatchOutcome::Refused(why) => refused = Some((*hash, *events, why)),
+            }
+        }
+        self.report.events_sent += settled;
+        self.take_records(records)?;
+        let all = settled;
+        match refused {
+            None if settled > 0 && self.is_still_pending(hashes) => {
+                // Admitted beside records that are not here yet.
+                self.pull(false)?;
+                Ok(all)
+            }
+            None => Ok(all),
+            Some((hash, events, why)) => Ok(all + self.take_refusal(hash, events, why)?),
+        }
+    }
+
+    fn is_still_pending(&self, hashes: &[(annals_events::Hash, u64)]) -> bool {
+        self.replica.pending().any(|batch| hashes.iter().any(|(hash, _)| *hash == batch.hash()))
+    }
+
+    fn take_refusal(
+        &mut self,
+        batch: annals_events::Hash,
+        events: u64,
+        refused: Refused,
+    ) -> Result<u64, RoundError> {
+        // What was admitted before it may still have to be pulled: only then is this batch the first.
+        if self.replica.pending().next().is_some_and(|first| first.hash() != batch) {
+            self.pull(false)?;
+        }
+        let problem = || crate::protocol::Problem {
+            hint: refused.hint.clone(),
+            ..crate::protocol::Problem::new(refused.code, refused.message.clone())
+        };
+        if refused.code == Code::ChunksMissing && self.sent_anew != Some(batch) {
+            self.sent_anew = Some(batch);
+            self.send_again(&refused.chunks)?;
+            return Ok(0);
+        }
+        match refused.code.exit_code() {
+            4 => return Err(TransportError::Refused(problem()).into()),
+            3 => return Err(RoundError::Lineage(refused.message)),
+            _ => {}
+        }
+        let input = Input::Refused { batch, dots: refused.dots, why: refused.message };
+        let effects = self.replica.step(self.host.now_ms(), input);
+        self.perform(effects)?;
+        Ok(events)
+    }
+}
+
+/// What the version `dot` holds, by the record or the pending batch that made it; none where that is withheld.
+///
+/// # Errors
+/// [`StoreError`] where the record cannot be read.
+pub fn content_of(
+    replica: &Replica,
+    records: &dyn KeptRecords,
+    dot: Dot,
+) -> Result<Option<Content>, StoreError> {
+    Ok(body_of(replica, records, dot)?.and_then(|body| body.content))
+}
+
+/// The body of the event `dot`.
+///
+/// # Errors
+/// [`StoreError`] where the record cannot be read.
+pub fn body_of(
+    replica: &Replica,
+    records: &dyn KeptRecords,
+    dot: Dot,
+) -> Result<Option<annals_events::Body>, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { what };
+    if let Some((batch, index)) = replica.pending_batch(dot) {
+        return batch.body(index).map_err(|error| damaged(error.to_string()));
+    }
+    let Some((position, index)) = replica.log().locate(dot) else { return Ok(None) };
+    records.at(position)?.batch().body(index).map_err(|error| damaged(error.to_string()))
+}
+
+/// Files in groups that are small enough to be read twice from memory.
+fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
+    let mut groups: VecDeque<Vec<FileToRead>> = VecDeque::new();
+    let mut bytes = 0;
+    for file in files {
+        bytes += file.size;
+        match groups.back_mut() {
+            Some(group) if group.len() < FILES_PER_GROUP && bytes <= GROUP_BYTES => group.push(file),
+            _ => {
+                bytes = file.size;
+                groups.push_back(vec![file]);
+            }
+        }
+    }
+    groups
+}
+
+impl From<DiskError> for RoundError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}

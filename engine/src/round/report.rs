@@ -1,0 +1,119 @@
+//! What a round says of itself: how far it is, what it did, why it could not go on.
+
+use super::StoreError;
+use crate::{
+    author::MassDelete,
+    chunk_store::ChunkStoreError,
+    disk::{Blocked, DiskError},
+    transport::TransportError,
+};
+
+/// What a round did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Events that the server took.
+    pub events_sent: u64,
+    /// Events that came from the server, one's own again not counted.
+    pub events_received: u64,
+    /// Chunks that the changed files have.
+    pub chunks: u64,
+    /// Those of them that the server did not have.
+    pub new_chunks: u64,
+    /// Chunks that were fetched.
+    pub chunks_received: u64,
+    /// Plain bytes of the changed files.
+    pub plain_bytes: u64,
+    /// Bytes of chunks as they were sent.
+    pub chunk_bytes_sent: u64,
+    /// Operations on the folder.
+    pub ops: u64,
+    /// Events that were refused and set aside.
+    pub set_aside: u64,
+    /// Files that are being written, and wait.
+    pub waiting: Vec<String>,
+    /// What is not synced, and why.
+    pub skipped: Vec<(String, String)>,
+    /// What could not be done in the folder, for people.
+    pub blocked: Vec<String>,
+}
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Records are coming.
+    Pulling {
+        /// The last one's place.
+        done: u64,
+        /// The head's.
+        of: u64,
+    },
+    /// The folder is being looked at.
+    Scanning,
+    /// Changed files are read, and sent.
+    Reading {
+        /// Files.
+        done: u64,
+        /// Files.
+        of: u64,
+        /// Plain bytes so far.
+        bytes: u64,
+    },
+    /// The folder is brought up to date.
+    Writing {
+        /// Operations.
+        done: u64,
+        /// Operations.
+        of: u64,
+    },
+}
+
+/// Why a round did not get everything done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoundError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The device's own state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// Something in the folder could not be brought up to date.
+    #[error("{0}")]
+    Blocked(Blocked),
+    /// The chunks of saves that wait.
+    #[error(transparent)]
+    Outbox(#[from] ChunkStoreError),
+    /// Most of the folder is gone.
+    #[error(transparent)]
+    MassDelete(#[from] MassDelete),
+    /// What the server says does not go on from what it said.
+    #[error("the server's history is not the one this device knows: {0}")]
+    Lineage(String),
+    /// Events were refused.
+    #[error("{events} changes were refused and set aside: {why}")]
+    SetAside {
+        /// How many.
+        events: u64,
+        /// What the server said.
+        why: String,
+    },
+    /// The plan never comes to an end, which is a mistake in this program.
+    #[error("the folder does not come to rest")]
+    Restless,
+}
+
+impl RoundError {
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_passing())
+    }
+
+    /// Whether the server lets this device in no more.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.exit_code() == 6 && problem.code != crate::protocol::Code::Quota)
+    }
+}

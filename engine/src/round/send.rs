@@ -1,0 +1,309 @@
+//! Chunks on their way out: to the server where there is one, else into the outbox.
+//!
+//! A group of files is read twice: once for the names of its chunks, and once more, if the server lacks some,
+//! for their bytes. So a chunk that is known costs a hash and no compression, and what is unknown is sent before
+//! any event names it (I4).
+
+use super::{FileRead, FileToRead, Host, Round, RoundError};
+use crate::{
+    chunk_store::ChunkStore,
+    content::SealedChunk,
+    protocol::{CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Code, MissingQuestion, frame},
+    transport::{Transport, TransportError},
+};
+use annals_events::{ChunkId, ChunkRef, Content, Manifest, NamespaceId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+impl<H: Host> Round<'_, H> {
+    /// Reads a group of files. Those that it answers with have all their chunks on the server, or in the outbox.
+    pub(super) fn read_group(
+        &mut self,
+        group: Vec<FileToRead>,
+        online: bool,
+    ) -> Result<Vec<(String, FileRead)>, RoundError> {
+        let first = self.host.cut(&group, &|_| false, &mut |_, _, _| Ok(()))?;
+        let mut read = Vec::new();
+        for (file, result) in group.into_iter().zip(first) {
+            match result {
+                Ok(found) => read.push((file, found)),
+                Err(why) if why.passing => self.report.waiting.push(file.path),
+                Err(why) => self.report.skipped.push((file.path, why.why)),
+            }
+        }
+        self.count(&read);
+        let lacking =
+            if online { self.lacking_on_server(&mut read)? } else { self.lacking_in_outbox(&read)? };
+        let (complete, incomplete): (Vec<_>, Vec<_>) = read
+            .into_iter()
+            .partition(|(_, found)| !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
+        let mut whole: Vec<(String, FileRead)> =
+            complete.into_iter().map(|(file, found)| (file.path, found)).collect();
+        whole.extend(self.deliver(incomplete, lacking, online)?);
+        Ok(whole)
+    }
+
+    fn count(&mut self, read: &[(FileToRead, FileRead)]) {
+        self.report.chunks += read.iter().map(|(_, found)| found.chunks.len() as u64).sum::<u64>();
+        self.report.plain_bytes += read.iter().map(|(_, found)| found.content.size).sum::<u64>();
+    }
+
+    /// Which chunks have to be sent. Files for which there is no room are left out, with a word about it.
+    fn lacking_on_server(
+        &mut self,
+        read: &mut Vec<(FileToRead, FileRead)>,
+    ) -> Result<BTreeSet<ChunkId>, RoundError> {
+        let namespace = self.replica.namespace();
+        let contents: BTreeMap<_, u64> =
+            read.iter().map(|(_, found)| (found.content.id, found.content.size)).collect();
+        let chunks = unique(read.iter().flat_map(|(_, found)| found.chunks.iter().copied()));
+        match missing(self.host.parts().transport, namespace, &chunks, contents.values().sum()) {
+            Ok(lacking) => Ok(lacking),
+            Err(TransportError::Refused(problem)) if problem.code == Code::Quota => {
+                // One file may be what is too large: the others go one by one.
+                let mut lacking = BTreeSet::new();
+                let group = std::mem::take(read);
+                let several = group.len() > 1;
+                for (file, found) in group {
+                    let answer = match several {
+                        true => {
+                            missing(self.host.parts().transport, namespace, &found.chunks, found.content.size)
+                        }
+                        false => Err(TransportError::Refused(problem.clone())),
+                    };
+                    match answer {
+                        Ok(more) => {
+                            lacking.extend(more);
+                            read.push((file, found));
+                        }
+                        Err(TransportError::Refused(problem)) if problem.code == Code::Quota => {
+                            self.report.skipped.push((file.path, problem.detail.clone()));
+                            self.trouble(TransportError::Refused(problem));
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Ok(lacking)
+            }
+            // Shut out: nothing can be sent, and the events will be refused one by one.
+            Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => {
+                self.trouble(TransportError::Refused(problem));
+                self.lacking_in_outbox(read)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn lacking_in_outbox(
+        &mut self,
+        read: &[(FileToRead, FileRead)],
+    ) -> Result<BTreeSet<ChunkId>, RoundError> {
+        let ids: Vec<ChunkId> = unique(read.iter().flat_map(|(_, found)| found.chunks.iter().copied()))
+            .iter()
+            .map(|chunk| chunk.id)
+            .collect();
+        Ok(self.host.parts().outbox.missing(&ids)?.into_iter().collect())
+    }
+
+    /// Reads files once more, for the chunks that are lacking. A file that changed in between waits for a later look.
+    fn deliver(
+        &mut self,
+        files: Vec<(FileToRead, FileRead)>,
+        lacking: BTreeSet<ChunkId>,
+        online: bool,
+    ) -> Result<Vec<(String, FileRead)>, RoundError> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let online = online && !self.trouble.as_ref().is_some_and(RoundError::is_refusal);
+        let lacking = Mutex::new(lacking);
+        let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
+        let group: Vec<FileToRead> = files.iter().map(|(file, _)| file.clone()).collect();
+        let mut delivery = Delivery::new(self.replica.namespace(), online);
+        let second = self.host.cut(&group, &wanted, &mut |chunk, transport, outbox| {
+            let full = delivery.parcel.add(chunk);
+            delivery.send(full, transport, outbox)
+        })?;
+        let parts = self.host.parts();
+        let rest = delivery.parcel.rest();
+        delivery.send(rest, parts.transport, parts.outbox)?;
+        self.report.new_chunks += delivery.chunks;
+        self.report.chunk_bytes_sent += delivery.bytes;
+        let mut sealed = Vec::new();
+        for ((file, before), after) in files.into_iter().zip(second) {
+            match after {
+                Ok(after) if after.content.id == before.content.id => sealed.push((file.path, after)),
+                _ => {
+                    self.report.waiting.push(file.path);
+                    self.rescan = true;
+                }
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// Sends what waits in the outbox and pending batches name.
+    pub(super) fn send_outbox(&mut self) -> Result<(), RoundError> {
+        if self.host.parts().outbox.stats()?.chunks == 0
+            || self.trouble.as_ref().is_some_and(RoundError::is_refusal)
+        {
+            return Ok(());
+        }
+        let mut chunks = Vec::new();
+        for content in self.pending_contents() {
+            chunks.extend(content.roots());
+            if let Some(root) = content.manifest
+                && let Some(sealed) = self.host.parts().outbox.get(&root.id)?
+                && let Ok(plain) = sealed.open()
+                && let Ok(manifest) = Manifest::decode(&plain, &content)
+            {
+                chunks.extend(manifest.chunks);
+            }
+        }
+        let namespace = self.replica.namespace();
+        let answer = missing(self.host.parts().transport, namespace, &unique(chunks.into_iter()), 0);
+        match answer {
+            Ok(lacking) => self.send_from_outbox(&lacking.into_iter().collect::<Vec<_>>()).map(drop),
+            Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn pending_contents(&self) -> Vec<Content> {
+        let bodies = self
+            .replica
+            .pending()
+            .flat_map(|batch| (0..batch.events().len()).filter_map(|i| batch.body(i).ok().flatten()));
+        bodies.filter_map(|body| body.content).collect()
+    }
+
+    /// Chunks that the server asked for although they had been sent, or should have been there.
+    pub(super) fn send_again(&mut self, chunks: &[ChunkId]) -> Result<(), RoundError> {
+        let left = self.send_from_outbox(chunks)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        // The folder may still hold what was sent once.
+        let contents: BTreeSet<_> = self.pending_contents().into_iter().map(|content| content.id).collect();
+        let held = self
+            .replica
+            .synced()
+            .iter()
+            .filter(|(_, node)| node.content.is_some_and(|id| contents.contains(&id)));
+        let paths: Vec<(String, u64)> = held.map(|(path, node)| (path.clone(), node.disk.size)).collect();
+        let files: Vec<FileToRead> =
+            paths.into_iter().map(|(path, size)| FileToRead { path, size, replaced: None }).collect();
+        let lacking = Mutex::new(left);
+        let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
+        let mut delivery = Delivery::new(self.replica.namespace(), true);
+        self.host.cut(&files, &wanted, &mut |chunk, transport, outbox| {
+            let full = delivery.parcel.add(chunk);
+            delivery.send(full, transport, outbox)
+        })?;
+        let parts = self.host.parts();
+        let rest = delivery.parcel.rest();
+        delivery.send(rest, parts.transport, parts.outbox)
+    }
+
+    /// Sends those of `chunks` that the outbox has; answers with the others.
+    fn send_from_outbox(&mut self, chunks: &[ChunkId]) -> Result<BTreeSet<ChunkId>, RoundError> {
+        let (mut left, mut delivery) = (BTreeSet::new(), Delivery::new(self.replica.namespace(), true));
+        let parts = self.host.parts();
+        for id in chunks {
+            match parts.outbox.get(id)? {
+                Some(chunk) => {
+                    let full = delivery.parcel.add(chunk);
+                    delivery.send(full, parts.transport, parts.outbox)?;
+                }
+                None => drop(left.insert(*id)),
+            }
+        }
+        let rest = delivery.parcel.rest();
+        delivery.send(rest, parts.transport, parts.outbox)?;
+        self.report.new_chunks += delivery.chunks;
+        self.report.chunk_bytes_sent += delivery.bytes;
+        Ok(left)
+    }
+}
+
+/// Chunks on their way to where they go, a parcel at a time.
+struct Delivery {
+    namespace: NamespaceId,
+    online: bool,
+    parcel: Parcel,
+    chunks: u64,
+    bytes: u64,
+}
+
+impl Delivery {
+    fn new(namespace: NamespaceId, online: bool) -> Self {
+        Self { namespace, online, parcel: Parcel::default(), chunks: 0, bytes: 0 }
+    }
+
+    fn send(
+        &mut self,
+        parcel: Option<Vec<SealedChunk>>,
+        transport: &dyn Transport,
+        outbox: &dyn ChunkStore,
+    ) -> Result<(), RoundError> {
+        let Some(parcel) = parcel else { return Ok(()) };
+        self.chunks += parcel.len() as u64;
+        self.bytes += parcel.iter().map(|chunk| chunk.bytes.len() as u64).sum::<u64>();
+        if self.online {
+            transport.send_chunks(self.namespace, &parcel)?;
+        } else {
+            outbox.put_all(&parcel)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which of `chunks` the server lacks; asks for room for `adds` bytes with the first question.
+fn missing(
+    transport: &dyn Transport,
+    namespace: NamespaceId,
+    chunks: &[ChunkRef],
+    adds: u64,
+) -> Result<BTreeSet<ChunkId>, TransportError> {
+    let mut lacking = BTreeSet::new();
+    let mut adds = adds;
+    for part in chunks.chunks(CHUNKS_COUNT_MAX) {
+        let question =
+            MissingQuestion { chunks: part.to_vec(), manifests: Vec::new(), adds: std::mem::take(&mut adds) };
+        let answer = transport.missing(namespace, &question)?;
+        lacking
+            .extend(answer.chunks.iter().filter_map(|place| part.get(*place as usize)).map(|chunk| chunk.id));
+    }
+    Ok(lacking)
+}
+
+fn unique(chunks: impl Iterator<Item = ChunkRef>) -> Vec<ChunkRef> {
+    let by_id: BTreeMap<ChunkId, ChunkRef> = chunks.map(|chunk| (chunk.id, chunk)).collect();
+    by_id.into_values().collect()
+}
+
+/// Chunks that go out in one request.
+#[derive(Default)]
+struct Parcel {
+    chunks: Vec<SealedChunk>,
+    bytes: usize,
+}
+
+impl Parcel {
+    /// Puts one in; answers with the parcel before it if that was full.
+    fn add(&mut self, chunk: SealedChunk) -> Option<Vec<SealedChunk>> {
+        let more = chunk.bytes.len() + frame::HEADER_BYTES;
+        let full = self.bytes + more > CHUNKS_BYTES_MAX || self.chunks.len() == CHUNKS_COUNT_MAX;
+        let done = if full { self.rest() } else { None };
+        self.bytes += more;
+        self.chunks.push(chunk);
+        done
+    }
+
+    fn rest(&mut self) -> Option<Vec<SealedChunk>> {
+        self.bytes = 0;
+        Some(std::mem::take(&mut self.chunks)).filter(|chunks| !chunks.is_empty())
+    }
+}

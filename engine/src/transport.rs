@@ -1,0 +1,94 @@
+//! How a device reaches its server: the calls of a sync round, and what they promise.
+//!
+//! A call that fails as [`TransportError::Unreachable`] may have happened all the same (a reply can be lost after
+//! the work was done), so every call is safe to repeat: batches are known by their dots, chunks by their
+//! names. Answers are checked by whoever asked: records by chain and receipt, chunks by their hash.
+
+use crate::{
+    content::SealedChunk,
+    protocol::{
+        Batches, ChunksStored, MissingAnswer, MissingQuestion, Outcomes, Problem, Records, RecordsQuery,
+    },
+};
+use annals_events::{ChunkId, NamespaceId};
+
+/// A way to one server, for one device.
+pub trait Transport {
+    /// Records after a cursor.
+    ///
+    /// # Errors
+    /// Refused with `other-log` or `chain-mismatch` where the cursor is not of this log.
+    fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Result<Records, TransportError>;
+
+    /// Hands over batches, in the device's order.
+    ///
+    /// # Errors
+    /// [`TransportError`]; what became of single batches is in the answer.
+    fn submit(&self, namespace: NamespaceId, batches: &Batches) -> Result<Outcomes, TransportError>;
+
+    /// Which of these chunks have to be sent. Refused with `quota` where there is no room.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn missing(
+        &self,
+        namespace: NamespaceId,
+        question: &MissingQuestion,
+    ) -> Result<MissingAnswer, TransportError>;
+
+    /// Sends chunks; they are durable when it returns.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn send_chunks(
+        &self,
+        namespace: NamespaceId,
+        chunks: &[SealedChunk],
+    ) -> Result<ChunksStored, TransportError>;
+
+    /// Fetches chunks: a prefix of those asked for, at least one. Not checked yet.
+    ///
+    /// # Errors
+    /// Refused with `chunk-unknown` where the first is not to be had.
+    fn fetch_chunks(
+        &self,
+        namespace: NamespaceId,
+        chunks: &[ChunkId],
+    ) -> Result<Vec<SealedChunk>, TransportError>;
+}
+
+/// Why a call did not do what it was for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The server answered and said no.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// No answer. The call may have happened.
+    #[error("{server} cannot be reached: {what}")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// What stood in the way.
+        what: String,
+    },
+    /// An answer that is none.
+    #[error("{server} gave an answer that makes no sense: {what}")]
+    Malformed {
+        /// Its address.
+        server: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl TransportError {
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(problem) => problem.exit_code() == 4,
+            Self::Unreachable { .. } => true,
+            Self::Malformed { .. } => false,
+        }
+    }
+}

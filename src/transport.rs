@@ -1,0 +1,5 @@
+//! The way to a server, for real.
+
+pub mod http;
+
+pub use http::{Http, Traffic};

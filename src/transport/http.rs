@@ -1,0 +1,262 @@
+//! HTTP to a server: one method a route of `/v1`.
+//!
+//! Calls are plain and wait for their answer; whoever must not block calls from a thread. Bytes in both
+//! directions are counted. Left out: trying again (the engine decides when), TLS.
+
+use annals_engine::{
+    content::SealedChunk,
+    protocol::{
+        self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, LinkRequest, Linked,
+        Member, MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes,
+        OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Ticket, TicketRequest, frame,
+    },
+    transport::{Transport, TransportError},
+};
+use annals_events::{ChunkId, DeviceId, NamespaceId};
+use reqwest::{
+    Method, StatusCode,
+    blocking::{Client, RequestBuilder, Response},
+    header::CONTENT_TYPE,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// A connection pool to one server, with one credential.
+#[derive(Debug)]
+pub struct Http {
+    base: String,
+    token: Option<String>,
+    client: Client,
+    traffic: Traffic,
+}
+
+/// Bytes of bodies that went over the wire.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+type Answer<T> = Result<T, TransportError>;
+
+impl Http {
+    /// Whoever cannot be connected to within this time is not there.
+    const CONNECT: Duration = Duration::from_secs(10);
+    /// Longest wait for an answer: group commits and chunk batches take far less.
+    const ANSWER: Duration = Duration::from_secs(120);
+
+    /// A way to the server at `base` (`http://HOST:PORT`), with a token if there is one yet.
+    ///
+    /// # Errors
+    /// [`TransportError::Malformed`] where `base` is no address.
+    pub fn new(base: &str, token: Option<String>) -> Answer<Self> {
+        let base = base.trim_end_matches('/').to_owned();
+        let malformed = |what: String| TransportError::Malformed { server: base.clone(), what };
+        if !base.starts_with("http://") {
+            return Err(malformed("an address looks like http://127.0.0.1:8417".into()));
+        }
+        let builder = Client::builder().connect_timeout(Self::CONNECT).timeout(Self::ANSWER).no_proxy();
+        let client = builder.build().map_err(|error| malformed(error.to_string()))?;
+        Ok(Self { base, token, client, traffic: Traffic::default() })
+    }
+
+    /// What went over the wire so far.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// `GET /v1/server`.
+    pub fn server(&self) -> Answer<ServerInfo> {
+        self.get("server")
+    }
+
+    /// `POST /v1/challenges`.
+    pub fn challenge(&self) -> Answer<Challenge> {
+        self.post("challenges", &())
+    }
+
+    /// `POST /v1/link`.
+    pub fn link(&self, request: &LinkRequest) -> Answer<Linked> {
+        self.post("link", request)
+    }
+
+    /// `POST /v1/accounts`; the token is the admin's.
+    pub fn add_account(&self, account: &NewAccount) -> Answer<Account> {
+        self.post("accounts", account)
+    }
+
+    /// `GET /v1/account`.
+    pub fn account(&self) -> Answer<OwnAccount> {
+        self.get("account")
+    }
+
+    /// `GET /v1/users/{name}`.
+    pub fn user(&self, name: &str) -> Answer<Account> {
+        self.get(&format!("users/{}", encoded(name)))
+    }
+
+    /// `POST /v1/tickets`.
+    pub fn ticket(&self, request: &TicketRequest) -> Answer<Ticket> {
+        self.post("tickets", request)
+    }
+
+    /// `GET /v1/namespaces`.
+    pub fn namespaces(&self) -> Answer<Vec<NamespaceInfo>> {
+        self.get("namespaces")
+    }
+
+    /// `POST /v1/namespaces`.
+    pub fn add_namespace(&self, namespace: &NewNamespace) -> Answer<NamespaceInfo> {
+        self.post("namespaces", namespace)
+    }
+
+    /// `GET /v1/namespaces/{ns}/members`.
+    pub fn members(&self, namespace: NamespaceId) -> Answer<Vec<Member>> {
+        self.get(&format!("namespaces/{namespace}/members"))
+    }
+
+    /// `GET /v1/namespaces/{ns}/devices`.
+    pub fn devices(&self, namespace: NamespaceId) -> Answer<Vec<DeviceInfo>> {
+        self.get(&format!("namespaces/{namespace}/devices"))
+    }
+
+    /// `POST /v1/namespaces/{ns}/devices/{id}/retire`.
+    pub fn retire(&self, namespace: NamespaceId, device: DeviceId) -> Answer<()> {
+        self.send(Method::POST, &format!("namespaces/{namespace}/devices/{device}/retire"), |r| r).map(drop)
+    }
+
+    fn get<T: DeserializeOwned>(&self, route: &str) -> Answer<T> {
+        self.json_of(self.send(Method::GET, route, |request| request)?)
+    }
+
+    fn post<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> Answer<T> {
+        self.json_of(self.send(Method::POST, route, |request| request.json(body))?)
+    }
+
+    fn json_of<T: DeserializeOwned>(&self, response: Response) -> Answer<T> {
+        let bytes = self.bytes_of(response)?;
+        serde_json::from_slice(&bytes).map_err(|error| self.malformed(error))
+    }
+
+    fn cbor<T: DeserializeOwned>(
+        &self,
+        namespace: NamespaceId,
+        route: &str,
+        message: &impl Serialize,
+    ) -> Answer<T> {
+        let bytes =
+            self.bytes_of(self.post_bytes(namespace, route, protocol::CBOR, protocol::to_cbor(message))?)?;
+        protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
+    }
+
+    fn post_bytes(
+        &self,
+        namespace: NamespaceId,
+        route: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Answer<Response> {
+        self.traffic.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        let route = format!("namespaces/{namespace}/{route}");
+        self.send(Method::POST, &route, |request| request.header(CONTENT_TYPE, media_type).body(body))
+    }
+
+    /// Sends a request and answers with its response if that is a success.
+    fn send(
+        &self,
+        method: Method,
+        route: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Answer<Response> {
+        let mut request = self.client.request(method, format!("{}/v1/{route}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = with(request).send().map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.problem_of(response))
+    }
+
+    fn problem_of(&self, response: Response) -> TransportError {
+        let status = response.status();
+        let document = response.bytes().ok().and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
+        match document {
+            Some(problem) => problem.into(),
+            None if status == StatusCode::SERVICE_UNAVAILABLE => Problem::plain(Code::Busy).into(),
+            None => self.malformed(format!("HTTP status {status}")),
+        }
+    }
+
+    fn bytes_of(&self, response: Response) -> Answer<Vec<u8>> {
+        let bytes = response.bytes().map_err(|error| self.unreachable(&error))?;
+        self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes.into())
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> TransportError {
+        // The innermost cause is the one that people understand ("connection refused").
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        TransportError::Unreachable { server: self.base.clone(), what: cause.to_string() }
+    }
+
+    fn malformed(&self, what: impl ToString) -> TransportError {
+        TransportError::Malformed { server: self.base.clone(), what: what.to_string() }
+    }
+}
+
+impl Transport for Http {
+    fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
+        let route = format!("namespaces/{namespace}/records");
+        let bytes = self.bytes_of(self.send(Method::GET, &route, |request| request.query(query))?)?;
+        protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
+    }
+
+    fn submit(&self, namespace: NamespaceId, batches: &Batches) -> Answer<Outcomes> {
+        self.cbor(namespace, "batches", batches)
+    }
+
+    fn missing(&self, namespace: NamespaceId, question: &MissingQuestion) -> Answer<MissingAnswer> {
+        self.cbor(namespace, "chunks/missing", question)
+    }
+
+    fn send_chunks(&self, namespace: NamespaceId, chunks: &[SealedChunk]) -> Answer<ChunksStored> {
+        let mut body = Vec::with_capacity(chunks.iter().map(frame::wire_bytes).sum());
+        chunks.iter().for_each(|chunk| frame::encode_to(chunk, &mut body));
+        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body)?;
+        self.json_of(response)
+    }
+
+    fn fetch_chunks(&self, namespace: NamespaceId, chunks: &[ChunkId]) -> Answer<Vec<SealedChunk>> {
+        let wanted = protocol::to_cbor(&ChunksWanted { chunks: chunks.to_vec() });
+        let body = self.bytes_of(self.post_bytes(namespace, "chunks/get", protocol::CBOR, wanted)?)?;
+        frame::decode_all(&body).map_err(|error| self.malformed(error))
+    }
+}
+
+/// A path segment with everything but letters, digits, `.`, `_` and `-` as `%XX`.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
