@@ -1,12 +1,16 @@
 //! What a person does to the folder as the disk shows it: first single deeds, then a whole act with the
 //! judge looking on.
 
-use super::{Device, content};
+use super::{Device, Random, content};
 use crate::judge::{Edit, Judge, Picture};
 use annals_events::{Body, Content, Dot, DotSet, EntryId, EntryKind, Fact, Name, Policy, Role, Seq, UserId};
 use std::collections::BTreeSet;
 
-const NAMES: [&str; 6] = ["a", "b", "c.txt", "d.txt", "a", "c.txt"];
+const NAMES: [&str; 4] = ["a", "b", "c.txt", "d.txt"];
+/// Names that leave no room, or whose extensions are none.
+const RARE_NAMES: [&str; 4] = ["e.", ".f", LONG_STEM, LONG_EXTENSION];
+const LONG_STEM: &str = "ääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääää.txt";
+const LONG_EXTENSION: &str = "g.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 const TAGS: [&str; 3] = ["red", "green", "blue"];
 
 fn named(name: &str) -> Body {
@@ -44,6 +48,22 @@ pub fn resolve(device: &mut Device, entry: EntryId, over: &BTreeSet<Dot>, keep: 
 
 pub fn describe(device: &mut Device, entry: EntryId, said: Body) -> Dot {
     device.emit(Fact::AttributesChanged { entry }, Some(said))
+}
+
+/// Purges some of what is in the trash, and lets some superseded versions expire.
+pub fn forget(device: &mut Device, random: &mut Random) {
+    let picture = Picture::of_reference(&device.whole());
+    let mut some = |dots: Vec<Dot>| -> DotSet { dots.into_iter().filter(|_| random.percent(50)).collect() };
+    let trash = picture.entries.iter().filter(|(_, entry)| !entry.shown && !entry.alive);
+    let entries = some(trash.map(|(x, _)| x.0).collect());
+    let superseded = picture.entries.values().flat_map(|entry| {
+        let latest = entry.maximal.iter().chain(&entry.heads).copied().collect::<BTreeSet<_>>();
+        entry.versions.iter().copied().filter(move |v| !latest.contains(v)).collect::<Vec<_>>()
+    });
+    let versions = some(superseded.collect());
+    device.emit(Fact::EntryPurged { entries }, None);
+    device.emit(Fact::VersionsExpired { versions }, None);
+    device.seal();
 }
 
 /// One act; the judge sees the disk before and after.
@@ -99,7 +119,9 @@ impl<'d, 'j, 'a> Act<'d, 'j, 'a> {
         {
             return path.rsplit('/').next().expect("a path has a last part").to_owned();
         }
-        (*self.device.random.pick(&NAMES)).to_owned()
+        let rare = self.device.random.percent(3);
+        let names = if rare { &RARE_NAMES } else { &NAMES };
+        (*self.device.random.pick(names)).to_owned()
     }
 
     fn pick_conflict(&mut self) -> Option<EntryId> {
@@ -119,13 +141,11 @@ impl<'d, 'j, 'a> Act<'d, 'j, 'a> {
         let mut body = named(&self.pick_name());
         let random = &mut self.device.random;
         let kind = [EntryKind::Folder, EntryKind::File, EntryKind::Symlink][random.weighted(&[38, 52, 10])];
+        body.mtime = random.percent(70).then(|| random.below(1000) as i64);
+        body.executable = random.percent(30).then(|| random.percent(50));
         match kind {
             EntryKind::Folder => {}
-            EntryKind::File => {
-                body.content = Some(content(&format!("content {}", random.below(6))));
-                body.mtime = Some(random.below(1000) as i64);
-                body.executable = random.percent(50).then(|| random.percent(50));
-            }
+            EntryKind::File => body.content = Some(content(&format!("content {}", random.below(6)))),
             EntryKind::Symlink => body.target = Some(vec![b'0' + random.below(2) as u8]),
         }
         create(self.device, parent, kind, body);

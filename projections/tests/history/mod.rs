@@ -9,7 +9,7 @@ mod random;
 
 use crate::judge::{Failure, Judge, Picture};
 use annals_events::{Body, ChunkId, ChunkRef, Content, Cut, Fact, PublicKey, UserId};
-pub use device::{Device, Sight};
+pub use device::{Device, NAMESPACE, Sealed, Sight};
 pub use random::Random;
 
 /// The content that a text is.
@@ -41,6 +41,23 @@ impl History {
         let devices = 2 + random.below(3);
         let steps = *random.pick(&[20, 40, 80, 160]);
         Self { devices, steps: (0..steps).map(|_| random.next()).collect() }
+    }
+
+    /// With as few steps as still make `fails` true.
+    pub fn minimised(&self, fails: &dyn Fn(&Self) -> bool) -> Self {
+        let mut least = self.clone();
+        let mut size = least.steps.len().div_ceil(2);
+        while size > 0 {
+            let before = least.steps.len();
+            let mut at = 0;
+            while at < least.steps.len() {
+                let mut shorter = least.clone();
+                shorter.steps.drain(at..(at + size).min(least.steps.len()));
+                if fails(&shorter) { least = shorter } else { at += size }
+            }
+            size = if size == 1 && least.steps.len() < before { 1 } else { size / 2 };
+        }
+        least
     }
 
     /// Lives through it; stops at the first step that the judge objects to.

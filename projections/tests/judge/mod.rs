@@ -4,6 +4,8 @@
 //! was broken. It knows no rule of the model and makes no exemption for disks that lag behind.
 
 mod apart;
+mod folded;
+pub mod law;
 pub mod picture;
 
 use crate::history::Sight;

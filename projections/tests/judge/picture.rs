@@ -61,8 +61,27 @@ impl Picture {
             listing: state.listing(),
             entries: state.edges.keys().map(|x| (*x, portrait(x))).collect(),
             contents: versions.filter_map(|v| Some((v.dot, v.body.content.as_ref()?.id))).collect(),
-            hidden_by: state.hidden_by,
+            hidden_by: {
+                let latest = state.places.values().chain(state.maximal.values()).flatten();
+                latest.filter_map(|dot| Some((*dot, state.hidden_by.get(dot)?.clone()))).collect()
+            },
         }
+    }
+
+    /// In what `other` is unlike this one, if it is.
+    pub fn difference_to(&self, other: &Self) -> Option<String> {
+        for x in self.entries.keys().chain(other.entries.keys()) {
+            let (one, two) = (self.entries.get(x), other.entries.get(x));
+            if one != two {
+                return Some(format!("{x:?}: {one:?}, not {two:?}"));
+            }
+        }
+        let parts = [
+            (self.listing != other.listing, format!("listing {:#?}, not {:#?}", self.listing, other.listing)),
+            (self.hidden_by != other.hidden_by, format!("hidden {:?}, not {:?}", self.hidden_by, other.hidden_by)),
+            (self.contents != other.contents, format!("contents {:?}, not {:?}", self.contents, other.contents)),
+        ];
+        parts.into_iter().find(|(unlike, _)| *unlike).map(|(_, how)| how)
     }
 
     pub fn is_shown(&self, x: EntryId) -> bool {

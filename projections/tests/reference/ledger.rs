@@ -41,17 +41,27 @@ impl State {
         attributes
     }
 
-    /// Everybody who may use the namespace, and as what.
+    /// Everybody who may use the namespace, and as what. Of what was said of a person that counts which nobody
+    /// who said something else had seen: of that a revocation, else the least role. The owner stays the owner.
     pub fn members(&self) -> BTreeMap<UserId, Role> {
-        let mut members = BTreeMap::new();
+        let mut said = BTreeMap::<UserId, Vec<Rc<Deed>>>::new();
         for deed in &self.deeds {
-            match &deed.fact {
-                Fact::NamespaceCreated { owner, .. } => drop(members.insert(*owner, Role::Owner)),
-                Fact::MemberGranted { user, role } => drop(members.insert(*user, *role)),
-                Fact::MemberRevoked { user } => drop(members.remove(user)),
-                _ => {}
+            if let Fact::MemberGranted { user, .. } | Fact::MemberRevoked { user } = &deed.fact {
+                said.entry(*user).or_default().push(deed.clone());
             }
         }
+        let role_said = |deed: &Rc<Deed>| match &deed.fact {
+            Fact::MemberGranted { role, .. } => Some(*role),
+            _ => None,
+        };
+        let least = |said: &Vec<Rc<Deed>>| super::not_seen_by_another(said).map(role_said).min().flatten();
+        let mut members: BTreeMap<UserId, Role> =
+            said.iter().filter_map(|(user, said)| Some((*user, least(said)?))).collect();
+        let owner = self.deeds.iter().find_map(|deed| match &deed.fact {
+            Fact::NamespaceCreated { owner, .. } => Some(*owner),
+            _ => None,
+        });
+        members.extend(owner.map(|owner| (owner, Role::Owner)));
         members
     }
 

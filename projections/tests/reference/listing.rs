@@ -1,7 +1,7 @@
 //! Under which names the folder shows what lives in it.
 
 use super::{Deed, State};
-use annals_events::{Dot, EntryId, EntryKind, Fact, Hash};
+use annals_events::{DeviceId, Dot, EntryId, EntryKind, Fact, Hash};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -105,24 +105,26 @@ impl State {
 
     fn suffixed(&self, name: &str, dot: Dot, taken: &mut BTreeSet<String>) -> String {
         let hash = Hash::of(b"", &[&dot.device.0, &dot.counter.to_be_bytes()]).to_hex();
-        let label = self.label_of(dot);
-        let name = (8..=64)
-            .step_by(4)
-            .map(|digits| suffixed_with(name, &label, &hash[..digits]))
-            .find(|candidate| !taken.contains(candidate))
-            .expect("no two dots have one hash");
+        let suffix = format!(" (conflict {} {})", self.label_of(dot), &hash[..8]);
+        let mut marks = String::new();
+        while taken.contains(&suffixed_with(name, &suffix, &marks)) {
+            marks.push('~');
+        }
+        let name = suffixed_with(name, &suffix, &marks);
         taken.insert(name.clone());
         name
     }
 
     /// What people call the device, as far as a name can hold it.
     fn label_of(&self, dot: Dot) -> String {
-        let linked = self.deeds.iter().rev().find(
-            |deed| matches!(&deed.fact, Fact::DeviceLinked { key, .. } if annals_events::DeviceId::of_key(key) == dot.device),
-        );
+        let linked = |deed: &&Rc<Deed>| matches!(&deed.fact, Fact::DeviceLinked { key, .. } if DeviceId::of_key(key) == dot.device);
+        let linked = self.deeds.iter().rev().find(linked);
         let label = linked.and_then(|deed| deed.body.label.clone()).unwrap_or_default();
         let label: String = label.chars().filter(|c| *c != '/' && !c.is_control()).collect();
-        if label.is_empty() { dot.device.to_hex()[..6].to_owned() } else { label }
+        match first_bytes(label.trim(), 64).trim_end() {
+            "" => dot.device.to_hex()[..6].to_owned(),
+            label => label.to_owned(),
+        }
     }
 }
 
@@ -133,16 +135,20 @@ struct Page<'a> {
     lines: &'a mut BTreeMap<String, Line>,
 }
 
-/// `stem (conflict LABEL HEX).ext`, in at most 255 bytes.
-fn suffixed_with(name: &str, label: &str, hex: &str) -> String {
+/// `stem (conflict LABEL HEX).ext`, in at most 255 bytes: of the stem as much as fits. What leaves no room for
+/// a stem is no extension.
+fn suffixed_with(name: &str, suffix: &str, marks: &str) -> String {
     let (stem, ext) = match name.rfind('.') {
-        Some(at) if at > 0 => (&name[..at], &name[at + 1..]),
-        _ => (name, ""),
+        Some(0) | None => (name, ""),
+        Some(at) if at + 1 == name.len() => (&name[..at], ""),
+        Some(at) if name.len() - at + suffix.len() + marks.len() >= 255 => (name, ""),
+        Some(at) => name.split_at(at),
     };
-    let suffix = format!(" (conflict {label} {hex}){}{ext}", if ext.is_empty() { "" } else { "." });
-    let mut end = stem.len().min(255usize.saturating_sub(suffix.len()));
-    while !stem.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{suffix}", &stem[..end])
+    let room = 255usize.saturating_sub(suffix.len() + ext.len() + marks.len());
+    format!("{}{suffix}{ext}{marks}", first_bytes(stem, room))
+}
+
+fn first_bytes(text: &str, bytes: usize) -> &str {
+    let end = (0..=text.len().min(bytes)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
