@@ -28,6 +28,16 @@ impl Sight {
     pub fn deeds(&self) -> impl Iterator<Item = Rc<Deed>> + '_ {
         self.batches.iter().flat_map(|sealed| sealed.deeds.iter().cloned())
     }
+
+    /// Whether everything is here that anything here claims to have pulled, and before it.
+    pub fn is_closed(&self) -> bool {
+        let mut here = VersionVector::new();
+        self.batches.iter().all(|sealed| {
+            let closed = here.is_at_least(&sealed.deeds[0].seen.vector);
+            here.raise(Dot::new(sealed.batch.header().device, sealed.batch.last()));
+            closed
+        })
+    }
 }
 
 /// A batch that is not closed yet.

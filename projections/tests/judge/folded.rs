@@ -5,9 +5,9 @@ use crate::{
     history::{NAMESPACE, Sealed, Sight},
     reference::{ledger::Attributes, listing::Line},
 };
-use annals_events::EntryId;
+use annals_events::{Batch, DeviceId, Dot, EntryId, VersionVector};
 use annals_projections::{Projections, Scope};
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 /// The projections of these batches, one after the other.
 pub fn folded(batches: &[Rc<Sealed>]) -> Projections {
@@ -18,9 +18,37 @@ pub fn folded(batches: &[Rc<Sealed>]) -> Projections {
     projections
 }
 
+/// The same events, none of which claims to have pulled what is not here. What a disk shows lacks what its device
+/// has pulled; but a fold takes nothing that builds on what it does not know.
+fn closed(batches: &[Rc<Sealed>]) -> Vec<Batch> {
+    let (mut here, mut before) = (VersionVector::new(), BTreeMap::<DeviceId, VersionVector>::new());
+    let claim = |sealed: &Rc<Sealed>| {
+        let mut header = sealed.batch.header().clone();
+        let seen = &sealed.deeds[0].seen;
+        let known = seen.vector.iter().map(|dot| Dot { counter: dot.counter.min(here.get(dot.device)), ..dot });
+        let known: VersionVector = known.filter(|dot| dot.counter > 0).collect();
+        header.unseen = seen.unseen.iter().filter(|dot| known.covers(*dot)).collect();
+        let vector = before.entry(header.device).or_default();
+        header.seen = known.difference_to(vector);
+        *vector = known;
+        here.raise(Dot::new(header.device, sealed.batch.last()));
+        let count = sealed.batch.events().len();
+        let bodies: Vec<_> = (0..count).map(|index| sealed.batch.body_bytes(index).map(<[u8]>::to_vec)).collect();
+        Batch::assemble(&header, &[0; 64], &bodies).expect("it was a batch before")
+    };
+    batches.iter().map(claim).collect()
+}
+
 impl Picture {
     pub fn of_projections(sight: &Sight) -> Self {
-        Self::of_folds(&folded(&sight.batches))
+        if sight.is_closed() {
+            return Self::of_folds(&folded(&sight.batches));
+        }
+        let mut projections = Projections::new(NAMESPACE, Scope::Server);
+        for batch in closed(&sight.batches) {
+            projections.apply(&batch, None, 0).expect("the batch belongs here");
+        }
+        Self::of_folds(&projections)
     }
 
     pub fn of_folds(folds: &Projections) -> Self {

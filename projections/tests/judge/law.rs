@@ -7,7 +7,10 @@ use crate::{
 };
 use annals_events::{Hash, VersionVector};
 use annals_projections::{Projections, Scope};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// What broke the law, if anything: first for what each device has, in the order in which it came; then for
 /// the whole of it, in batches, from a checkpoint, and in another order.
@@ -100,9 +103,9 @@ fn differs_from_reference(folds: &Projections, sight: &Sight) -> Option<String> 
         let chunks = folds.chunk_refs().chunks();
         let unlike = [
             ("members", members == state.members()),
-            ("trash", trash.collect::<std::collections::BTreeSet<_>>() == state.trash()),
+            ("trash", trash.collect::<BTreeSet<_>>() == state.trash()),
             ("bytes used", folds.usage().bytes == state.bytes_used()),
-            ("chunks", chunks.eq(state.chunk_roots().into_keys())),
+            ("chunks", chunks.collect::<BTreeSet<_>>().into_iter().eq(state.chunk_roots().into_keys())),
         ];
         unlike.iter().find(|(_, alike)| !alike).map(|(what, _)| format!("other {what}"))
     })
