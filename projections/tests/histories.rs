@@ -19,7 +19,7 @@ use std::{
 fn the_reference_is_what_people_expect() {
     for_each_history(300, &|history| {
         let played = history.play(&Picture::of_reference);
-        played.failures.first().map(|failure| format!("{failure:?}\n{}", played.transcript.join("\n")))
+        played.failures.first().map(|failure| format!("{failure}\n{}", played.transcript.join("\n")))
     });
 }
 
@@ -40,7 +40,7 @@ fn the_projections_equal_the_reference_and_are_what_people_expect() {
         played.devices.iter_mut().for_each(history::Device::seal);
         broken
             .or_else(|| law::broken_by(&played.devices, &mut random))
-            .or_else(|| played.failures.first().map(|failure| format!("{failure:?}")))
+            .or_else(|| played.failures.first().map(|failure| failure.to_string()))
             .map(|broken| format!("{broken}\n{}", played.transcript.join("\n")))
     });
 }
@@ -78,9 +78,8 @@ fn for_each_history(slice: u64, broken_by: &(dyn Fn(&History) -> Option<String> 
 
 /// What is wrong with a history; a panic counts.
 fn fails(history: &History, broken_by: &(dyn Fn(&History) -> Option<String> + Sync)) -> Option<String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| broken_by(history)))
-        .unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            Some(text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default())
-        })
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| broken_by(history))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Some(text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default())
+    })
 }

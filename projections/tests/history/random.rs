@@ -49,11 +49,4 @@ impl Random {
             })
             .expect("it is below the sum of the weights")
     }
-
-    /// In some order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
-    }
 }

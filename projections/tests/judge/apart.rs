@@ -244,8 +244,7 @@ impl Apart<'_, '_> {
             executable: Some(!entry.attributes.executable),
             ..Body::default()
         };
-        let after =
-            self.after(|a| acts::describe(a, *x, one), false, |b, _| acts::describe(b, *x, two));
+        let after = self.after(|a| acts::describe(a, *x, one), false, |b, _| acts::describe(b, *x, two));
         let now = after.entries.get(x).map(|entry| entry.attributes.clone()).unwrap_or_default();
         self.expect(now.tags.contains("kept"), E, "adding a tag wins", || format!("{now:?}"));
         self.expect(now.notes.iter().eq(["one", "two"]), E, "both notes are shown", || format!("{now:?}"));

@@ -25,7 +25,8 @@ fn closed(batches: &[Rc<Sealed>]) -> Vec<Batch> {
     let claim = |sealed: &Rc<Sealed>| {
         let mut header = sealed.batch.header().clone();
         let seen = &sealed.deeds[0].seen;
-        let known = seen.vector.iter().map(|dot| Dot { counter: dot.counter.min(here.get(dot.device)), ..dot });
+        let known =
+            seen.vector.iter().map(|dot| Dot { counter: dot.counter.min(here.get(dot.device)), ..dot });
         let known: VersionVector = known.filter(|dot| dot.counter > 0).collect();
         header.unseen = seen.unseen.iter().filter(|dot| known.covers(*dot)).collect();
         let vector = before.entry(header.device).or_default();
@@ -33,7 +34,8 @@ fn closed(batches: &[Rc<Sealed>]) -> Vec<Batch> {
         *vector = known;
         here.raise(Dot::new(header.device, sealed.batch.last()));
         let count = sealed.batch.events().len();
-        let bodies: Vec<_> = (0..count).map(|index| sealed.batch.body_bytes(index).map(<[u8]>::to_vec)).collect();
+        let bodies: Vec<_> =
+            (0..count).map(|index| sealed.batch.body_bytes(index).map(<[u8]>::to_vec)).collect();
         Batch::assemble(&header, &[0; 64], &bodies).expect("it was a batch before")
     };
     batches.iter().map(claim).collect()

@@ -40,28 +40,18 @@ pub enum Expectation {
     AttributesOfOneEntry,
 }
 
-impl Expectation {
-    pub const ALL: [Self; 11] = [
-        Self::UnseenContentStays,
-        Self::DeleteHidesWhatWasSeen,
-        Self::DeleteThenRestore,
-        Self::MovedFolderKeepsContents,
-        Self::DeleteSurvivesRenameAbove,
-        Self::EditChangesOneFile,
-        Self::NothingElseChanges,
-        Self::ResolutionCanBeUndone,
-        Self::OnePathOneThing,
-        Self::SameEventsSameFolder,
-        Self::AttributesOfOneEntry,
-    ];
-}
-
 /// An expectation that did not hold.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub expectation: Expectation,
     pub claim: String,
     pub detail: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}, {}: {}", self.expectation, self.claim, self.detail)
+    }
 }
 
 /// Looks at states with somebody's eyes and keeps what went against the expectations.
@@ -291,7 +281,8 @@ impl<'a> Judge<'a> {
         }
         for (file, mut shown) in of_file {
             let mut heads = picture.heads(file);
-            (shown.sort(), heads.sort());
+            shown.sort();
+            heads.sort();
             self.expect(shown == heads, E, "each head has one path", || {
                 format!("{file:?}: {shown:?}, {heads:?}")
             });

@@ -70,6 +70,9 @@ impl Picture {
 
     /// In what `other` is unlike this one, if it is.
     pub fn difference_to(&self, other: &Self) -> Option<String> {
+        if self == other {
+            return None;
+        }
         for x in self.entries.keys().chain(other.entries.keys()) {
             let (one, two) = (self.entries.get(x), other.entries.get(x));
             if one != two {
@@ -78,8 +81,14 @@ impl Picture {
         }
         let parts = [
             (self.listing != other.listing, format!("listing {:#?}, not {:#?}", self.listing, other.listing)),
-            (self.hidden_by != other.hidden_by, format!("hidden {:?}, not {:?}", self.hidden_by, other.hidden_by)),
-            (self.contents != other.contents, format!("contents {:?}, not {:?}", self.contents, other.contents)),
+            (
+                self.hidden_by != other.hidden_by,
+                format!("hidden {:?}, not {:?}", self.hidden_by, other.hidden_by),
+            ),
+            (
+                self.contents != other.contents,
+                format!("contents {:?}, not {:?}", self.contents, other.contents),
+            ),
         ];
         parts.into_iter().find(|(unlike, _)| *unlike).map(|(_, how)| how)
     }
