@@ -153,6 +153,8 @@ struct Author<'a> {
     forked: BTreeMap<EntryId, Vec<Spot>>,
     /// Copies that became entries of their own: what they were.
     parted: BTreeMap<Spot, SyncedNode>,
+    /// What the disk showed, and all that this device did itself.
+    seen: Seen,
     /// The (entry, head) pairs that the synced tree shows.
     shown: BTreeSet<(EntryId, Option<Dot>)>,
     next: u64,
@@ -176,7 +178,11 @@ impl<'a> Author<'a> {
         forked.retain(|_, spots| spots.len() > 1);
         let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
         let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
-        Self { scene, matching, forked, parted: BTreeMap::new(), shown, next: scene.next, out }
+        let mut seen = scene.seen.clone();
+        if scene.next > 1 {
+            seen.vector.raise(Dot::new(scene.device, scene.next - 1));
+        }
+        Self { scene, matching, forked, parted: BTreeMap::new(), seen, shown, next: scene.next, out }
     }
 
     // --- saying things ---------------------------------------------------------------------------------
@@ -191,8 +197,7 @@ impl<'a> Author<'a> {
     }
 
     fn saw(&self, dot: Dot) -> bool {
-        dot.device == self.scene.device
-            || self.scene.seen.vector.covers(dot) && !self.scene.seen.unseen.contains(dot)
+        self.seen.vector.covers(dot) && !self.seen.unseen.contains(dot)
     }
 
     fn put(&mut self, path: &str, node: SyncedNode) {
@@ -443,7 +448,7 @@ impl<'a> Author<'a> {
             let shows = held.iter().map(|(head, _)| *head).collect();
             said.push(Said { fact: Fact::EntryRestored { entry, place: None, lifts, shows }, body: None });
         }
-        let over: DotSet = log.maximal_as_seen(entry, self.scene.seen).into_iter().collect();
+        let over: DotSet = log.maximal_as_seen(entry, &self.seen).into_iter().collect();
         if self.scene.resolved.contains(&entry) && (human.len() > 1 || human != over) {
             let keep: DotSet = human.iter().filter(|head| over.contains(*head)).collect();
             if !keep.is_empty() {
@@ -456,8 +461,8 @@ impl<'a> Author<'a> {
     /// The versions by people behind these names of one file.
     fn human_heads(&self, names: &[Spot]) -> DotSet {
         let synced = |spot: &Spot| {
-            let slot = self.matching.slot(*spot);
-            slot.synced.as_ref().or_else(|| self.parted.get(spot)).map(|node| node.heads.clone())
+            let known = self.parted.get(spot).or_else(|| self.matching.slot(*spot).synced.as_ref());
+            known.map(|node| node.heads.clone())
         };
         let heads = names.iter().filter_map(synced).flatten();
         heads.filter(|head| self.scene.log.version(*head).is_none_or(|version| !version.merge)).collect()

@@ -227,8 +227,7 @@ impl<'a> Planner<'a> {
         let name = name.to_owned();
         let Some(&folder) = self.made.get(&above).filter(|_| !self.skipped.contains(&target)) else { return };
         let source = self.sources.get(&target).copied();
-        if source.is_some() && self.tree.child(folder, &name) == source {
-            let source = source.expect("just seen");
+        if let Some(source) = source.filter(|source| self.tree.child(folder, &name) == Some(*source)) {
             self.made.insert(target, source);
             return self.refill(source, path, there);
         }

@@ -549,7 +549,7 @@ impl Replica {
             changes.push(StateChange::SetAside(aside.clone()));
             self.aside.push(aside);
         }
-        changes.extend(reissue.batches.iter().map(|pending| StateChange::Journaled(pending.clone())));
+        changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
         for change in self.after_reissue(&reissue.names, &reissue.refused) {
             self.synced.apply(change.clone());
             changes.push(StateChange::Synced(change));

@@ -182,11 +182,8 @@ impl<'a> Matching<'a> {
             let (folder, name) = self.place_of(local).expect("leaves have one");
             let came = known.get(&number(node)).copied();
             let came = came.filter(|came| self.tree.child(folder, name) != Some(*came));
-            if let Some(came) = came.filter(|came| self.is_like(*came, local)) {
-                if taken.insert(came) {
-                    moved.insert(local, came);
-                }
-            }
+            let came = came.filter(|came| self.is_like(*came, local) && taken.insert(*came));
+            moved.extend(came.map(|came| (local, came)));
         }
         moved
     }

@@ -138,7 +138,7 @@ impl Author<'_> {
     }
 
     fn places_of(&self, spot: Spot) -> Vec<Dot> {
-        let (log, seen) = (self.scene.log, self.scene.seen);
+        let (log, seen) = (self.scene.log, &self.seen);
         self.entries_of(spot).iter().flat_map(|entry| log.places_as_seen(*entry, seen)).collect()
     }
 
@@ -148,7 +148,7 @@ impl Author<'_> {
     }
 
     fn keeps_alive(&self, entry: EntryId) -> Vec<Dot> {
-        let (log, seen) = (self.scene.log, self.scene.seen);
+        let (log, seen) = (self.scene.log, &self.seen);
         let mut dots = log.places_as_seen(entry, seen);
         dots.extend(log.maximal_as_seen(entry, seen));
         dots
@@ -184,7 +184,7 @@ impl Author<'_> {
                 }
                 continue;
             }
-            let over: DotSet = self.scene.log.maximal_as_seen(entry, self.scene.seen).into_iter().collect();
+            let over: DotSet = self.scene.log.maximal_as_seen(entry, &self.seen).into_iter().collect();
             let keep: DotSet = kept_heads.iter().filter(|head| over.contains(*head)).collect();
             if keep.is_empty() {
                 continue; // The disk shows nothing that would stay: leave the choice open.

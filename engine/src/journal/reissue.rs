@@ -1,7 +1,7 @@
 //! After a refusal: what is set aside, and what goes out again.
 
 use super::{Journal, Pending};
-use annals_events::{Batch, Dot, DotSet, Draft, EntryId, Fact, HlcClock, Seen};
+use annals_events::{Batch, Dot, DotSet, Draft, EntryId, Fact, HlcClock};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What became of a journal after a refusal.
@@ -13,14 +13,17 @@ pub struct Reissue {
     pub refused: DotSet,
     /// Old dot -> new dot of everything that goes out again.
     pub names: BTreeMap<Dot, Dot>,
-    /// What goes out, in order.
+    /// What goes out under them, in order.
     pub batches: Vec<Pending>,
 }
 
 impl Journal {
-    /// Sets the events `refused` and all that builds on them aside, and signs the rest of the queue again.
+    /// Sets the events `refused` and all that builds on them aside, and signs the rest of the queue again. What
+    /// was sent before the batch that holds the first of them stays as it is: the log has it.
     pub fn reissue(&mut self, refused: &DotSet, clock: &mut HlcClock, now_ms: u64) -> Reissue {
-        let queue: Vec<Pending> = self.pending.drain(..).collect();
+        let holds = |batch: &Batch| (0..batch.events().len()).any(|index| refused.contains(batch.dot(index)));
+        let first = self.pending.iter().position(|pending| holds(&pending.batch));
+        let queue: Vec<Pending> = self.pending.drain(first.unwrap_or(self.pending.len())..).collect();
         let mut out = Reissue { refused: refused.clone(), ..Reissue::default() };
         for Pending { batch, seen } in queue {
             let before = out.refused.len();
@@ -29,7 +32,7 @@ impl Journal {
             {
                 out.aside.push(batch);
             }
-            let signed = self.seal(drafts, &Seen { unseen: seen.unseen, vector: seen.vector });
+            let signed = self.seal(drafts, &seen);
             out.batches.extend(signed);
         }
         out

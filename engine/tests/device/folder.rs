@@ -1,0 +1,292 @@
+//! A folder in memory that keeps what `Disk` promises. Numbers of removed files are given to the next new one,
+//! as ext4 does.
+
+use annals_engine::disk::{Blocked, DiskOp, Done, Expect, Identity, Node, Outcome, Scan};
+use annals_events::{ContentId, EntryKind};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Inode {
+    pub(crate) kind: EntryKind,
+    pub(crate) text: String,
+    pub(crate) target: Option<String>,
+    pub(crate) mtime: i64,
+    pub(crate) ctime: i64,
+    pub(crate) executable: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Folder {
+    pub(crate) names: BTreeMap<String, u64>,
+    pub(crate) inodes: BTreeMap<u64, Inode>,
+    freed: Vec<u64>,
+    last_ino: u64,
+    now: i64,
+}
+
+/// What people see.
+pub(crate) type Picture = BTreeMap<String, (EntryKind, String, i64, bool)>;
+
+impl Folder {
+    pub(crate) fn tick(&mut self) -> i64 {
+        self.now += 1_000_000_000;
+        self.now
+    }
+
+    fn node(&self, path: &str) -> Option<Node> {
+        let ino = *self.names.get(path)?;
+        let inode = &self.inodes[&ino];
+        Some(Node {
+            kind: inode.kind,
+            size: inode.text.len() as u64,
+            mtime_ns: inode.mtime,
+            ctime_ns: inode.ctime,
+            dev: 1,
+            ino,
+            executable: inode.executable,
+            target: inode.target.clone(),
+        })
+    }
+
+    pub(crate) fn scan(&mut self) -> Scan {
+        let began_ns = self.tick();
+        let nodes = self.names.keys().map(|path| (path.clone(), self.node(path).unwrap())).collect();
+        Scan { nodes, skipped: Vec::new(), complete: true, began_ns }
+    }
+
+    pub(crate) fn look(&self, path: &str) -> Option<Node> {
+        self.node(path)
+    }
+
+    pub(crate) fn text(&self, path: &str) -> &str {
+        &self.inodes[&self.names[path]].text
+    }
+
+    pub(crate) fn picture(&self) -> Picture {
+        self.names
+            .iter()
+            .map(|(path, ino)| {
+                let inode = &self.inodes[ino];
+                let (text, mtime) = match inode.kind {
+                    EntryKind::File => (inode.text.clone(), inode.mtime),
+                    EntryKind::Folder => (String::new(), 0),
+                    EntryKind::Symlink => (inode.target.clone().unwrap(), 0),
+                };
+                (path.clone(), (inode.kind, text, mtime, inode.executable))
+            })
+            .collect()
+    }
+
+    // --- what people do -----------------------------------------------------------------------------------
+
+    pub(crate) fn is_folder(&self, path: &str) -> bool {
+        path.is_empty() || self.names.get(path).is_some_and(|ino| self.inodes[ino].kind == EntryKind::Folder)
+    }
+
+    fn has_parent(&self, path: &str) -> bool {
+        self.is_folder(path.rsplit_once('/').map_or("", |(above, _)| above))
+    }
+
+    fn new_inode(&mut self, inode: Inode) -> u64 {
+        let ino = self.freed.pop().unwrap_or_else(|| {
+            self.last_ino += 1;
+            self.last_ino
+        });
+        self.inodes.insert(ino, inode);
+        ino
+    }
+
+    pub(crate) fn put(&mut self, path: &str, kind: EntryKind, text: &str) {
+        let now = self.tick();
+        let target = (kind == EntryKind::Symlink).then(|| text.to_owned());
+        let text = if kind == EntryKind::File { text.to_owned() } else { String::new() };
+        let ino = self.new_inode(Inode { kind, text, target, mtime: now, ctime: now, executable: false });
+        self.names.insert(path.into(), ino);
+    }
+
+    pub(crate) fn mkdir(&mut self, path: &str) {
+        self.put(path, EntryKind::Folder, "");
+    }
+
+    /// In place: the same file, with other content.
+    pub(crate) fn write(&mut self, path: &str, text: &str) {
+        let now = self.tick();
+        match self.names.get(path) {
+            Some(ino) => {
+                let inode = self.inodes.get_mut(ino).unwrap();
+                (inode.text, inode.mtime, inode.ctime) = (text.into(), now, now);
+            }
+            None => self.put(path, EntryKind::File, text),
+        }
+    }
+
+    /// As editors do: a new file takes the name.
+    pub(crate) fn save(&mut self, path: &str, text: &str) {
+        let old = self.names.get(path).copied();
+        self.put(path, EntryKind::File, text);
+        if let Some(old) = old {
+            self.inodes.remove(&old);
+            self.freed.push(old);
+        }
+    }
+
+    pub(crate) fn chmod(&mut self, path: &str) {
+        let now = self.tick();
+        let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+        (inode.executable, inode.ctime) = (!inode.executable, now);
+    }
+
+    pub(crate) fn touch(&mut self, path: &str) {
+        let now = self.tick();
+        let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+        (inode.mtime, inode.ctime) = (now, now);
+    }
+
+    pub(crate) fn below(&self, path: &str) -> Vec<String> {
+        let prefix = format!("{path}/");
+        self.names.keys().filter(|p| *p == path || p.starts_with(&prefix)).cloned().collect()
+    }
+
+    pub(crate) fn remove(&mut self, path: &str) {
+        for path in self.below(path) {
+            let ino = self.names.remove(&path).unwrap();
+            self.inodes.remove(&ino);
+            self.freed.push(ino);
+        }
+    }
+
+    /// What was at `to` is removed first.
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        let now = self.tick();
+        if from == to || to.starts_with(&format!("{from}/")) {
+            return;
+        }
+        self.remove(to);
+        let moved: Vec<(String, u64)> = self
+            .below(from)
+            .into_iter()
+            .map(|path| (path.clone(), self.names.remove(&path).unwrap()))
+            .collect();
+        for (path, ino) in moved {
+            self.names.insert(format!("{to}{}", &path[from.len()..]), ino);
+        }
+        self.inodes.get_mut(&self.names[to]).unwrap().ctime = now;
+    }
+
+    pub(crate) fn swap(&mut self, one: &str, other: &str) {
+        self.rename(one, "~swap~");
+        self.rename(other, one);
+        self.rename("~swap~", other);
+    }
+
+    // --- what the device does -------------------------------------------------------------------------------
+
+    pub(crate) fn apply(&mut self, ops: &[DiskOp], contents: &BTreeMap<ContentId, String>) -> Vec<Outcome> {
+        let mut parked = BTreeMap::new();
+        let outcomes = ops.iter().map(|op| self.one(op, contents, &mut parked)).collect();
+        for (slot, was) in parked {
+            let slot = format!("\0{slot}");
+            let free = if self.names.contains_key(&was) { format!("{was} kept") } else { was };
+            self.rename(&slot, &free);
+        }
+        outcomes
+    }
+
+    fn expect(&self, path: &str, expect: Expect) -> Result<(), Blocked> {
+        let found = self.node(path).map(|node| node.identity());
+        let fits = match (expect, found) {
+            (Expect::Absent, None) => true,
+            (Expect::Is(expected), Some(found)) => expected.is(&found),
+            _ => false,
+        };
+        if !self.has_parent(path) {
+            return Err(Blocked::NoFolder { path: path.into() });
+        }
+        if fits { Ok(()) } else { Err(Blocked::Changed { path: path.into(), found }) }
+    }
+
+    fn here(&self, path: &str, expect: Identity) -> Result<(), Blocked> {
+        self.expect(path, Expect::Is(expect))
+    }
+
+    fn done(&self, path: &str) -> Outcome {
+        Ok(Done { node: self.node(path), other: None })
+    }
+
+    fn one(
+        &mut self,
+        op: &DiskOp,
+        contents: &BTreeMap<ContentId, String>,
+        parked: &mut BTreeMap<u32, String>,
+    ) -> Outcome {
+        match op {
+            DiskOp::MakeFolder { path } => {
+                if !self.is_folder(path) {
+                    self.expect(path, Expect::Absent)?;
+                    self.mkdir(path);
+                }
+                self.done(path)
+            }
+            DiskOp::WriteFile { path, content, mtime_ns, executable, expect, .. } => {
+                self.expect(path, *expect)?;
+                self.save(path, &contents[content]);
+                let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+                inode.mtime = mtime_ns.unwrap_or(inode.mtime);
+                inode.executable = *executable;
+                self.done(path)
+            }
+            DiskOp::WriteSymlink { path, target, expect } => {
+                self.expect(path, *expect)?;
+                self.remove(path);
+                self.put(path, EntryKind::Symlink, target);
+                self.done(path)
+            }
+            DiskOp::SetAttributes { path, mtime_ns, executable, expect } => {
+                self.here(path, *expect)?;
+                let now = self.tick();
+                let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+                inode.mtime = mtime_ns.unwrap_or(inode.mtime);
+                inode.executable = executable.unwrap_or(inode.executable);
+                inode.ctime = now;
+                self.done(path)
+            }
+            DiskOp::Rename { from, to, expect } => {
+                self.here(from, *expect)?;
+                self.expect(to, Expect::Absent)?;
+                self.rename(from, to);
+                self.done(to)
+            }
+            DiskOp::Exchange { one, other, expect_one, expect_other } => {
+                self.here(one, *expect_one)?;
+                self.here(other, *expect_other)?;
+                self.swap(one, other);
+                Ok(Done { node: self.node(one), other: self.node(other) })
+            }
+            DiskOp::Park { path, slot, expect } => {
+                self.here(path, *expect)?;
+                self.rename(path, &format!("\0{slot}"));
+                parked.insert(*slot, path.clone());
+                Ok(Done { node: None, other: None })
+            }
+            DiskOp::Unpark { slot, path } => {
+                if !parked.contains_key(slot) {
+                    return Err(Blocked::Changed { path: path.clone(), found: None });
+                }
+                self.expect(path, Expect::Absent)?;
+                parked.remove(slot);
+                self.rename(&format!("\0{slot}"), path);
+                self.done(path)
+            }
+            DiskOp::Remove { path, expect } => {
+                if self.names.contains_key(path) {
+                    self.here(path, *expect)?;
+                    if self.below(path).len() > 1 {
+                        return Err(Blocked::NotEmpty { path: path.clone() });
+                    }
+                    self.remove(path);
+                }
+                Ok(Done { node: None, other: None })
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+use crate::{
+    folder::Folder,
+    world::{World, user},
+};
+use annals_events::EntryKind;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// Something that happens. Numbers are taken modulo what there is, so that every sequence is possible.
+#[derive(Clone, Debug)]
+enum Step {
+    Act(u8, Act, u8, u8),
+    Scan(u8),
+    Push(u8),
+    Pull(u8, u8),
+    Restart(u8),
+    /// The power goes after so many effects.
+    Crash(u8, u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Write,
+    Save,
+    WriteCommon,
+    Mkdir,
+    Symlink,
+    Rename,
+    RenameOver,
+    Swap,
+    Remove,
+    Touch,
+    Chmod,
+    Replace,
+}
+
+const NAMES: [&str; 5] = ["a", "A", "b", "c.txt", "d"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let act = prop_oneof![
+        4 => Just(Act::Write), 2 => Just(Act::Save), 1 => Just(Act::WriteCommon), 3 => Just(Act::Mkdir),
+        1 => Just(Act::Symlink), 4 => Just(Act::Rename), 1 => Just(Act::RenameOver), 2 => Just(Act::Swap),
+        2 => Just(Act::Remove), 1 => Just(Act::Touch), 1 => Just(Act::Chmod), 1 => Just(Act::Replace),
+    ];
+    prop_oneof![
+        8 => (any::<u8>(), act, any::<u8>(), any::<u8>()).prop_map(|(d, act, a, b)| Step::Act(d, act, a, b)),
+        5 => any::<u8>().prop_map(Step::Scan),
+        3 => any::<u8>().prop_map(Step::Push),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(d, n)| Step::Pull(d, n)),
+        1 => any::<u8>().prop_map(Step::Restart),
+        1 => (any::<u8>(), 0u8..6).prop_map(|(d, n)| Step::Crash(d, n)),
+    ]
+}
+
+/// What people wrote, and what they removed or replaced where it stood.
+#[derive(Default)]
+struct Memory {
+    written: BTreeSet<String>,
+    removed: BTreeSet<String>,
+}
+
+impl Memory {
+    fn about_to_lose(&mut self, folder: &Folder, path: &str) {
+        for path in folder.below(path) {
+            if folder.inodes[&folder.names[&path]].kind == EntryKind::File {
+                self.removed.insert(folder.text(&path).to_owned());
+            }
+        }
+    }
+}
+
+fn pick(from: &[String], n: u8) -> Option<&String> {
+    (!from.is_empty()).then(|| &from[n as usize % from.len()])
+}
+
+fn act(folder: &mut Folder, memory: &mut Memory, d: usize, n: usize, act: Act, a: u8, b: u8) {
+    let all: Vec<String> = folder.names.keys().cloned().collect();
+    let mut folders: Vec<String> = all.iter().filter(|p| folder.is_folder(p)).cloned().collect();
+    folders.insert(0, String::new());
+    let files: Vec<String> =
+        all.iter().filter(|p| folder.inodes[&folder.names[*p]].kind == EntryKind::File).cloned().collect();
+    let above = pick(&folders, b).unwrap();
+    let name = NAMES[a as usize % NAMES.len()];
+    let new = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+    if new.split('/').count() > 4 {
+        return;
+    }
+    let text = format!("device {d} step {n}");
+    match act {
+        Act::Write | Act::Save | Act::WriteCommon => {
+            // Half of the time over something that is there.
+            let path = pick(&files, b).filter(|_| a.is_multiple_of(2)).unwrap_or(&new);
+            if folder.is_folder(path) {
+                return;
+            }
+            memory.about_to_lose(folder, path);
+            let text = if matches!(act, Act::WriteCommon) { "the same everywhere".into() } else { text };
+            let link = folder.names.get(path).is_some_and(|i| folder.inodes[i].kind == EntryKind::Symlink);
+            match act {
+                Act::Write if !link => folder.write(path, &text),
+                _ => folder.save(path, &text),
+            }
+            memory.written.insert(text);
+        }
+        Act::Mkdir if !folder.names.contains_key(&new) => folder.mkdir(&new),
+        Act::Symlink if !folder.names.contains_key(&new) => folder.put(&new, EntryKind::Symlink, &text),
+        Act::Rename | Act::RenameOver => {
+            let Some(from) = pick(&all, a) else { return };
+            let to = format!("{}{}", if above.is_empty() { String::new() } else { format!("{above}/") }, {
+                if b.is_multiple_of(3) {
+                    from.rsplit('/').next().unwrap()
+                } else {
+                    NAMES[b as usize % NAMES.len()]
+                }
+            });
+            let over = folder.names.contains_key(&to);
+            let both_files = !folder.is_folder(from) && !folder.is_folder(&to);
+            if to == *from || to.starts_with(&format!("{from}/")) || from.starts_with(&format!("{to}/")) {
+                return;
+            }
+            if over && (matches!(act, Act::Rename) || !both_files) {
+                return;
+            }
+            memory.about_to_lose(folder, &to);
+            folder.rename(from, &to);
+        }
+        Act::Swap => {
+            let (Some(one), Some(other)) = (pick(&all, a), pick(&all, b)) else { return };
+            let inside = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}/"));
+            if !inside(one, other) && !inside(other, one) {
+                folder.swap(one, other);
+            }
+        }
+        Act::Remove => {
+            if let Some(path) = pick(&all, a) {
+                memory.about_to_lose(folder, path);
+                folder.remove(path);
+            }
+        }
+        Act::Touch => {
+            if let Some(path) = pick(&files, a) {
+                folder.touch(path);
+            }
+        }
+        Act::Chmod => {
+            if let Some(path) = pick(&files, a) {
+                folder.chmod(path);
+            }
+        }
+        // A file where a folder was, and the other way round.
+        Act::Replace => {
+            let Some(path) = pick(&all, a) else { return };
+            memory.about_to_lose(folder, path);
+            let was_folder = folder.is_folder(path);
+            folder.remove(path);
+            if was_folder {
+                folder.write(path, &text);
+                memory.written.insert(text);
+            } else {
+                folder.mkdir(path);
+            }
+        }
+        Act::Mkdir | Act::Symlink => {}
+    }
+}
+
+fn run(devices: usize, steps: &[Step]) -> World {
+    let mut world = World::new(devices);
+    let mut memory = Memory::default();
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            Step::Act(d, what, a, b) => {
+                let d = *d as usize % devices;
+                act(&mut world.devices[d].folder, &mut memory, d, n, *what, *a, *b);
+            }
+            Step::Scan(d) => {
+                let d = *d as usize % devices;
+                // Before it is linked, a device does not look at its folder.
+                if world.devices[d].records.is_empty() {
+                    world.pull(d, usize::MAX);
+                }
+                world.scan(d);
+            }
+            Step::Push(d) => world.push(*d as usize % devices),
+            Step::Pull(d, most) => world.pull(*d as usize % devices, 1 + *most as usize % 8),
+            Step::Restart(d) => world.restart(*d as usize % devices),
+            Step::Crash(d, n) => world.devices[*d as usize % devices].power = Some(u32::from(*n)),
+        }
+    }
+    (0..devices).for_each(|d| world.pull(d, usize::MAX));
+    world.heal();
+    world.assert_equal();
+    let shown: BTreeSet<String> =
+        world.devices[0].folder.picture().into_values().map(|(_, text, ..)| text).collect();
+    for text in memory.written.difference(&memory.removed) {
+        assert!(shown.contains(text), "{text:?} is lost");
+    }
+    world
+}
+
+fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("ANNALS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn one_device_with_its_server_comes_to_rest_and_loses_nothing(
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        run(1, &steps);
+    }
+
+    #[test]
+    fn two_devices_end_with_one_folder_and_lose_nothing(steps in prop::collection::vec(step(), 0..80)) {
+        run(2, &steps);
+    }
+
+    #[test]
+    fn three_devices_end_with_one_folder_and_lose_nothing(steps in prop::collection::vec(step(), 0..100)) {
+        run(3, &steps);
+    }
+
+    #[test]
+    fn a_device_that_is_linked_later_ends_with_the_same_folder(
+        steps in prop::collection::vec(step(), 0..60),
+        own in prop::collection::vec((any::<u8>(), any::<u8>()), 0..6),
+    ) {
+        let mut world = run(2, &steps);
+        let before = world.devices[0].folder.picture();
+        world.link(2, user(0));
+        // It holds copies of some files already, and some of its own.
+        let mut memory = Memory::default();
+        for (path, (kind, text, ..)) in &before {
+            let folder = &mut world.devices[2].folder;
+            if *kind != EntryKind::Symlink && path.len() % 3 != 0 {
+                let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+                if folder.is_folder(above) {
+                    folder.put(path, *kind, text);
+                }
+            }
+        }
+        for (n, (a, b)) in own.into_iter().enumerate() {
+            act(&mut world.devices[2].folder, &mut memory, 2, n, Act::Save, a | 1, b);
+        }
+        world.pull(2, usize::MAX);
+        world.heal();
+        world.assert_equal();
+        let after = world.devices[0].folder.picture();
+        let shown: BTreeSet<&String> = after.values().map(|(_, text, ..)| text).collect();
+        for (path, (_, text, ..)) in &before {
+            prop_assert!(shown.contains(text) || memory.removed.contains(text), "{path} is lost");
+        }
+        for text in memory.written.difference(&memory.removed) {
+            prop_assert!(shown.contains(text), "{text:?} is lost");
+        }
+    }
+}

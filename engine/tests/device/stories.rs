@@ -1,0 +1,325 @@
+use crate::world::{World, user};
+use annals_engine::{author::Removals, replica::Notice};
+use annals_events::{EntryKind, Role};
+
+fn linked(devices: usize) -> World {
+    let mut world = World::new(devices);
+    (0..devices).for_each(|d| world.pull(d, usize::MAX));
+    world
+}
+
+/// The kinds of the events since `from`, without the server's own.
+fn since(world: &World, from: usize) -> Vec<&'static str> {
+    world.facts().split_off(from)
+}
+
+#[test]
+fn a_folder_reaches_another_device_as_it_is() {
+    let mut world = linked(2);
+    let folder = &mut world.devices[0].folder;
+    folder.mkdir("a");
+    folder.mkdir("a/empty");
+    folder.write("a/run.sh", "#!/bin/sh");
+    folder.chmod("a/run.sh");
+    folder.put("link", EntryKind::Symlink, "a/run.sh");
+    folder.write("none", "");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[1].folder.names.len(), 5);
+}
+
+#[test]
+fn a_renamed_folder_is_one_event() {
+    let mut world = linked(2);
+    world.devices[0].folder.mkdir("a");
+    for n in 0..50 {
+        world.devices[0].folder.write(&format!("a/{n}"), &format!("file {n}"));
+    }
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.rename("a", "b");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["entry_moved"]);
+}
+
+#[test]
+fn a_removed_tree_is_one_event_and_comes_back_nowhere() {
+    let mut world = linked(2);
+    world.devices[0].folder.mkdir("a");
+    world.devices[0].folder.mkdir("a/b");
+    world.devices[0].folder.write("a/b/c", "c");
+    world.devices[0].folder.write("d", "d");
+    world.heal();
+    let before = world.events();
+    world.devices[1].folder.remove("a");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["entry_deleted"]);
+    assert_eq!(world.devices[0].folder.names.len(), 1);
+}
+
+#[test]
+fn names_are_exchanged_by_moves_and_nothing_is_sent_twice() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "one");
+    world.devices[0].folder.write("b", "two");
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.swap("a", "b");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["entry_moved", "entry_moved"]);
+    assert_eq!(world.devices[1].folder.text("a"), "two");
+}
+
+#[test]
+fn a_save_by_rename_is_a_version_of_the_same_file() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "one");
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.save("a", "two");
+    world.heal();
+    assert_eq!(since(&world, before), ["version_uploaded"]);
+    world.assert_equal();
+}
+
+#[test]
+fn a_backup_made_by_an_editor_leaves_the_file_itself_where_it_is() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "one");
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.rename("a", "a~");
+    world.devices[0].folder.write("a", "two");
+    world.heal();
+    assert_eq!(since(&world, before), ["version_uploaded", "entry_created"]);
+    world.assert_equal();
+}
+
+#[test]
+fn a_number_that_the_file_system_gives_again_is_no_rename() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "one");
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.remove("a");
+    world.devices[0].folder.write("b", "other");
+    world.heal();
+    assert_eq!(since(&world, before), ["entry_created", "entry_deleted"]);
+    world.assert_equal();
+}
+
+#[test]
+fn a_rename_in_case_alone_is_a_rename() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("readme", "text");
+    world.heal();
+    let before = world.events();
+    world.devices[0].folder.rename("readme", "README");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["entry_moved"]);
+}
+
+#[test]
+fn edits_apart_are_two_heads_and_removing_one_name_resolves_them() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a.txt", "base");
+    world.heal();
+    world.devices[0].folder.write("a.txt", "left");
+    world.devices[1].folder.write("a.txt", "right");
+    world.heal();
+    world.assert_equal();
+    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let before = world.events();
+    let copy = names.iter().find(|name| *name != "a.txt").unwrap().clone();
+    world.devices[1].folder.remove(&copy);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["conflict_resolved"]);
+    assert_eq!(world.devices[0].folder.names.len(), 1);
+}
+
+#[test]
+fn a_copy_moved_over_the_file_is_what_stays() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a.txt", "base");
+    world.heal();
+    world.devices[0].folder.write("a.txt", "left");
+    world.devices[1].folder.write("a.txt", "right");
+    world.heal();
+    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
+    let copy = names.iter().find(|name| *name != "a.txt").unwrap();
+    let kept = world.devices[0].folder.text(copy).to_owned();
+    let before = world.events();
+    world.devices[0].folder.rename(copy, "a.txt");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["conflict_resolved"]);
+    assert_eq!(world.devices[1].folder.text("a.txt"), kept);
+}
+
+#[test]
+fn a_copy_moved_elsewhere_is_a_file_of_its_own() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a.txt", "base");
+    world.heal();
+    world.devices[0].folder.write("a.txt", "left");
+    world.devices[1].folder.write("a.txt", "right");
+    world.heal();
+    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
+    let copy = names.iter().find(|name| *name != "a.txt").unwrap();
+    let before = world.events();
+    world.devices[0].folder.rename(copy, "mine.txt");
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), ["entry_created", "conflict_resolved"]);
+    assert_eq!(world.devices[1].folder.names.keys().collect::<Vec<_>>(), ["a.txt", "mine.txt"]);
+}
+
+#[test]
+fn linking_a_folder_that_holds_the_same_files_makes_no_event() {
+    let mut world = linked(1);
+    for n in 0..30 {
+        world.devices[0].folder.write(&format!("{n}"), &format!("file {n}"));
+    }
+    world.heal();
+    world.link(1, user(0));
+    let before = world.events();
+    for n in 0..30 {
+        world.devices[1].folder.write(&format!("{n}"), &format!("file {n}"));
+    }
+    world.pull(1, usize::MAX);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(since(&world, before), [""; 0]);
+}
+
+#[test]
+fn the_same_files_added_apart_are_one_of_each() {
+    let mut world = linked(2);
+    for d in 0..2 {
+        for n in 0..10 {
+            world.devices[d].folder.write(&format!("{n}"), &format!("file {n}"));
+        }
+        world.scan(d);
+    }
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[0].folder.names.len(), 10);
+}
+
+#[test]
+fn most_of_a_folder_vanishing_waits_for_a_person() {
+    let mut world = linked(2);
+    for n in 0..60 {
+        world.devices[0].folder.write(&format!("{n}"), &format!("file {n}"));
+    }
+    world.heal();
+    for n in 0..50 {
+        world.devices[0].folder.remove(&format!("{n}"));
+    }
+    let before = world.events();
+    world.devices[0].removals = Removals::Ask;
+    world.scan(0);
+    assert!(
+        matches!(world.devices[0].notices.last(), Some(Notice::NeedsConfirmation(mass)) if mass.gone == 50)
+    );
+    world.push(0);
+    assert_eq!(world.events(), before);
+    world.devices[0].removals = Removals::Accept;
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[1].folder.names.len(), 10);
+}
+
+#[test]
+fn a_folder_that_may_be_another_deletes_nothing() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "a");
+    world.heal();
+    world.devices[0].folder.remove("a");
+    world.devices[0].removals = Removals::Never;
+    let before = world.events();
+    world.scan(0);
+    world.push(0);
+    world.pull(1, usize::MAX);
+    assert_eq!(world.events(), before);
+    assert!(world.devices[1].folder.names.contains_key("a"));
+}
+
+/// A second user's device, as a viewer of the first one's namespace.
+fn with_viewer() -> World {
+    let mut world = linked(1);
+    world.devices[0].folder.mkdir("f");
+    world.devices[0].folder.write("f/a", "a");
+    world.devices[0].folder.write("b", "b");
+    world.heal();
+    world.grant(0, user(1), Some(Role::Viewer));
+    world.link(1, user(1));
+    world.pull(1, usize::MAX);
+    world.heal();
+    world.assert_equal();
+    world
+}
+
+#[test]
+fn what_a_viewer_did_is_refused_and_stays_on_their_disk() {
+    let mut world = with_viewer();
+    let before = world.events();
+    let folder = &mut world.devices[1].folder;
+    folder.write("f/a", "the viewer's");
+    folder.write("new", "also the viewer's");
+    folder.remove("b");
+    folder.rename("f", "g");
+    for _ in 0..4 {
+        world.scan(1);
+        world.push(1);
+        world.pull(1, usize::MAX);
+    }
+    assert_eq!(world.events(), before);
+    let shown = world.devices[1].folder.picture();
+    let text = |path: &str| shown.get(path).map(|(_, text, ..)| text.as_str());
+    assert_eq!(text("f/a"), Some("a"), "{shown:#?}");
+    assert_eq!(text("b"), Some("b"));
+    assert_eq!(text("new"), Some("also the viewer's"));
+    assert!(shown.values().any(|(_, text, ..)| text == "the viewer's"), "{shown:#?}");
+    assert!(!world.devices[1].replica.aside().is_empty());
+    assert_eq!(world.devices[1].replica.pending().count(), 0);
+}
+
+#[test]
+fn what_was_set_aside_can_be_tried_again_by_an_editor() {
+    let mut world = with_viewer();
+    world.devices[1].folder.write("new", "the viewer's");
+    world.scan(1);
+    world.push(1);
+    world.grant(0, user(1), Some(Role::Editor));
+    world.pull(1, usize::MAX);
+    world.step(1, annals_engine::replica::Input::RetryAside);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[0].folder.text("new"), "the viewer's");
+}
+
+#[test]
+fn edits_made_before_learning_of_the_loss_are_set_aside_and_the_rest_goes_on() {
+    let mut world = with_viewer();
+    world.grant(0, user(1), Some(Role::Editor));
+    world.pull(1, usize::MAX);
+    world.devices[1].folder.write("f/a", "accepted");
+    world.heal();
+    world.grant(0, user(1), Some(Role::Viewer));
+    world.devices[1].folder.write("f/a", "too late");
+    world.scan(1);
+    world.push(1);
+    world.pull(1, usize::MAX);
+    world.scan(1);
+    let texts: Vec<String> =
+        world.devices[1].folder.picture().into_values().map(|(_, text, ..)| text).collect();
+    assert!(texts.contains(&"too late".to_owned()) && texts.contains(&"accepted".to_owned()), "{texts:?}");
+    assert_eq!(world.devices[0].folder.text("f/a"), "accepted");
+}
