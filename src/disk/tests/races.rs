@@ -296,6 +296,30 @@ fn ino(meta: fs::Metadata) -> u64 {
 }
 
 #[test]
+fn a_symlink_in_the_middle_of_a_path_is_not_followed_even_inside() {
+    for by_name in [false, true] {
+        let mut folder = Fixture::new();
+        if by_name {
+            folder.disk.folder().walk_by_name();
+        }
+        folder.given("d/sub/a", "a");
+        symlink("d", folder.path("l")).unwrap();
+        let known = folder.now("d/sub/a");
+        let ops =
+            [folder.write("l/sub/new", "x", Expect::Absent), folder.write("l/sub/a", "x", Expect::Is(known))];
+        let outcomes = folder.apply(&ops);
+        assert_eq!(outcomes[0], Err(Blocked::NoFolder { path: "l/sub/new".into() }));
+        assert!(is_changed(&outcomes[1]));
+        assert_eq!(
+            (folder.disk.look("l/sub/a"), folder.disk.open_read("l/sub/a").is_err()),
+            (Ok(None), true)
+        );
+        assert_eq!((names(&folder.path("d/sub")), folder.text("d/sub/a")), (vec!["a".into()], "a".into()));
+        folder.assert_clean();
+    }
+}
+
+#[test]
 fn a_folder_that_becomes_a_symlink_between_two_operations_leads_nowhere() {
     let mut folder = Fixture::new();
     let ops = [
