@@ -8,6 +8,8 @@
 //!
 //! Left out: judging a batch (the engine does that before it appends) and merging streams.
 
+#[cfg(any(feature = "contract", feature = "embedded"))]
+pub mod author;
 #[cfg(feature = "contract")]
 pub mod contract;
 #[cfg(feature = "embedded")]

@@ -2,15 +2,15 @@
 //!
 //! Nothing in here knows an implementation, and nothing sleeps: futures are driven by [`block_on`].
 
+pub use super::author::Author;
+
 use super::{EventLog, Head, LogError, Logged, Position, RECORD_BYTES_MAX};
 use crate::{
-    batch::{Batch, Draft},
-    causality::{Dot, DotSet, VersionVector},
+    batch::Batch,
+    causality::{Dot, DotSet},
     codec,
-    event::{Body, EntryKind, Fact},
-    hlc::Hlc,
-    id::{DeviceId, EntryId, NamespaceId, PublicKey, Seq, UserId},
-    path::Name,
+    event::{EntryKind, Fact},
+    id::{EntryId, NamespaceId, Seq, UserId},
     record::Record,
 };
 use ed25519_dalek::SigningKey;
@@ -54,89 +54,6 @@ pub fn check_all(make: Make<'_>) {
     a_wait_that_nobody_polls_any_more_is_forgotten(make);
 }
 
-/// A device that writes batches and a server that admits them, without any of the rules: for logs, whose business
-/// rules are not.
-pub struct Author {
-    key: SigningKey,
-    server: SigningKey,
-    namespace: NamespaceId,
-    counter: u64,
-    head: Head,
-}
-
-impl Author {
-    /// Device `device` in namespace `namespace`, both by number, that goes on from `head`.
-    #[must_use]
-    pub fn new(device: u8, namespace: u8, head: Head) -> Self {
-        Self {
-            key: SigningKey::from_bytes(&[device; 32]),
-            server: SigningKey::from_bytes(&[255; 32]),
-            namespace: NamespaceId([namespace; 16]),
-            counter: 0,
-            head,
-        }
-    }
-
-    /// Its id.
-    #[must_use]
-    pub fn device(&self) -> DeviceId {
-        DeviceId::of_key(&PublicKey(self.key.verifying_key().to_bytes()))
-    }
-
-    /// A record of folders, `bytes` of body each, that goes on from the last one.
-    pub fn record(&mut self, events: usize, bytes: usize) -> Arc<Record> {
-        let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::Folder };
-        self.record_of(vec![(fact, bytes); events])
-    }
-
-    /// A record of these facts, each with a body of so many bytes.
-    pub fn record_of(&mut self, facts: Vec<(Fact, usize)>) -> Arc<Record> {
-        let record = self.record_at(self.head, self.counter + 1, facts);
-        self.counter = record.batch().last();
-        self.head = super::head_after(&record);
-        record
-    }
-
-    /// A record that takes any place and any counters; the author does not take note of it.
-    #[must_use]
-    pub fn record_at(&self, head: Head, first: u64, facts: Vec<(Fact, usize)>) -> Arc<Record> {
-        let drafts = facts.into_iter().enumerate().map(|(i, (fact, bytes))| {
-            let body = Body {
-                name: Some(Name::new(format!("{i:05}")).expect("digits are a name")),
-                note: Some("x".repeat(bytes)),
-                ..Body::default()
-            };
-            Draft { hlc: Hlc(first + i as u64), at: 1, fact, body: Some(body) }
-        });
-        let none = VersionVector::new();
-        let batch = Batch::sign(
-            &self.key,
-            self.namespace,
-            first,
-            None,
-            &none,
-            &none,
-            DotSet::new(),
-            drafts.collect(),
-        )
-        .expect("a batch within its limits");
-        Arc::new(Record::admit(batch, &self.server, head.epoch, Seq(head.seq.0 + 1), head.chain, 1))
-    }
-
-    /// Where its last record ends.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        self.head
-    }
-
-    fn append(&mut self, log: &dyn EventLog, events: usize) -> Arc<Record> {
-        let expected = self.head.seq;
-        let record = self.record(events, 10);
-        block_on(log.append(expected, record.clone())).expect("it continues");
-        record
-    }
-}
-
 /// Runs a future to its end on this thread, which sleeps until it is woken.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread, AtomicBool);
@@ -178,6 +95,14 @@ pub async fn all_of<T>(futures: Vec<Pin<Box<dyn Future<Output = T> + Send + '_>>
     .await
 }
 
+/// The author's next record, appended.
+fn append(log: &dyn EventLog, author: &mut Author, events: usize) -> Arc<Record> {
+    let expected = author.head().seq;
+    let record = author.record(events, 10);
+    block_on(log.append(expected, record.clone())).expect("it continues");
+    record
+}
+
 fn records(found: &[Logged]) -> Vec<Arc<Record>> {
     found.iter().map(|logged| logged.record.clone()).collect()
 }
@@ -187,16 +112,16 @@ pub fn what_is_appended_is_read_back(make: Make<'_>) {
     let subject = make();
     let log = subject.log();
     let mut author = Author::new(1, 1, Head::default());
-    assert_eq!(block_on(log.head(author.namespace)), Ok(Head::default()));
-    assert_eq!(block_on(log.read(author.namespace, Seq(0), usize::MAX)), Ok(vec![]));
-    let written: Vec<_> = (1..=5).map(|events| author.append(&*log, events)).collect();
-    let found = block_on(log.read(author.namespace, Seq(0), usize::MAX)).expect("it can be read");
+    assert_eq!(block_on(log.head(author.namespace())), Ok(Head::default()));
+    assert_eq!(block_on(log.read(author.namespace(), Seq(0), usize::MAX)), Ok(vec![]));
+    let written: Vec<_> = (1..=5).map(|events| append(&*log, &mut author, events)).collect();
+    let found = block_on(log.read(author.namespace(), Seq(0), usize::MAX)).expect("it can be read");
     assert_eq!(records(&found), written);
-    assert_eq!(block_on(log.head(author.namespace)), Ok(author.head));
-    assert_eq!(block_on(log.namespaces()), Ok(vec![author.namespace]));
+    assert_eq!(block_on(log.head(author.namespace())), Ok(author.head()));
+    assert_eq!(block_on(log.namespaces()), Ok(vec![author.namespace()]));
     // The third record has the events 4 to 6: whoever has seen 4 gets it again, whoever has seen 6 does not.
     for (after, first) in [(0, 0), (1, 1), (3, 2), (4, 2), (5, 2), (6, 3), (15, 5), (99, 5)] {
-        let found = block_on(log.read(author.namespace, Seq(after), usize::MAX)).expect("it can be read");
+        let found = block_on(log.read(author.namespace(), Seq(after), usize::MAX)).expect("it can be read");
         assert_eq!(records(&found), written[first..], "after {after}");
     }
     let all = block_on(log.read_all(Position(0), usize::MAX)).expect("it can be read");
@@ -214,44 +139,44 @@ pub fn an_append_at_the_wrong_place_is_a_conflict(make: Make<'_>) {
     let mut author = Author::new(1, 1, Head::default());
     let mut other = Author::new(2, 1, Head::default());
     let late = other.record(1, 1);
-    author.append(&*log, 3);
-    let conflict = LogError::Conflict { namespace: author.namespace, expected: Seq(0), actual: Seq(3) };
+    append(&*log, &mut author, 3);
+    let conflict = LogError::Conflict { namespace: author.namespace(), expected: Seq(0), actual: Seq(3) };
     assert_eq!(block_on(log.append(Seq(0), late)), Err(conflict));
     let early = other.record(1, 1);
-    let conflict = LogError::Conflict { namespace: author.namespace, expected: Seq(9), actual: Seq(3) };
+    let conflict = LogError::Conflict { namespace: author.namespace(), expected: Seq(9), actual: Seq(3) };
     assert_eq!(block_on(log.append(Seq(9), early)), Err(conflict));
-    assert_eq!(block_on(log.head(author.namespace)), Ok(author.head), "nothing was stored");
-    author.append(&*log, 1);
+    assert_eq!(block_on(log.head(author.namespace())), Ok(author.head()), "nothing was stored");
+    append(&*log, &mut author, 1);
 }
 
 /// Idempotence by dot (I6).
 pub fn a_stored_dot_is_never_stored_again(make: Make<'_>) {
     let mut subject = make();
     let mut author = Author::new(1, 1, Head::default());
-    let first = author.append(&*subject.log(), 3);
-    author.append(&*subject.log(), 2);
+    let first = append(&*subject.log(), &mut author, 3);
+    append(&*subject.log(), &mut author, 2);
     for _ in 0..2 {
         let log = subject.log();
         // The same append again, whatever place it expects.
         let duplicate = LogError::Duplicate { dot: Dot::new(author.device(), 1), seq: Seq(1) };
         assert_eq!(block_on(log.append(Seq(0), first.clone())), Err(duplicate.clone()));
-        assert_eq!(block_on(log.append(author.head.seq, first.clone())), Err(duplicate));
+        assert_eq!(block_on(log.append(author.head().seq, first.clone())), Err(duplicate));
         // Other content under used dots, half of them used.
         let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
-        let overlapping = author.record_at(author.head, 5, vec![(fact, 1); 4]);
+        let overlapping = author.record_at(author.head(), 5, vec![(fact, 1); 4]);
         let duplicate = LogError::Duplicate { dot: Dot::new(author.device(), 5), seq: Seq(5) };
-        assert_eq!(block_on(log.append(author.head.seq, overlapping)), Err(duplicate));
+        assert_eq!(block_on(log.append(author.head().seq, overlapping)), Err(duplicate));
         // The same dots in another namespace are other dots.
-        let elsewhere = Author { namespace: NamespaceId([9; 16]), ..Author::new(1, 9, Head::default()) };
+        let elsewhere = Author::new(1, 9, Head::default());
         let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
-        let expected = block_on(log.head(elsewhere.namespace)).expect("it can be asked");
+        let expected = block_on(log.head(elsewhere.namespace())).expect("it can be asked");
         if expected == Head::default() {
             let record = elsewhere.record_at(expected, 1, vec![(fact, 1)]);
             block_on(log.append(Seq(0), record)).expect("dots are of a namespace");
         }
         subject.restart();
     }
-    assert_eq!(block_on(subject.log().head(author.namespace)), Ok(author.head));
+    assert_eq!(block_on(subject.log().head(author.namespace())), Ok(author.head()));
 }
 
 /// Wrong seq, wrong chain, an epoch that is over.
@@ -259,9 +184,9 @@ pub fn a_record_that_does_not_continue_is_refused(make: Make<'_>) {
     let subject = make();
     let log = subject.log();
     let mut author = Author::new(1, 1, Head::default());
-    author.append(&*log, 3);
+    append(&*log, &mut author, 3);
     let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
-    let good = author.head;
+    let good = author.head();
     let bad = [
         Head { seq: Seq(good.seq.0 + 1), ..good },
         Head { seq: Seq(good.seq.0 - 1), ..good },
@@ -289,24 +214,24 @@ pub fn seqs_have_no_gaps_and_namespaces_do_not_mix(make: Make<'_>) {
     let mut written = Vec::new();
     for round in 0..20_usize {
         let author = &mut authors[round * 7 % 3];
-        written.push(author.append(&*log, 1 + round % 4));
+        written.push(append(&*log, author, 1 + round % 4));
     }
     let all = block_on(log.read_all(Position(0), usize::MAX)).expect("it can be read");
     assert_eq!(records(&all), written);
     assert!(all.windows(2).all(|pair| pair[0].position < pair[1].position));
     for author in &authors {
-        let found = block_on(log.read(author.namespace, Seq(0), usize::MAX)).expect("it can be read");
+        let found = block_on(log.read(author.namespace(), Seq(0), usize::MAX)).expect("it can be read");
         let mut next = 1;
         for logged in &found {
-            assert_eq!(logged.record.admission().namespace, author.namespace);
+            assert_eq!(logged.record.admission().namespace, author.namespace());
             assert_eq!(logged.record.seq(), Seq(next));
             next = logged.record.last_seq().0 + 1;
         }
-        assert_eq!(next - 1, author.head.seq.0);
+        assert_eq!(next - 1, author.head().seq.0);
     }
     assert_eq!(
         block_on(log.namespaces()),
-        Ok(authors.iter().map(|author| author.namespace).collect::<Vec<_>>())
+        Ok(authors.iter().map(|author| author.namespace()).collect::<Vec<_>>())
     );
 }
 
@@ -315,10 +240,10 @@ pub fn a_read_gives_at_least_one_record_and_stops_at_its_bytes(make: Make<'_>) {
     let subject = make();
     let log = subject.log();
     let mut author = Author::new(1, 1, Head::default());
-    let written: Vec<_> = (0..6).map(|_| author.append(&*log, 2)).collect();
+    let written: Vec<_> = (0..6).map(|_| append(&*log, &mut author, 2)).collect();
     let size = written[0].bytes().len();
     for (bytes_max, count) in [(0, 1), (1, 1), (size, 1), (size + 1, 2), (2 * size, 2), (usize::MAX, 6)] {
-        let found = block_on(log.read(author.namespace, Seq(0), bytes_max)).expect("it can be read");
+        let found = block_on(log.read(author.namespace(), Seq(0), bytes_max)).expect("it can be read");
         assert_eq!(found.len(), count, "{bytes_max} bytes");
         let found = block_on(log.read_all(Position(0), bytes_max)).expect("it can be read");
         assert_eq!(found.len(), count, "{bytes_max} bytes");
@@ -352,7 +277,7 @@ pub fn catching_up_and_waiting_misses_nothing_and_repeats_nothing(make: Make<'_>
         let followers: Vec<_> = (0..2).map(|_| scope.spawn(follow(log.clone()))).collect();
         let mut author = Author::new(1, 1, Head::default());
         for _ in 0..EVENTS / 3 {
-            author.append(&*log, 3);
+            append(&*log, &mut author, 3);
         }
         followers.into_iter().for_each(|follower| follower.join().expect("it followed to the end"));
     });
@@ -384,10 +309,10 @@ pub fn dots_entries_and_devices_are_found(make: Make<'_>) {
     let mut subject = make();
     let log = subject.log();
     let mut one = Author::new(1, 1, Head::default());
-    let created = one.append(&*log, 4);
+    let created = append(&*log, &mut one, 4);
     let file = EntryId(created.batch().dot(2));
     let other = EntryId(created.batch().dot(3));
-    let mut two = Author::new(2, 1, one.head);
+    let mut two = Author::new(2, 1, one.head());
     let set = |entry: EntryId| -> DotSet { [entry.0].into_iter().collect() };
     let facts: Vec<Fact> = vec![
         Fact::EntryMoved { entry: file, parent: other },
@@ -412,7 +337,7 @@ pub fn dots_entries_and_devices_are_found(make: Make<'_>) {
     drop(log);
     for _ in 0..2 {
         let log = subject.log();
-        let namespace = one.namespace;
+        let namespace = one.namespace();
         let entry = |after, count| {
             records(&block_on(log.read_entry(namespace, file, Seq(after), count)).expect("it can be read"))
         };
@@ -447,13 +372,13 @@ pub fn what_was_acknowledged_survives_a_restart(make: Make<'_>) {
     let mut written = Vec::new();
     for _ in 0..4 {
         for events in 1..=3 {
-            written.push(author.append(&*subject.log(), events));
+            written.push(append(&*subject.log(), &mut author, events));
         }
         let before = block_on(subject.log().read_all(Position(0), usize::MAX));
         subject.restart();
         assert_eq!(block_on(subject.log().read_all(Position(0), usize::MAX)), before, "positions stay");
-        assert_eq!(block_on(subject.log().head(author.namespace)), Ok(author.head));
-        let found = block_on(subject.log().read(author.namespace, Seq(0), usize::MAX));
+        assert_eq!(block_on(subject.log().head(author.namespace())), Ok(author.head()));
+        let found = block_on(subject.log().read(author.namespace(), Seq(0), usize::MAX));
         assert_eq!(records(&found.expect("it can be read")), written);
     }
 }
@@ -467,14 +392,14 @@ pub fn a_record_over_the_limit_is_refused(make: Make<'_>) {
     let large = author.record_of(vec![(fact.clone(), 500_000)]);
     assert!(large.bytes().len() > 500_000);
     block_on(log.append(Seq(0), large.clone())).expect("it is within the limit");
-    let found = block_on(log.find(author.namespace, large.batch().dot(0))).expect("it can be read");
+    let found = block_on(log.find(author.namespace(), large.batch().dot(0))).expect("it can be read");
     assert_eq!(found.map(|logged| logged.record), Some(large));
     // Nobody can make such a batch; it has to be put together by hand.
-    let small = author.record_at(author.head, 2, vec![(fact, 10)]);
+    let small = author.record_at(author.head(), 2, vec![(fact, 10)]);
     let (header, body) = (codec::encode_header(small.batch().header()), vec![b' '; RECORD_BYTES_MAX]);
     let batch = Batch::decode_trusted(codec::encode_batch(&header, &[0; 64], &[Some(body)]));
     let batch = batch.expect("it has the form of a batch");
-    let record = Record::admit(batch, &author.server, 0, Seq(2), author.head.chain, 1);
+    let record = Record::admit(batch, &SigningKey::from_bytes(&[255; 32]), 0, Seq(2), author.head().chain, 1);
     let bytes = record.bytes().len();
     assert_eq!(block_on(log.append(Seq(1), Arc::new(record))), Err(LogError::TooLarge { bytes }));
 }
@@ -484,15 +409,15 @@ pub fn a_wait_that_nobody_polls_any_more_is_forgotten(make: Make<'_>) {
     let subject = make();
     let log = subject.log();
     let mut author = Author::new(1, 1, Head::default());
-    let mut given_up = log.wait_past(author.namespace, Seq(0));
-    let mut kept = log.wait_past(author.namespace, Seq(2));
+    let mut given_up = log.wait_past(author.namespace(), Seq(0));
+    let mut kept = log.wait_past(author.namespace(), Seq(2));
     let mut context = Context::from_waker(Waker::noop());
     assert!(given_up.as_mut().poll(&mut context).is_pending());
     assert!(kept.as_mut().poll(&mut context).is_pending());
     drop(given_up);
-    author.append(&*log, 2);
+    append(&*log, &mut author, 2);
     assert!(kept.as_mut().poll(&mut context).is_pending(), "seq 2 is not past 2");
-    author.append(&*log, 1);
-    assert_eq!(block_on(kept), Ok(author.head));
-    assert_eq!(block_on(log.wait_past(author.namespace, Seq(0))), Ok(author.head), "at once");
+    append(&*log, &mut author, 1);
+    assert_eq!(block_on(kept), Ok(author.head()));
+    assert_eq!(block_on(log.wait_past(author.namespace(), Seq(0))), Ok(author.head()), "at once");
 }

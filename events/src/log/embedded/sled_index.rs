@@ -50,6 +50,7 @@ impl SledIndex {
         if failed.exists() {
             return Err(IndexError("it had failed when it was last used".into()));
         }
+        wait_for_last_user(path);
         // Damaged files make sled panic as well as fail.
         let open = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open();
         let db = guarded(open)?;
@@ -118,6 +119,14 @@ impl LogIndex for SledIndex {
     fn clear(&self) -> Result<(), IndexError> {
         // The mark is the first to go.
         self.ask(|| Tree::ALL.iter().rev().try_for_each(|tree| self.tree(*tree).clear()))
+    }
+}
+
+/// sled's threads keep its file locked for a moment after it was closed, and opening it then fails as if it were
+/// damaged. The log's own lock keeps everybody else out, so this wait ends.
+fn wait_for_last_user(path: &Path) {
+    if let Ok(db) = fs::File::open(path.join("db")) {
+        drop(db.lock());
     }
 }
 
