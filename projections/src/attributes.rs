@@ -13,6 +13,7 @@ use crate::{
     Attributes, Projections,
     batches::DotIx,
     entries::{EntryIx, ROOT},
+    mistakes::{Mistake, made},
 };
 use annals_events::{Body, DeviceId, Dot, EntryId, EntryKind, Hlc};
 use crdts::LWWReg;
@@ -47,7 +48,7 @@ impl AttributeRow {
     pub(crate) fn change(&mut self, by: DotIx, body: &Body, seen: impl Fn(DotIx) -> bool) {
         for tag in &body.tags_removed {
             if let Some(addings) = self.tags.get_mut(tag) {
-                addings.retain(|&adding| !seen(adding));
+                addings.retain(|&adding| !seen(adding) && !made(Mistake::TagRemovalWins));
             }
         }
         for tag in &body.tags_added {
@@ -55,7 +56,7 @@ impl AttributeRow {
         }
         self.tags.retain(|_, addings| !addings.is_empty());
         if let Some(note) = &body.note {
-            self.notes.retain(|&(earlier, _)| !seen(earlier));
+            self.notes.retain(|&(earlier, _)| !seen(earlier) && !made(Mistake::LastNoteWins));
             self.notes.push((by, note.clone()));
         }
     }

@@ -7,6 +7,7 @@
 use crate::{
     batches::{Batches, DotIx},
     intern::NONE,
+    mistakes::{Mistake, made},
 };
 use annals_events::{DeviceId, Dot, Hash, Hlc, PublicKey, Seen, Seq, UserId, VersionVector};
 
@@ -134,7 +135,8 @@ impl Devices {
     pub(crate) fn saw(&self, by: DotIx, what: DotIx) -> bool {
         let row = self.batches.row_of(by);
         let author = Dot::new(self.rows[row.device as usize].id, row.first + u64::from(by - row.base));
-        self.batches.seens[row.seen as usize].by(author, self.dot(what))
+        let (seen, what) = (&self.batches.seens[row.seen as usize], self.dot(what));
+        seen.by(author, what) || made(Mistake::PulledIsSeen) && seen.vector.covers(what)
     }
 
     /// Every event, by device and counter: the order of every canonical walk.

@@ -7,6 +7,7 @@
 use crate::{
     batches::DotIx,
     intern::{NONE, next_index, push},
+    mistakes::{Mistake, made},
 };
 use annals_events::{DotSet, EntryKind};
 
@@ -47,7 +48,7 @@ pub(crate) struct Hold {
 
 impl Hold {
     pub(crate) fn holds(&self) -> bool {
-        !self.lifted && !self.carried
+        !self.lifted && (!self.carried || made(Mistake::NothingIsCarriedAway))
     }
 }
 

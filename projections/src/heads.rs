@@ -10,6 +10,7 @@ use crate::{
     batches::{DotIx, What},
     entries::{EntryIx, Rich},
     history,
+    mistakes::{Mistake, made},
 };
 use annals_events::{Dot, EntryId, Seen};
 use std::collections::BTreeSet;
@@ -80,6 +81,9 @@ impl Projections {
         let Some(rich) = self.entries.rich(ix) else { return Vec::new() };
         let held: Vec<DotIx> = rich.maximal.iter().copied().filter(|&v| !self.is_hidden(ix, v)).collect();
         let heads = if held.is_empty() { rich.maximal.clone() } else { held };
+        if made(Mistake::LatestHeadWins) {
+            return heads.into_iter().max_by_key(|&v| self.devices.order(v)).into_iter().collect();
+        }
         if rich.resolutions.is_empty() {
             return heads;
         }
@@ -92,7 +96,7 @@ impl Projections {
         let dot = self.devices.dot(version);
         let latest = || rich.resolutions.iter().map(|&row| &self.resolutions[row as usize]);
         latest().any(|r| r.over.contains(dot) && !r.keep.contains(dot))
-            && !latest().any(|r| r.keep.contains(dot))
+            && (made(Mistake::DropBeatsKeep) || !latest().any(|r| r.keep.contains(dot)))
     }
 
     pub(crate) fn heads_of(&self, ix: EntryIx) -> Vec<DotIx> {
@@ -108,7 +112,9 @@ impl Projections {
         }
         let mut groups = self.groups(&human);
         groups.sort_by_cached_key(|group| {
-            std::cmp::Reverse(self.devices.order(self.branch_root(&human, group)))
+            let latest_edit = group.iter().map(|&v| self.devices.order(v)).max();
+            let root = Some(self.devices.order(self.branch_root(&human, group)));
+            std::cmp::Reverse(if made(Mistake::NamesFollowTheLatestEdit) { latest_edit } else { root })
         });
         let latest = |group: Vec<DotIx>| group.into_iter().max_by_key(|&v| self.devices.order(v));
         groups.into_iter().filter_map(latest).collect()

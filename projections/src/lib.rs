@@ -27,6 +27,10 @@ mod heads;
 mod history;
 mod intern;
 mod liveness;
+#[cfg(feature = "mistakes")]
+pub mod mistakes;
+#[cfg(not(feature = "mistakes"))]
+mod mistakes;
 mod move_tree;
 mod named;
 mod names;

@@ -14,6 +14,7 @@ use crate::{
     Projections,
     batches::{DotIx, What},
     entries::{DeleteRow, EntryIx, Hold, ROOT},
+    mistakes::{Mistake, made},
     move_tree::TreeAsSeen,
 };
 use annals_events::{Dot, EntryKind};
@@ -42,9 +43,10 @@ impl Projections {
 
     /// Whether no delete holds `dot`, which belongs to `entry`.
     pub(crate) fn is_hidden(&self, entry: EntryIx, dot: DotIx) -> bool {
-        self.entries
-            .rich(entry)
-            .is_some_and(|rich| rich.holds.iter().any(|hold| hold.dot == dot && hold.holds()))
+        self.entries.rich(entry).is_some_and(|rich| {
+            rich.holds.iter().any(|hold| hold.dot == dot && hold.holds())
+                || made(Mistake::DeletedForGood) && rich.holds.iter().any(|hold| !hold.lifted)
+        })
     }
 
     /// Looks again whether anything keeps `entry` alive.
@@ -58,12 +60,13 @@ impl Projections {
     pub(crate) fn hold(&mut self, delete: u32) {
         let DeleteRow { dot, hides } = &self.deletes[delete as usize];
         let dot = *dot;
-        let mut folders_touched = false;
+        let (mut folders_touched, mut any_carried) = (made(Mistake::RenameRevives), false);
         let hidden: Vec<DotIx> = hides.iter().filter_map(|dot| self.devices.index(dot)).collect();
         for hidden in hidden {
             let Some(entry) = self.entry_of(hidden) else { continue };
             let carried = self.touched_unseen(entry, dot).any(|touch| self.devices.saw(touch, hidden))
                 && self.is_touch_hidden(entry, delete);
+            any_carried |= carried;
             folders_touched |= self.entries.kind(entry) == EntryKind::Folder
                 && self.touched_unseen(entry, dot).next().is_some();
             self.entries.rich_mut(entry).holds.push(Hold { dot: hidden, delete, lifted: false, carried });
@@ -71,6 +74,9 @@ impl Projections {
         }
         if folders_touched {
             self.contested.insert(delete);
+        }
+        if made(Mistake::DeleteIsVoidAsAWhole) && any_carried {
+            self.void_delete(delete);
         }
     }
 
@@ -87,6 +93,9 @@ impl Projections {
 
     /// A touch arrived: what deletes that it does not know of hold of its entry is carried away.
     pub(crate) fn carry(&mut self, entry: EntryIx, touch: DotIx) {
+        if made(Mistake::RenameRevives) {
+            self.contested.extend(0..u32::try_from(self.deletes.len()).unwrap_or(u32::MAX));
+        }
         let Some(rich) = self.entries.rich(entry).filter(|rich| !rich.holds.is_empty()) else { return };
         let mut unknown: Vec<u32> = rich.holds.iter().map(|hold| hold.delete).collect();
         unknown.sort_unstable();
@@ -108,6 +117,12 @@ impl Projections {
 
     /// Lifts `deletes` from `shows`.
     pub(crate) fn lift(&mut self, deletes: &[u32], shows: &[DotIx]) {
+        if made(Mistake::RestoreLiftsNothing) {
+            return;
+        }
+        if made(Mistake::RestoreLiftsAll) {
+            deletes.iter().for_each(|&delete| self.void_delete(delete));
+        }
         for &shown in shows {
             let Some(entry) = self.entry_of(shown) else { continue };
             let holds = match self.entries.rich(entry) {
@@ -148,9 +163,11 @@ impl Projections {
             let by_chance = |&touch: &DotIx| {
                 !tree.saw(touch)
                     && !self.devices.saw(touch, by)
-                    && way.iter().all(|&seen| self.devices.saw(touch, seen))
+                    && (made(Mistake::UnseenIsCarriedAway)
+                        || way.iter().all(|&seen| self.devices.saw(touch, seen)))
             };
-            if self.is_touch_hidden(entry, delete) && self.entries.touches(entry).iter().any(by_chance) {
+            let hidden = self.is_touch_hidden(entry, delete) || made(Mistake::RenameRevives);
+            if hidden && self.entries.touches(entry).iter().any(by_chance) {
                 return true;
             }
             at = tree.edge(entry).map(|(edge, parent)| {

@@ -15,6 +15,7 @@ use crate::{
     batches::{DotIx, What},
     entries::{EntryIx, ROOT, flag},
     intern::NONE,
+    mistakes::{Mistake, made},
 };
 use annals_events::{DeviceId, Dot, Seen};
 use std::{cmp::Ordering, collections::BTreeMap};
@@ -65,6 +66,7 @@ impl Projections {
         }
         arrived.sort_by(|a, b| self.compare_ops(a, b));
         let cut = self.moves.log.partition_point(|op| self.compare_ops(op, &arrived[0]).is_lt());
+        let cut = if made(Mistake::LastArrivalWins) { self.moves.log.len() } else { cut };
         let mut touched = Vec::new();
         let tail = self.moves.log.split_off(cut);
         for op in tail.iter().rev().filter(|op| op.before != NONE) {

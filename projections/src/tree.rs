@@ -9,6 +9,7 @@ use crate::{
     batches::{DotIx, What},
     entries::{EntryIx, ROOT, flag},
     intern::NONE,
+    mistakes::{Mistake, made},
 };
 use annals_events::{Dot, EntryId, EntryKind, Hash};
 
@@ -153,7 +154,9 @@ impl Projections {
         while at != NONE {
             let count = &mut self.entries.folder_mut(at).shown_children;
             *count = if more { *count + 1 } else { *count - 1 };
-            let shown = at == ROOT || *count > 0 || self.entries.has(at, flag::ALIVE);
+            let shown = at == ROOT
+                || *count > 0 && !made(Mistake::DeadFoldersVanish)
+                || self.entries.has(at, flag::ALIVE);
             if shown == self.entries.has(at, flag::SHOWN) {
                 return;
             }
@@ -168,7 +171,9 @@ impl Projections {
             return;
         }
         self.entries.set(ix, flag::ALIVE, alive);
-        let below = self.entries.kind(ix) == EntryKind::Folder && self.entries.folder(ix).shown_children > 0;
+        let below = !made(Mistake::DeadFoldersVanish)
+            && self.entries.kind(ix) == EntryKind::Folder
+            && self.entries.folder(ix).shown_children > 0;
         let shown = alive || below;
         if shown != self.entries.has(ix, flag::SHOWN) {
             self.entries.set(ix, flag::SHOWN, shown);

@@ -8,8 +8,9 @@ mod history;
 mod judge;
 mod reference;
 
+use annals_projections::mistakes::Mistake;
 use history::{History, Random, Sight};
-use judge::{Picture, law};
+use judge::{Expectation, Picture, law, planted};
 use std::{
     cell::RefCell,
     sync::atomic::{AtomicU64, Ordering},
@@ -43,6 +44,21 @@ fn the_projections_equal_the_reference_and_are_what_people_expect() {
             .or_else(|| played.failures.first().map(|failure| failure.to_string()))
             .map(|broken| format!("{broken}\n{}", played.transcript.join("\n")))
     });
+}
+
+#[test]
+fn every_planted_mistake_is_caught_and_every_expectation_catches_one() {
+    let uncaught: Vec<_> = std::thread::scope(|scope| {
+        let search = |(mistake, expectation)| scope.spawn(move || planted::caught(mistake, expectation));
+        let searches: Vec<_> = planted::CAUGHT_BY.into_iter().map(|row| (row, search(row))).collect();
+        let found = searches.into_iter().map(|(row, search)| (row, search.join().unwrap()));
+        found.inspect(|found| println!("{found:?}")).filter(|(_, caught)| caught.is_none()).collect()
+    });
+    assert!(uncaught.is_empty(), "not caught: {uncaught:?}");
+    let planted: Vec<Mistake> = planted::CAUGHT_BY.iter().map(|(mistake, _)| *mistake).collect();
+    assert_eq!(planted, Mistake::ALL, "every mistake is tried");
+    let idle = Expectation::ALL.iter().find(|all| planted::CAUGHT_BY.iter().all(|(_, by)| by != *all));
+    assert_eq!(idle, None, "an expectation that catches nothing proves nothing");
 }
 
 /// Plays as many histories as the environment says, on all cores, and cuts the first that fails down to the

@@ -7,6 +7,7 @@ mod apart;
 mod folded;
 pub mod law;
 pub mod picture;
+pub mod planted;
 
 use crate::history::Sight;
 use annals_events::{Body, ContentId, Dot, EntryId, EntryKind, Fact};
@@ -38,6 +39,22 @@ pub enum Expectation {
     SameEventsSameFolder,
     /// Tags, notes, times: what was said about one entry is what is shown of it, and nobody's words are lost.
     AttributesOfOneEntry,
+}
+
+impl Expectation {
+    pub const ALL: [Self; 11] = [
+        Self::UnseenContentStays,
+        Self::DeleteHidesWhatWasSeen,
+        Self::DeleteThenRestore,
+        Self::MovedFolderKeepsContents,
+        Self::DeleteSurvivesRenameAbove,
+        Self::EditChangesOneFile,
+        Self::NothingElseChanges,
+        Self::ResolutionCanBeUndone,
+        Self::OnePathOneThing,
+        Self::SameEventsSameFolder,
+        Self::AttributesOfOneEntry,
+    ];
 }
 
 /// An expectation that did not hold.
@@ -251,11 +268,14 @@ impl<'a> Judge<'a> {
         let heads = picture.listing.values().flat_map(|line| &line.heads);
         let shown: BTreeSet<ContentId> =
             heads.filter_map(|head| picture.contents.get(head)).copied().collect();
-        // A twin stands behind another whose later edit replaced the content: its history holds it.
-        let behind = picture.listing.values().filter(|line| line.entries.len() > 1);
-        let behind: BTreeSet<EntryId> = behind.flat_map(|line| line.entries[1..].to_vec()).collect();
-        let behind: BTreeSet<Dot> =
-            behind.iter().filter_map(|x| picture.entries.get(x)).flat_map(|e| e.versions.clone()).collect();
+        // A twin stands behind a file that holds or held the same.
+        let mut behind: BTreeSet<&Dot> = BTreeSet::new();
+        for line in picture.listing.values() {
+            let of = |x: &EntryId| picture.entries.get(x).map_or(&[][..], |entry| &entry.versions);
+            let held: BTreeSet<_> = of(&line.entries[0]).iter().map(|v| picture.contents.get(v)).collect();
+            let twins = line.entries[1..].iter().flat_map(of);
+            behind.extend(twins.filter(|v| held.contains(&picture.contents.get(v))));
+        }
         for (version, content) in versions {
             let there = replaced.contains(&version) || shown.contains(&content) || behind.contains(&version);
             let claim = "content that nobody replaced or removed is under some path";
