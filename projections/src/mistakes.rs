@@ -45,6 +45,7 @@ pub enum Mistake {
     LastNoteWins,
 }
 
+#[cfg(feature = "mistakes")]
 impl Mistake {
     /// All of them.
     pub const ALL: [Self; 17] = [
