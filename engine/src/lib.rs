@@ -7,6 +7,7 @@ pub mod clock;
 pub mod content;
 pub mod directory;
 pub mod disk;
+pub mod file_history;
 pub mod journal;
 pub mod names;
 pub mod namespace;

@@ -41,6 +41,8 @@ pub const CHUNKS_BYTES_MAX: usize = 9 << 20;
 pub const CHUNKS_COUNT_MAX: usize = 16_384;
 /// How long a ticket lives, in milliseconds.
 pub const TICKET_MS: u64 = 15 * 60 * 1000;
+/// What one's first namespace is called.
+pub const HOME: &str = "home";
 /// Longest account, namespace or device label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 128;
 
@@ -143,9 +145,13 @@ pub struct LinkRequest {
     pub proof: String,
     /// What people call the device.
     pub label: String,
-    /// Which namespace, by name or id. With a ticket: the ticket's. Else absent: one's home namespace, made at need.
+    /// Which namespace: its id, its label, or `OWNER/LABEL`; one's own come first. With a ticket: the ticket's.
+    /// Else absent: one's home namespace, made at need.
     #[serde(default)]
     pub namespace: Option<String>,
+    /// Whether to make a namespace of that label if one has none.
+    #[serde(default)]
+    pub create: bool,
     /// The device that lost its state and goes on as this one.
     #[serde(default)]
     pub continues: Option<DeviceId>,
@@ -172,6 +178,10 @@ pub struct TicketRequest {
     /// Another namespace that one may read.
     #[serde(default)]
     pub namespace: Option<NamespaceId>,
+    /// With the admin's token instead of a device's: for the first device of this account, in its home namespace
+    /// unless another is named.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// The answer to [`TicketRequest`].
