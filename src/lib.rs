@@ -4,8 +4,10 @@
 //! [`chunk_store`] and [`transport`] are the capabilities for real, `actors` carry the engine on a server,
 //! `server` is its HTTP, `client` a linked folder, `cli` one verb a file.
 
+pub mod actors;
 pub mod chunk_store;
 pub mod clock;
 pub mod content;
 pub mod disk;
+pub mod server;
 pub mod transport;

@@ -4,4 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it says unwrap")]
 
+mod server;
+mod support;
 mod tidy;

@@ -1,0 +1,23 @@
+//! Thin shells around the engine: mailbox, engine step, effects.
+//!
+//! Four kinds, each rebuilt from the log when somebody asks for it, passivated when nobody does, and rebuilt
+//! after a panic: [`user`](UserActor), [`namespace`](NamespaceActor), [`file`](FileActor) and
+//! [`session`](SessionActor). Asking goes one way, sessions to users to namespaces to the log, so that nobody
+//! waits in a circle. Nothing in here blocks an arbiter: the log answers by futures, chunks and passwords go
+//! through [`node::blocking`].
+//!
+//! Left out: HTTP, and who holds which secret (the server's).
+
+pub mod directory;
+pub mod file;
+pub mod namespace;
+pub mod node;
+pub mod roster;
+pub mod session;
+pub mod user;
+
+pub use file::FileActor;
+pub use namespace::NamespaceActor;
+pub use node::Node;
+pub use session::SessionActor;
+pub use user::UserActor;

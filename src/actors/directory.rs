@@ -1,0 +1,96 @@
+//! The directory's stream at work: one writer at a time, readers that never wait for a disk.
+
+use super::node::log_problem;
+use annals_engine::{
+    directory::Directory,
+    namespace::Issued,
+    protocol::{Code, Problem},
+};
+use annals_events::log::{EventLog, LogError};
+use ed25519_dalek::SigningKey;
+use std::sync::{Arc, RwLock};
+
+/// The fold of the directory's stream, kept up to date by whoever appends.
+pub struct LiveDirectory {
+    log: Arc<dyn EventLog>,
+    key: SigningKey,
+    state: RwLock<Directory>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Bytes of records read at once.
+const READ_BYTES: usize = 4 << 20;
+
+impl LiveDirectory {
+    /// Rebuilds it from the log; begins the stream if there is none.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or holds something else.
+    pub async fn open(
+        log: Arc<dyn EventLog>,
+        key: SigningKey,
+        empty: Directory,
+        now_ms: u64,
+    ) -> Result<Self, Problem> {
+        let live = Self { log, key, state: RwLock::new(empty), writing: tokio::sync::Mutex::default() };
+        live.catch_up().await?;
+        if live.read(|directory| directory.head().seq.0 == 0) {
+            let opening = Directory::opening(&live.key, super::node::random());
+            live.append(now_ms, |_| Ok(opening)).await?;
+        }
+        Ok(live)
+    }
+
+    /// Looks something up.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it holds the lock.
+    pub fn read<T>(&self, question: impl FnOnce(&Directory) -> T) -> T {
+        question(&self.state.read().expect("nothing panics while it holds the lock"))
+    }
+
+    /// Appends what `decide` decides, which nobody else's decision comes between; answers when it is durable.
+    ///
+    /// # Errors
+    /// What `decide` refuses with, and what the log fails with.
+    pub async fn append(
+        &self,
+        now_ms: u64,
+        decide: impl FnOnce(&Directory) -> Result<Vec<Issued>, Code>,
+    ) -> Result<(), Problem> {
+        let _writing = self.writing.lock().await;
+        let (events, expected) = self.read(|directory| (decide(directory), directory.head().seq));
+        let events = events?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let record = Arc::new(self.read(|directory| directory.record(&self.key, now_ms, events)));
+        match self.log.append(expected, Arc::clone(&record)).await {
+            Ok(_) => self.fold(&record),
+            Err(
+                error @ (LogError::Conflict { .. } | LogError::Duplicate { .. } | LogError::Unknown { .. }),
+            ) => {
+                self.catch_up().await?;
+                Err(log_problem(&error))
+            }
+            Err(error) => Err(log_problem(&error)),
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), Problem> {
+        loop {
+            let (id, head) = self.read(|directory| (directory.id(), directory.head()));
+            let records =
+                self.log.read(id, head.seq, READ_BYTES).await.map_err(|error| log_problem(&error))?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            records.iter().try_for_each(|logged| self.fold(&logged.record))?;
+        }
+    }
+
+    fn fold(&self, record: &annals_events::Record) -> Result<(), Problem> {
+        let mut state = self.state.write().expect("nothing panics while it holds the lock");
+        state.fold(record).map_err(|error| Problem::new(Code::LogDamaged, error.to_string()))
+    }
+}

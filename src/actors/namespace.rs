@@ -1,0 +1,439 @@
+//! The shell of one namespace: the single writer of its stream on this node.
+//!
+//! It is rebuilt from the log when it starts, and everybody waits until then. Messages that change it are
+//! handled one after the other: the engine's [`Namespace`] is lent to the future at work and comes back with
+//! the answer. A panic in there takes the actor with it, and the next ask rebuilds it.
+
+use super::{
+    node::{Node, Summary, blocking, chunk_problem, log_problem, random},
+    roster::{Passivated, Passivation},
+};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, ContextFutureSpawner, Handler, Message,
+    MessageResult, WrapFuture,
+};
+use annals_engine::{
+    admission::{Facts, contents_of},
+    namespace::{Effect, Input, Issued, Namespace, Outcome, bytes_added},
+    protocol::{BatchOutcome, Code, DeviceInfo, Problem},
+};
+use annals_events::{
+    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, Fact, Hash, NamespaceId, PublicKey, Record, UserId,
+};
+use serde_bytes::ByteBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Bytes of records folded at once; others get their turn in between.
+const READ_BYTES: usize = 1 << 20;
+
+/// One namespace at work.
+pub struct NamespaceActor {
+    id: NamespaceId,
+    node: Arc<Node>,
+    /// None while it is lent, or not rebuilt yet.
+    namespace: Option<Namespace>,
+    failed: Option<Problem>,
+    passivation: Passivation,
+}
+
+impl NamespaceActor {
+    /// Not rebuilt yet.
+    #[must_use]
+    pub fn new(id: NamespaceId, node: Arc<Node>) -> Self {
+        Self { id, node, namespace: None, failed: None, passivation: Passivation::new() }
+    }
+
+    /// The namespace, or why it could not be rebuilt: then the next ask tries again.
+    fn here(&mut self, context: &mut Context<Self>) -> Result<&mut Namespace, Problem> {
+        self.passivation.asked();
+        if let Some(problem) = &self.failed {
+            context.stop();
+            return Err(problem.clone());
+        }
+        Ok(self.namespace.as_mut().expect("it is back before the next message"))
+    }
+
+    /// Lends the namespace to `work`, which brings it back with its answer.
+    fn lend<T: 'static, F>(
+        &mut self,
+        context: &mut Context<Self>,
+        work: impl FnOnce(Namespace, Arc<Node>) -> F,
+    ) -> AtomicResponse<Self, Result<T, Problem>>
+    where
+        F: Future<Output = (Namespace, Result<T, Problem>)> + 'static,
+    {
+        if let Err(problem) = self.here(context) {
+            return AtomicResponse::new(Box::pin(async { Err(problem) }.into_actor(self)));
+        }
+        let namespace = self.namespace.take().expect("it is here");
+        let work = work(namespace, Arc::clone(&self.node));
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(|(namespace, answer), actor, _| {
+            actor.node.note(actor.id, summary_of(&namespace));
+            actor.namespace = Some(namespace);
+            answer
+        })))
+    }
+}
+
+impl Actor for NamespaceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let empty = Namespace::new(self.id, self.node.key.clone());
+        rebuild(empty, Arc::clone(&self.node), self.id)
+            .into_actor(self)
+            .map(|rebuilt, actor, _| match rebuilt {
+                Ok(namespace) => {
+                    actor.node.note(actor.id, summary_of(&namespace));
+                    actor.namespace = Some(namespace);
+                }
+                Err(problem) => actor.failed = Some(problem),
+            })
+            .wait(context);
+        self.passivate_when_idle(context);
+    }
+}
+
+impl Passivated for NamespaceActor {
+    fn passivation(&mut self) -> &mut Passivation {
+        &mut self.passivation
+    }
+
+    fn may_go(&self) -> bool {
+        self.namespace.is_some()
+    }
+}
+
+async fn rebuild(mut namespace: Namespace, node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem> {
+    loop {
+        let after = namespace.projections().head().seq;
+        let records = node.log.read(id, after, READ_BYTES).await.map_err(|error| log_problem(&error))?;
+        if records.is_empty() {
+            tracing::debug!(namespace = %id, seq = after.0, "rebuilt");
+            return Ok(namespace);
+        }
+        namespace.replay(&records).map_err(|error| Problem::new(Code::LogDamaged, error.to_string()))?;
+        tokio::task::yield_now().await;
+    }
+}
+
+fn summary_of(namespace: &Namespace) -> Summary {
+    let projections = namespace.projections();
+    let members = projections.access().members().map(|(user, role, name)| (user, (role, name.to_owned())));
+    Summary { members: members.collect(), used: projections.usage().bytes, head: projections.head() }
+}
+
+/// Batches of one device, in its order, with what was looked up about them.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<BatchOutcome>, Problem>")]
+pub struct Submit(pub Arc<Submission>);
+
+/// See [`Submit`].
+#[derive(Debug)]
+pub struct Submission {
+    /// The batches.
+    pub batches: Vec<Batch>,
+    /// Chunks outside of this namespace that the author sent or may read elsewhere.
+    pub held: BTreeSet<ChunkId>,
+    /// What the manifests of contents list, where they could be read.
+    pub listed: BTreeMap<ContentId, Vec<ChunkId>>,
+    /// Contents whose manifest chunk holds something else.
+    pub broken: BTreeSet<ContentId>,
+    /// The bytes that the namespace may come to.
+    pub room: Option<u64>,
+}
+
+impl Handler<Submit> for NamespaceActor {
+    type Result = AtomicResponse<Self, Result<Vec<BatchOutcome>, Problem>>;
+
+    fn handle(&mut self, Submit(submission): Submit, context: &mut Self::Context) -> Self::Result {
+        self.lend(context, |mut namespace, node| async move {
+            let mut outcomes = Vec::new();
+            for batch in &submission.batches {
+                let facts = facts_of(&namespace, &submission, batch);
+                let outcome = match submit(&mut namespace, &node, batch.clone(), facts).await {
+                    Outcome::Admitted(record) => BatchOutcome::Admitted { record: bytes_of(&record) },
+                    Outcome::Again(record) => BatchOutcome::AlreadyAdmitted { record: bytes_of(&record) },
+                    Outcome::Refused(refusal) => BatchOutcome::Refused(refusal.to_wire()),
+                    Outcome::Failed(error) if outcomes.is_empty() => {
+                        return (namespace, Err(log_problem(&error)));
+                    }
+                    // What was admitted is told; the rest is sent again.
+                    Outcome::Failed(_) => break,
+                };
+                outcomes.push(outcome);
+                if matches!(outcomes.last(), Some(BatchOutcome::Refused(_))) {
+                    break;
+                }
+            }
+            (namespace, Ok(outcomes))
+        })
+    }
+}
+
+fn bytes_of(record: &Record) -> ByteBuf {
+    ByteBuf::from(record.bytes())
+}
+
+fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Facts {
+    let mut facts = Facts { room: submission.room, ..Facts::default() };
+    let contents: Vec<_> = contents_of(batch).collect();
+    facts.adds = bytes_added(namespace.projections(), &contents);
+    let projections = namespace.projections();
+    let possession = namespace.possession();
+    let there = |chunk: ChunkId| possession.covers(projections, chunk) || submission.held.contains(&chunk);
+    for content in &contents {
+        facts.missing.extend(content.roots().map(|chunk| chunk.id).filter(|chunk| !there(*chunk)));
+        let Some(manifest) = content.manifest else { continue };
+        if possession.covers_manifest(projections, content.id, manifest) {
+            continue;
+        }
+        if submission.broken.contains(&content.id) {
+            facts.broken.insert(content.id);
+        }
+        match submission.listed.get(&content.id) {
+            Some(listed) => facts.missing.extend(listed.iter().copied().filter(|chunk| !there(*chunk))),
+            None => facts.missing.extend([manifest.id]),
+        }
+    }
+    facts
+}
+
+/// Feeds the engine until it answers.
+async fn submit(namespace: &mut Namespace, node: &Node, batch: Batch, facts: Facts) -> Outcome {
+    let id = namespace.projections().namespace();
+    let mut input = Input::Submit { batch, facts };
+    loop {
+        let (mut outcome, mut next) = (None, None);
+        for effect in namespace.step(node.now_ms(), input) {
+            match effect {
+                Effect::Find(dot) => next = Some(Input::Found(node.log.find(id, dot).await)),
+                Effect::Append { expected, record } => {
+                    next = Some(Input::Appended(node.log.append(expected, record).await));
+                }
+                Effect::CatchUp { after } => {
+                    next = Some(Input::CaughtUp(node.log.read(id, after, usize::MAX).await));
+                }
+                Effect::KeepEvidence { batch } => keep_evidence(node, batch).await,
+                Effect::Reply(reply) => outcome = Some(reply),
+                // Readers wait at the log itself, which knows first.
+                Effect::Wake(head) => tracing::debug!(namespace = %id, seq = head.seq.0, "admitted"),
+            }
+        }
+        match (outcome, next) {
+            (Some(outcome), _) => return outcome,
+            (None, Some(answer)) => input = answer,
+            (None, None) => unreachable!("a namespace that wants nothing has answered"),
+        }
+    }
+}
+
+/// A device that signed two batches under one dot: the later one is kept beside the log.
+async fn keep_evidence(node: &Node, batch: Batch) {
+    let (folder, name) = (node.evidence.clone(), format!("{}.batch", batch.hash()));
+    tracing::warn!(device = %batch.header().device, dot = %batch.dot(0), "equivocation");
+    let kept = blocking(move || {
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(name), batch.bytes()))
+            .map_err(|error| Problem::new(Code::Internal, error.to_string()))
+    });
+    if let Err(problem) = kept.await {
+        tracing::error!(%problem, "the evidence of an equivocation could not be kept");
+    }
+}
+
+/// Something that the server itself says here.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), Problem>")]
+pub enum State {
+    /// The namespace begins. Again is no error.
+    Begun {
+        /// Whose it is.
+        owner: UserId,
+        /// What people call it.
+        label: String,
+    },
+    /// A device may act for a user.
+    Linked {
+        /// The device.
+        key: PublicKey,
+        /// The user.
+        user: UserId,
+        /// The user's name.
+        user_name: String,
+        /// What people call the device.
+        label: String,
+        /// The device that goes on as this one.
+        continues: Option<DeviceId>,
+    },
+    /// A device is cut off, at once. Again is no error.
+    Retired(DeviceId),
+}
+
+impl Handler<State> for NamespaceActor {
+    type Result = AtomicResponse<Self, Result<(), Problem>>;
+
+    fn handle(&mut self, statement: State, context: &mut Self::Context) -> Self::Result {
+        self.lend(context, |mut namespace, node| async move {
+            let issued = match statement_of(&namespace, &node, statement) {
+                Ok(Some(issued)) => issued,
+                Ok(None) => return (namespace, Ok(())),
+                Err(problem) => return (namespace, Err(problem)),
+            };
+            let batch = namespace.issue(node.now_ms(), vec![issued]);
+            let answer = match submit(&mut namespace, &node, batch, Facts::default()).await {
+                Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
+                Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
+                Outcome::Failed(error) => Err(log_problem(&error)),
+            };
+            (namespace, answer)
+        })
+    }
+}
+
+/// None if it has been said.
+fn statement_of(namespace: &Namespace, node: &Node, statement: State) -> Result<Option<Issued>, Problem> {
+    let devices = namespace.projections().devices();
+    match statement {
+        State::Begun { owner, label } => {
+            let server = PublicKey(node.key.verifying_key().to_bytes());
+            let body = Body { salt: random(), label: Some(label), ..Body::default() };
+            let issued = Issued { fact: Fact::NamespaceCreated { owner, server }, body: Some(body) };
+            Ok((namespace.projections().head().seq.0 == 0).then_some(issued))
+        }
+        State::Linked { key, user, user_name, label, continues } => {
+            let known = devices.get(DeviceId::of_key(&key)).is_some_and(|state| state.linked);
+            let body =
+                Body { salt: random(), label: Some(label), user_name: Some(user_name), ..Body::default() };
+            let issued = Issued { fact: Fact::DeviceLinked { key, user, continues }, body: Some(body) };
+            Ok((!known).then_some(issued))
+        }
+        State::Retired(device) => {
+            let state = devices.get(device).filter(|state| !state.is_server);
+            let state = state.ok_or(Code::UnknownDevice)?;
+            let fact = Fact::DeviceRetired { device, last: state.last_counter };
+            Ok(state.retired_last.is_none().then_some(Issued { fact, body: None }))
+        }
+    }
+}
+
+/// Who may do what here, and how much it holds.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Summary, Problem>")]
+pub struct Summarise;
+
+impl Handler<Summarise> for NamespaceActor {
+    type Result = MessageResult<Summarise>;
+
+    fn handle(&mut self, _: Summarise, context: &mut Self::Context) -> Self::Result {
+        MessageResult(self.here(context).map(|namespace| summary_of(namespace)))
+    }
+}
+
+/// Every device that was linked here.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<DeviceInfo>, Problem>")]
+pub struct Devices;
+
+impl Handler<Devices> for NamespaceActor {
+    type Result = MessageResult<Devices>;
+
+    fn handle(&mut self, _: Devices, context: &mut Self::Context) -> Self::Result {
+        let devices = self.here(context).map(|namespace| {
+            let linked = namespace.projections().devices().iter().filter(|(_, state)| !state.is_server);
+            let info = linked.filter_map(|(device, state)| {
+                Some(DeviceInfo {
+                    device,
+                    label: state.label.clone(),
+                    user: state.user?,
+                    acknowledged: state.acknowledged,
+                    last_counter: state.last_counter,
+                    last_seen: state.last_admitted_at,
+                    retired: state.retired_last.is_some(),
+                })
+            });
+            info.collect()
+        });
+        MessageResult(devices)
+    }
+}
+
+/// The digests of this namespace's projections.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<BTreeMap<&'static str, Hash>, Problem>")]
+pub struct Digests;
+
+impl Handler<Digests> for NamespaceActor {
+    type Result = MessageResult<Digests>;
+
+    fn handle(&mut self, _: Digests, context: &mut Self::Context) -> Self::Result {
+        MessageResult(self.here(context).map(|namespace| namespace.projections().digests()))
+    }
+}
+
+/// Which of these are here: chunks by id, contents by their manifest.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Covered, Problem>")]
+pub struct Covers {
+    /// Chunks.
+    pub chunks: Arc<Vec<ChunkId>>,
+    /// Whole contents.
+    pub manifests: Arc<Vec<(ContentId, ChunkRef)>>,
+}
+
+/// The answer to [`Covers`], in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Covered {
+    /// Chunks.
+    pub chunks: Vec<bool>,
+    /// Whole contents.
+    pub manifests: Vec<bool>,
+}
+
+impl Handler<Covers> for NamespaceActor {
+    type Result = AtomicResponse<Self, Result<Covered, Problem>>;
+
+    fn handle(&mut self, question: Covers, context: &mut Self::Context) -> Self::Result {
+        self.lend(context, |mut namespace, node| async move {
+            let mut covered = covered(&namespace, &question);
+            if covered.chunks.contains(&false) && !namespace.possession().unread().is_empty() {
+                if let Err(problem) = read_manifests(&mut namespace, &node).await {
+                    return (namespace, Err(problem));
+                }
+                covered = self::covered(&namespace, &question);
+            }
+            (namespace, Ok(covered))
+        })
+    }
+}
+
+fn covered(namespace: &Namespace, question: &Covers) -> Covered {
+    let (possession, projections) = (namespace.possession(), namespace.projections());
+    let chunk = |id: &ChunkId| possession.covers(projections, *id);
+    let whole =
+        |(id, manifest): &(ContentId, ChunkRef)| possession.covers_manifest(projections, *id, *manifest);
+    Covered {
+        chunks: question.chunks.iter().map(chunk).collect(),
+        manifests: question.manifests.iter().map(whole).collect(),
+    }
+}
+
+/// Reads the manifests of large files, once: only those who ask for single chunks of them need that.
+async fn read_manifests(namespace: &mut Namespace, node: &Arc<Node>) -> Result<(), Problem> {
+    for content in namespace.possession().unread() {
+        let Some(manifest) = content.manifest else { continue };
+        let chunks = Arc::clone(&node.chunks);
+        let bytes = blocking(move || {
+            let sealed = chunks.get(&manifest.id).map_err(|error| chunk_problem(&error))?;
+            Ok(sealed.and_then(|sealed| sealed.open().ok()).unwrap_or_default())
+        });
+        let bytes = bytes.await?;
+        if namespace.possession_mut().read(&content, &bytes).is_err() {
+            tracing::error!(content = %content.id, "an admitted manifest is lost or damaged");
+        }
+    }
+    Ok(())
+}

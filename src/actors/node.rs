@@ -1,0 +1,239 @@
+//! What the shells of one server share: its log, its chunks, its key, its clock, and who is at work.
+
+use super::{FileActor, NamespaceActor, SessionActor, UserActor, directory::LiveDirectory, roster::Roster};
+use actix::{
+    ArbiterHandle, Context, Handler, Message,
+    dev::{MessageResponse, ToEnvelope},
+};
+use annals_engine::{
+    chunk_store::{ChunkStore, ChunkStoreError},
+    clock::Clock,
+    protocol::{Code, Problem},
+};
+use annals_events::{
+    DeviceId, EntryId, NamespaceId, Role, UserId,
+    log::{EventLog, LogError},
+};
+use ed25519_dalek::SigningKey;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+/// One server process.
+pub struct Node {
+    /// Its records.
+    pub log: Arc<dyn EventLog>,
+    /// Its chunks.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// What it signs with.
+    pub key: SigningKey,
+    /// What time it is.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// Accounts, tickets, tokens.
+    pub directory: LiveDirectory,
+    /// Where evidence of equivocation is kept.
+    pub evidence: PathBuf,
+    /// What accounts may store unless said otherwise.
+    pub quota_default: Option<u64>,
+    board: Mutex<BTreeMap<NamespaceId, Summary>>,
+    namespaces: Roster<NamespaceId, NamespaceActor>,
+    users: Roster<UserId, UserActor>,
+    files: Roster<(NamespaceId, EntryId), FileActor>,
+    sessions: Roster<DeviceId, SessionActor>,
+}
+
+/// What others ask about a namespace all the time, so that they need not ask it. Its single writer keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Who may do what, with the names they had.
+    pub members: BTreeMap<UserId, (Role, String)>,
+    /// Bytes that count against its owner's quota.
+    pub used: u64,
+    /// How far it is.
+    pub head: annals_events::log::Head,
+}
+
+impl Node {
+    /// A node with nobody at work yet.
+    #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "each is one thing that a server has")]
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        chunks: Arc<dyn ChunkStore>,
+        key: SigningKey,
+        clock: Arc<dyn Clock + Send + Sync>,
+        directory: LiveDirectory,
+        evidence: PathBuf,
+        quota_default: Option<u64>,
+        arbiters: &[ArbiterHandle],
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            chunks,
+            key,
+            clock,
+            directory,
+            evidence,
+            quota_default,
+            board: Mutex::default(),
+            namespaces: Roster::new(arbiters.to_vec()),
+            users: Roster::new(arbiters.to_vec()),
+            files: Roster::new(arbiters.to_vec()),
+            sessions: Roster::new(arbiters.to_vec()),
+        })
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Asks a namespace.
+    ///
+    /// # Errors
+    /// As for [`Roster::ask`].
+    pub async fn ask_namespace<M>(self: &Arc<Self>, id: NamespaceId, message: M) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send + MessageResponse<NamespaceActor, M>,
+        NamespaceActor: Handler<M>,
+        Context<NamespaceActor>: ToEnvelope<NamespaceActor, M>,
+    {
+        self.namespaces.ask(&id, || NamespaceActor::new(id, Arc::clone(self)), message).await
+    }
+
+    /// Asks a user.
+    ///
+    /// # Errors
+    /// As for [`Roster::ask`].
+    pub async fn ask_user<M>(self: &Arc<Self>, id: UserId, message: M) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send + MessageResponse<UserActor, M>,
+        UserActor: Handler<M>,
+        Context<UserActor>: ToEnvelope<UserActor, M>,
+    {
+        self.users.ask(&id, || UserActor::new(id, Arc::clone(self)), message).await
+    }
+
+    /// Asks a file.
+    ///
+    /// # Errors
+    /// As for [`Roster::ask`].
+    pub async fn ask_file<M>(
+        self: &Arc<Self>,
+        namespace: NamespaceId,
+        entry: EntryId,
+        message: M,
+    ) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send + MessageResponse<FileActor, M>,
+        FileActor: Handler<M>,
+        Context<FileActor>: ToEnvelope<FileActor, M>,
+    {
+        let key = (namespace, entry);
+        self.files.ask(&key, || FileActor::new(namespace, entry, Arc::clone(self)), message).await
+    }
+
+    /// Asks the session of a device.
+    ///
+    /// # Errors
+    /// As for [`Roster::ask`].
+    pub async fn ask_session<M>(
+        self: &Arc<Self>,
+        device: DeviceId,
+        user: UserId,
+        message: M,
+    ) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send + MessageResponse<SessionActor, M>,
+        SessionActor: Handler<M>,
+        Context<SessionActor>: ToEnvelope<SessionActor, M>,
+    {
+        self.sessions.ask(&device, || SessionActor::new(device, user, Arc::clone(self)), message).await
+    }
+
+    /// What is known of a namespace; asks it if nothing is known yet.
+    ///
+    /// # Errors
+    /// When it cannot be rebuilt.
+    pub async fn summary(self: &Arc<Self>, id: NamespaceId) -> Result<Summary, Problem> {
+        let known = self.board.lock().expect("nothing panics while it holds the lock").get(&id).cloned();
+        match known {
+            Some(summary) => Ok(summary),
+            None => self.ask_namespace(id, super::namespace::Summarise).await?,
+        }
+    }
+
+    /// Notes what a namespace says of itself.
+    pub fn note(&self, id: NamespaceId, summary: Summary) {
+        self.board.lock().expect("nothing panics while it holds the lock").insert(id, summary);
+    }
+
+    /// How many actors are at work: namespaces, users, files, sessions.
+    #[must_use]
+    pub fn at_work(&self) -> [usize; 4] {
+        [self.namespaces.len(), self.users.len(), self.files.len(), self.sessions.len()]
+    }
+
+    /// Lets everybody go, so that the log can be closed.
+    pub fn close(&self) {
+        self.sessions.clear();
+        self.files.clear();
+        self.users.clear();
+        self.namespaces.clear();
+    }
+}
+
+/// Runs what waits for a disk or a processor where nobody else waits for it.
+///
+/// # Errors
+/// [`Code::Internal`] if it panicked, and its own.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Problem::plain(Code::Internal)))
+}
+
+/// What a failing log is to those who asked.
+#[must_use]
+pub fn log_problem(error: &LogError) -> Problem {
+    let code = match error {
+        LogError::Full { .. } => Code::LogFull,
+        LogError::Damaged { .. } => Code::LogDamaged,
+        LogError::Conflict { .. } | LogError::Duplicate { .. } | LogError::Unknown { .. } => Code::Busy,
+        LogError::NotNext { .. } => Code::Internal,
+        LogError::TooLarge { .. } => Code::BatchTooLarge,
+        LogError::Unavailable { .. } => Code::LogUnavailable,
+    };
+    tracing::error!(%error, "the log failed");
+    Problem::new(code, error.to_string())
+}
+
+/// What a failing chunk store is to those who asked.
+#[must_use]
+pub fn chunk_problem(error: &ChunkStoreError) -> Problem {
+    let code = match error {
+        ChunkStoreError::Full { .. } => Code::LogFull,
+        ChunkStoreError::Damaged { .. } => Code::LogDamaged,
+        ChunkStoreError::Unavailable { .. } => Code::LogUnavailable,
+    };
+    tracing::error!(%error, "the chunk store failed");
+    Problem::new(code, error.to_string())
+}
+
+/// Random bytes for ids, salts and secrets.
+///
+/// # Panics
+/// When the system has none: then nothing may go on.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}

@@ -1,0 +1,445 @@
+//! The shell of one connected device: what it may ask of a server, in the order in which others are asked
+//! for it. Whoever speaks for a device has shown its token before.
+
+use super::{
+    file::{ContentAt, History},
+    namespace::{Covers, Submission, Submit},
+    node::{Node, Summary, blocking, chunk_problem, log_problem},
+    roster::{Passivated, Passivation},
+    user::{Holds, Named, RoomFor, Sent},
+};
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use annals_engine::{
+    admission::{Refusal, contents_of},
+    chunk_store::ChunkStore,
+    content::SealedChunk,
+    protocol::{
+        BatchOutcome, CHUNKS_BYTES_MAX, ChunksStored, Code, HeadInfo, MissingAnswer, MissingQuestion,
+        Problem, RECORDS_BYTES_MAX, Records, RecordsQuery, VersionInfo, frame,
+    },
+};
+use annals_events::{
+    Batch, ChunkId, Content, ContentId, DeviceId, Dot, EntryId, Hash, Manifest, NamespaceId, Role, Seq,
+    UserId, log::Logged,
+};
+use serde_bytes::ByteBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// One device that is connected.
+pub struct SessionActor {
+    who: Who,
+    passivation: Passivation,
+}
+
+/// For whom everything here is asked.
+#[derive(Clone)]
+struct Who {
+    device: DeviceId,
+    user: UserId,
+    node: Arc<Node>,
+}
+
+impl SessionActor {
+    /// A session of `device`, which acts for `user`.
+    #[must_use]
+    pub fn new(device: DeviceId, user: UserId, node: Arc<Node>) -> Self {
+        Self { who: Who { device, user, node }, passivation: Passivation::new() }
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.passivate_when_idle(context);
+    }
+}
+
+impl Passivated for SessionActor {
+    fn passivation(&mut self) -> &mut Passivation {
+        &mut self.passivation
+    }
+}
+
+/// Has a message answered by a method of [`Who`]; others are answered meanwhile.
+macro_rules! answered {
+    ($($message:ident => $method:ident -> $answer:ty;)*) => { $(
+        impl Message for $message {
+            type Result = Result<$answer, Problem>;
+        }
+
+        impl Handler<$message> for SessionActor {
+            type Result = ResponseFuture<Result<$answer, Problem>>;
+
+            fn handle(&mut self, message: $message, _: &mut Self::Context) -> Self::Result {
+                self.passivation.asked();
+                let who = self.who.clone();
+                Box::pin(async move { who.$method(message).await })
+            }
+        }
+    )* };
+}
+
+answered! {
+    FetchRecords => records -> Records;
+    SubmitBatches => submit -> Vec<BatchOutcome>;
+    AskMissing => missing -> MissingAnswer;
+    StoreChunks => store -> ChunksStored;
+    FetchChunks => fetch -> Vec<u8>;
+    FetchHistory => history -> Vec<VersionInfo>;
+    FetchContent => content -> Content;
+}
+
+/// Records after a cursor.
+#[derive(Clone, Debug)]
+pub struct FetchRecords {
+    /// Of which namespace.
+    pub namespace: NamespaceId,
+    /// The cursor.
+    pub query: RecordsQuery,
+}
+
+/// Batches of this device, as they came.
+#[derive(Clone, Debug)]
+pub struct SubmitBatches {
+    /// For which namespace.
+    pub namespace: NamespaceId,
+    /// In the device's order.
+    pub batches: Arc<Vec<ByteBuf>>,
+}
+
+/// What has to be sent.
+#[derive(Clone, Debug)]
+pub struct AskMissing {
+    /// For which namespace.
+    pub namespace: NamespaceId,
+    /// What the device has.
+    pub question: Arc<MissingQuestion>,
+}
+
+/// Chunks as they came, unchecked.
+#[derive(Clone, Debug)]
+pub struct StoreChunks {
+    /// For which namespace.
+    pub namespace: NamespaceId,
+    /// Framed.
+    pub body: actix_web::web::Bytes,
+}
+
+/// Chunks by name.
+#[derive(Clone, Debug)]
+pub struct FetchChunks {
+    /// Of which namespace.
+    pub namespace: NamespaceId,
+    /// Which.
+    pub chunks: Arc<Vec<ChunkId>>,
+}
+
+/// The versions of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchHistory {
+    /// Of which namespace.
+    pub namespace: NamespaceId,
+    /// Which.
+    pub entry: EntryId,
+}
+
+/// What a file holds at a version.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchContent {
+    /// Of which namespace.
+    pub namespace: NamespaceId,
+    /// Which.
+    pub entry: EntryId,
+    /// When.
+    pub version: Dot,
+}
+
+impl Who {
+    /// What the user may do there; a namespace that one may not read is one that does not exist.
+    async fn role(&self, namespace: NamespaceId, needed: Role) -> Result<Summary, Problem> {
+        let summary = self.known(namespace).await?;
+        match summary.members.get(&self.user) {
+            Some((role, _)) if *role >= needed => Ok(summary),
+            Some(_) => Err(Problem::plain(Code::Forbidden)),
+            None => Err(Problem::plain(Code::UnknownNamespace)),
+        }
+    }
+
+    async fn known(&self, namespace: NamespaceId) -> Result<Summary, Problem> {
+        let known = self.node.directory.read(|directory| directory.namespace(namespace).is_some());
+        if !known {
+            return Err(Problem::plain(Code::UnknownNamespace));
+        }
+        self.node.summary(namespace).await
+    }
+
+    async fn records(&self, FetchRecords { namespace, query }: FetchRecords) -> Result<Records, Problem> {
+        let head = self.role(namespace, Role::Viewer).await?.head;
+        let log = self.node.directory.read(annals_engine::directory::Directory::id);
+        if query.log.is_some_and(|known| known != log) {
+            return Err(Problem::plain(Code::OtherLog));
+        }
+        if query.after > head.seq {
+            let detail =
+                format!("the device knows event {}, the server has {} events", query.after, head.seq);
+            return Err(Problem::new(Code::ChainMismatch, detail));
+        }
+        let limit =
+            query.limit.map_or(RECORDS_BYTES_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit = limit.min(RECORDS_BYTES_MAX);
+        let records = if query.after == Seq(0) {
+            self.read(namespace, Seq(0), limit).await?
+        } else {
+            // The record that ends at the cursor comes along, to be compared with it.
+            let mut records = self.read(namespace, Seq(query.after.0 - 1), limit).await?;
+            if records.is_empty() || !continues(&records.remove(0), &query) {
+                return Err(Problem::plain(Code::ChainMismatch));
+            }
+            if records.is_empty() && query.after < head.seq {
+                records = self.read(namespace, query.after, limit).await?;
+            }
+            records
+        };
+        let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
+        Ok(Records { log, head: HeadInfo::from(head), records })
+    }
+
+    async fn read(&self, namespace: NamespaceId, after: Seq, limit: usize) -> Result<Vec<Logged>, Problem> {
+        self.node.log.read(namespace, after, limit).await.map_err(|error| log_problem(&error))
+    }
+
+    async fn submit(&self, message: SubmitBatches) -> Result<Vec<BatchOutcome>, Problem> {
+        let SubmitBatches { namespace, batches: sent } = message;
+        self.known(namespace).await?;
+        let mut batches = Vec::new();
+        let mut refused = None;
+        for bytes in sent.iter() {
+            match self.decode(bytes) {
+                Ok(batch) => batches.push(batch),
+                Err(refusal) => {
+                    refused = Some(BatchOutcome::Refused(refusal.to_wire()));
+                    break;
+                }
+            }
+        }
+        let mut outcomes = Vec::new();
+        let whole = batches.len();
+        if whole > 0 {
+            let submission = self.look_up(namespace, batches).await?;
+            let named = Arc::new(submission.held.clone());
+            outcomes = self.node.ask_namespace(namespace, Submit(Arc::new(submission))).await??;
+            let all = outcomes.len() == whole && !matches!(outcomes.last(), Some(BatchOutcome::Refused(_)));
+            if all && !named.is_empty() {
+                self.node.ask_user(self.user, Named(named)).await?;
+            }
+            if !all {
+                return Ok(outcomes);
+            }
+        }
+        outcomes.extend(refused);
+        Ok(outcomes)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Batch, Refusal> {
+        let batch = Batch::decode(bytes.to_vec())?;
+        let author = batch.header().device;
+        if author == self.device {
+            Ok(batch)
+        } else {
+            Err(Refusal::OtherDevice { author, sender: self.device })
+        }
+    }
+
+    /// What has to be known about batches before they can be judged.
+    async fn look_up(&self, namespace: NamespaceId, batches: Vec<Batch>) -> Result<Submission, Problem> {
+        let contents: BTreeMap<ContentId, Content> =
+            batches.iter().flat_map(contents_of).map(|content| (content.id, content)).collect();
+        let owner =
+            self.node.directory.read(|directory| directory.namespace(namespace).map(|state| state.owner));
+        let owner = owner.ok_or(Code::UnknownNamespace)?;
+        let room = self.node.ask_user(owner, RoomFor(Some(namespace))).await??.here;
+        let mut submission = Submission {
+            batches,
+            held: BTreeSet::new(),
+            listed: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            room,
+        };
+        if contents.is_empty() {
+            return Ok(submission);
+        }
+        self.read_manifests(&contents, &mut submission).await?;
+        let roots =
+            contents.values().flat_map(|content| content.roots().map(|chunk| chunk.id).collect::<Vec<_>>());
+        let named: BTreeSet<ChunkId> = roots.chain(submission.listed.values().flatten().copied()).collect();
+        let chunks = Arc::new(named.into_iter().collect::<Vec<_>>());
+        let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::default() };
+        let covered = self.node.ask_namespace(namespace, here).await??.chunks;
+        let rest: Vec<ChunkId> =
+            chunks.iter().zip(covered).filter(|(_, here)| !here).map(|(id, _)| *id).collect();
+        if !rest.is_empty() {
+            let question = Holds { chunks: Arc::new(rest), beside: namespace };
+            submission.held = self.node.ask_user(self.user, question).await??;
+        }
+        Ok(submission)
+    }
+
+    async fn read_manifests(
+        &self,
+        contents: &BTreeMap<ContentId, Content>,
+        submission: &mut Submission,
+    ) -> Result<(), Problem> {
+        let with_manifest: Vec<Content> =
+            contents.values().filter(|content| content.manifest.is_some()).cloned().collect();
+        if with_manifest.is_empty() {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.node.chunks);
+        let read = blocking(move || {
+            with_manifest
+                .into_iter()
+                .map(|content| Ok((content.id, manifest_of(&*store, &content)?)))
+                .collect()
+        });
+        let read: Vec<(ContentId, Option<Result<Vec<ChunkId>, ()>>)> = read.await?;
+        for (id, manifest) in read {
+            match manifest {
+                None => {}
+                Some(Ok(listed)) => drop(submission.listed.insert(id, listed)),
+                Some(Err(())) => drop(submission.broken.insert(id)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn missing(&self, message: AskMissing) -> Result<MissingAnswer, Problem> {
+        let AskMissing { namespace, question } = message;
+        let summary = self.role(namespace, Role::Editor).await?;
+        self.room_for(namespace, &summary, question.adds).await?;
+        let chunks: Arc<Vec<ChunkId>> = Arc::new(question.chunks.iter().map(|chunk| chunk.id).collect());
+        let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::new(question.manifests.clone()) };
+        let covered = self.node.ask_namespace(namespace, here).await??;
+        let rest: Vec<ChunkId> =
+            chunks.iter().zip(&covered.chunks).filter(|(_, here)| !**here).map(|(id, _)| *id).collect();
+        let mut held = BTreeSet::new();
+        if !rest.is_empty() {
+            let question = Holds { chunks: Arc::new(rest), beside: namespace };
+            held = self.node.ask_user(self.user, question).await??;
+        }
+        let absent = |here: &[bool]| -> Vec<u32> {
+            (0u32..).zip(here).filter(|(_, here)| !**here).map(|(i, _)| i).collect()
+        };
+        let known: Vec<bool> =
+            chunks.iter().zip(&covered.chunks).map(|(id, here)| *here || held.contains(id)).collect();
+        Ok(MissingAnswer { chunks: absent(&known), manifests: absent(&covered.manifests) })
+    }
+
+    /// Whether the owner's quota has room for `adds` more bytes.
+    async fn room_for(&self, namespace: NamespaceId, summary: &Summary, adds: u64) -> Result<(), Problem> {
+        if adds == 0 {
+            return Ok(());
+        }
+        let owner =
+            self.node.directory.read(|directory| directory.namespace(namespace).map(|state| state.owner));
+        let owner = owner.ok_or(Code::UnknownNamespace)?;
+        let room = self.node.ask_user(owner, RoomFor(Some(namespace))).await??;
+        let used = summary.used.max(room.used_here);
+        match room.here {
+            Some(here) if used.saturating_add(adds) > here => {
+                let left = here.saturating_sub(used);
+                let detail = format!("{adds} bytes would be added, the owner's quota leaves {left}");
+                Err(Problem::new(Code::Quota, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn store(&self, StoreChunks { namespace, body }: StoreChunks) -> Result<ChunksStored, Problem> {
+        let summary = self.role(namespace, Role::Editor).await?;
+        let chunks = blocking(move || {
+            let chunks = frame::decode_all(&body)
+                .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
+            for chunk in &chunks {
+                chunk.check().map_err(|error| Problem::new(Code::ChunkMismatch, error.to_string()))?;
+            }
+            Ok(chunks)
+        });
+        let chunks = chunks.await?;
+        let plain = chunks.iter().map(|chunk| u64::from(chunk.plain_bytes)).sum();
+        self.room_for(namespace, &summary, plain).await?;
+        let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
+        let (store, names) = (Arc::clone(&self.node.chunks), Arc::clone(&ids));
+        let stored = blocking(move || put(&*store, &names, &chunks)).await?;
+        self.node.ask_user(self.user, Sent(ids)).await?;
+        Ok(stored)
+    }
+
+    async fn fetch(&self, FetchChunks { namespace, chunks }: FetchChunks) -> Result<Vec<u8>, Problem> {
+        self.role(namespace, Role::Viewer).await?;
+        let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::default() };
+        let covered = self.node.ask_namespace(namespace, here).await??.chunks;
+        if let Some(at) = covered.iter().position(|here| !here) {
+            return Err(Problem::new(Code::ChunkUnknown, format!("chunk {} is not known here", chunks[at])));
+        }
+        let store = Arc::clone(&self.node.chunks);
+        blocking(move || frames_of(&*store, &chunks)).await
+    }
+
+    async fn history(
+        &self,
+        FetchHistory { namespace, entry }: FetchHistory,
+    ) -> Result<Vec<VersionInfo>, Problem> {
+        self.role(namespace, Role::Viewer).await?;
+        self.node.ask_file(namespace, entry, History).await?
+    }
+
+    async fn content(&self, message: FetchContent) -> Result<Content, Problem> {
+        let FetchContent { namespace, entry, version } = message;
+        self.role(namespace, Role::Viewer).await?;
+        self.node.ask_file(namespace, entry, ContentAt(version)).await?
+    }
+}
+
+/// Whether the cursor's record is the one that the log has there.
+fn continues(logged: &Logged, query: &RecordsQuery) -> bool {
+    let admission = logged.record.admission();
+    let chain = query.chain.unwrap_or(Hash::default());
+    logged.record.last_seq() == query.after && admission.chain == chain && admission.epoch == query.epoch
+}
+
+/// What the manifest of `content` lists; none if it is not stored, an error if it is the manifest of something else.
+fn manifest_of(
+    store: &dyn ChunkStore,
+    content: &Content,
+) -> Result<Option<Result<Vec<ChunkId>, ()>>, Problem> {
+    let Some(root) = content.manifest else { return Ok(None) };
+    let Some(sealed) = store.get(&root.id).map_err(|error| chunk_problem(&error))? else { return Ok(None) };
+    let listed = sealed.open().ok().and_then(|bytes| Manifest::decode(&bytes, content).ok());
+    Ok(Some(listed.map(|manifest| manifest.chunks.iter().map(|chunk| chunk.id).collect()).ok_or(())))
+}
+
+fn put(store: &dyn ChunkStore, ids: &[ChunkId], chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
+    let new: BTreeSet<ChunkId> =
+        store.missing(ids).map_err(|error| chunk_problem(&error))?.into_iter().collect();
+    store.put_all(chunks).map_err(|error| chunk_problem(&error))?;
+    let bytes = chunks.iter().filter(|chunk| new.contains(&chunk.id)).map(|chunk| chunk.bytes.len() as u64);
+    Ok(ChunksStored { new: new.len() as u64, new_bytes: bytes.sum() })
+}
+
+/// As many of the chunks as an answer holds, at least one.
+fn frames_of(store: &dyn ChunkStore, chunks: &[ChunkId]) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    for id in chunks {
+        let chunk = store.get(id).map_err(|error| chunk_problem(&error))?;
+        let chunk = chunk.ok_or_else(|| Problem::new(Code::ChunkUnknown, format!("chunk {id} is lost")))?;
+        if !body.is_empty() && body.len() + frame::wire_bytes(&chunk) > CHUNKS_BYTES_MAX {
+            break;
+        }
+        frame::encode_to(&chunk, &mut body);
+    }
+    Ok(body)
+}

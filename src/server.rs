@@ -1,0 +1,393 @@
+//! The HTTP server: `/v1` over the actors, on a data directory of its own.
+//!
+//! [`serve`] starts it in a thread of its own and answers once it listens, so that `annals serve` and
+//! `annals up` use the same function. What must always hold: whoever gets an answer showed a secret that
+//! is good for it; no request body is larger than its route takes; passwords are hashed two at a time and
+//! never where others wait. TLS comes later; until then only loopback is listened on unless one insists.
+
+mod access;
+mod answer;
+pub mod data;
+mod link;
+mod openapi;
+mod routes;
+
+pub use openapi::openapi_json;
+
+use crate::{
+    actors::{Node, directory::LiveDirectory, node::random},
+    clock::SystemClock,
+};
+use access::{Admin, Challenges};
+use actix_web::{App, HttpServer, web};
+use annals_engine::{
+    clock::Clock,
+    directory::Directory,
+    protocol::{FORMAT, Problem, ServerInfo},
+};
+use annals_events::{
+    PublicKey,
+    log::{
+        EventLog, LogError,
+        embedded::{EmbeddedLog, OpenError, Options},
+    },
+};
+use data::Data;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+/// What users that are added may store unless said otherwise: 15 GB.
+pub const QUOTA_DEFAULT: u64 = 15_000_000_000;
+/// HTTP workers, and as many arbiters for actors.
+const WORKERS: usize = 2;
+/// How long requests at work may take after the server was told to stop, in seconds.
+const STOP_SECONDS: u64 = 10;
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory; made if there is none.
+    pub data: PathBuf,
+    /// Where to listen; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Whether to listen beyond loopback without TLS.
+    pub insecure: bool,
+    /// What users that are added may store unless said otherwise; none for no limit.
+    pub quota_default: Option<u64>,
+}
+
+impl Config {
+    /// A server on `data` that listens on loopback, on a port that it picks.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            insecure: false,
+            quota_default: Some(QUOTA_DEFAULT),
+        }
+    }
+}
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Anybody on the way could read along.
+    #[error("{address} is not a loopback address and there is no TLS yet")]
+    NotLoopback {
+        /// Where it should listen.
+        address: SocketAddr,
+    },
+    /// Somebody listens there.
+    #[error("{address} is in use")]
+    AddressInUse {
+        /// Where it should listen.
+        address: SocketAddr,
+    },
+    /// It cannot listen there.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// Where it should listen.
+        address: SocketAddr,
+        /// What stands in the way.
+        why: std::io::Error,
+    },
+    /// Another server has the data directory.
+    #[error("another server runs on {place}")]
+    Locked {
+        /// The data directory.
+        place: PathBuf,
+    },
+    /// A directory with something else in it, or of another release.
+    #[error("{place} is not a data directory of this release: {found}")]
+    Format {
+        /// The data directory.
+        place: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// The data directory can't be used.
+    #[error("{place}: {why}")]
+    Folder {
+        /// Which file or folder.
+        place: PathBuf,
+        /// What stands in the way.
+        why: std::io::Error,
+    },
+    /// The log or the chunks can't be used.
+    #[error("{what}")]
+    Store {
+        /// Why.
+        what: String,
+        /// Whether stored bytes are not what was written.
+        damaged: bool,
+    },
+    /// It stopped for a reason of its own.
+    #[error("the server failed: {what}")]
+    Failed {
+        /// Why.
+        what: String,
+    },
+}
+
+impl ServeError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotLoopback { .. } => {
+                "listen on 127.0.0.1, or accept with --insecure that others can read along"
+            }
+            Self::AddressInUse { .. } => "choose another port with --listen, or 0 to have one picked",
+            Self::Listen { .. } => "choose another address with --listen",
+            Self::Locked { .. } => "stop the other one first; every verb can ask it meanwhile",
+            Self::Format { .. } => {
+                "choose an empty directory with --data, or use the release that wrote this one"
+            }
+            Self::Folder { .. } => "check that the directory exists, is yours and can be written",
+            Self::Store { damaged: true, .. } => "run `annals verify --data DATA`; nothing was changed",
+            Self::Store { .. } => "check that the disk has room and the directory can be written",
+            Self::Failed { .. } => "its log says more (ANNALS_LOG=debug)",
+        }
+    }
+
+    /// The exit code of a verb that ends with it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotLoopback { .. } => 2,
+            Self::Store { damaged: true, .. } => 5,
+            Self::Store { .. } => 4,
+            _ => 1,
+        }
+    }
+}
+
+impl From<OpenError> for ServeError {
+    fn from(error: OpenError) -> Self {
+        let damaged = matches!(error, OpenError::Log(LogError::Damaged { .. }));
+        Self::Store { what: error.to_string(), damaged }
+    }
+}
+
+/// A server that runs, until it is stopped or dropped.
+pub struct Serving {
+    address: SocketAddr,
+    admin_token: String,
+    info: ServerInfo,
+    node: Arc<Node>,
+    handle: actix_web::dev::ServerHandle,
+    thread: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+/// Stops a server from anywhere, as from a signal handler.
+#[derive(Clone)]
+pub struct Stopper(actix_web::dev::ServerHandle);
+
+impl Stopper {
+    /// Takes no new requests and lets those at work finish. Answers at once.
+    pub fn stop(&self) {
+        // The message is sent by the call; the future only waits for the end.
+        drop(self.0.stop(true));
+    }
+}
+
+impl Serving {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as clients type it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the admin shows.
+    #[must_use]
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
+    }
+
+    /// What it tells about itself.
+    #[must_use]
+    pub fn info(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    /// How many actors are at work: namespaces, users, files, sessions.
+    #[must_use]
+    pub fn at_work(&self) -> [usize; 4] {
+        self.node.at_work()
+    }
+
+    /// Something that can stop it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.handle.clone())
+    }
+
+    /// Waits until it has been stopped.
+    ///
+    /// # Errors
+    /// Why it stopped by itself.
+    pub fn wait(mut self) -> Result<(), ServeError> {
+        self.join()
+    }
+
+    /// Stops it: requests at work are finished, everything acknowledged is on disk, the data directory is free.
+    ///
+    /// # Errors
+    /// Why it had stopped by itself.
+    pub fn stop(mut self) -> Result<(), ServeError> {
+        self.stopper().stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), ServeError> {
+        let failed = |_| ServeError::Failed { what: "it panicked".into() };
+        self.thread.take().map_or(Ok(()), |thread| thread.join().map_err(failed)?)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stopper().stop();
+        drop(self.join());
+    }
+}
+
+/// What the routes share.
+struct Server {
+    node: Arc<Node>,
+    info: ServerInfo,
+    admin: Admin,
+    challenges: Challenges,
+    /// Two passwords at a time.
+    passwords: tokio::sync::Semaphore,
+}
+
+struct Started {
+    address: SocketAddr,
+    admin_token: String,
+    info: ServerInfo,
+    node: Arc<Node>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+/// Starts a server and answers once it listens.
+///
+/// # Errors
+/// [`ServeError`]; then nothing runs.
+pub fn serve(config: Config) -> Result<Serving, ServeError> {
+    if !config.listen.ip().is_loopback() && !config.insecure {
+        return Err(ServeError::NotLoopback { address: config.listen });
+    }
+    let (tell, hear) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("annals-server".into());
+    let thread = thread
+        .spawn(move || run(config, &tell))
+        .map_err(|why| ServeError::Failed { what: why.to_string() })?;
+    match hear.recv() {
+        Ok(Started { address, admin_token, info, node, handle }) => {
+            Ok(Serving { address, admin_token, info, node, handle, thread: Some(thread) })
+        }
+        // It ended before it listened, and says why.
+        Err(_) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            _ => Err(ServeError::Failed { what: "it ended before it listened".into() }),
+        },
+    }
+}
+
+fn run(config: Config, tell: &mpsc::Sender<Started>) -> Result<(), ServeError> {
+    let listener = listen(config.listen)?;
+    let data = Data::open(&config.data)?;
+    let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
+    if let Some(torn) = opened.torn {
+        tracing::warn!(?torn, "an unacknowledged write was cut off and set aside");
+    }
+    let log: Arc<dyn EventLog> = Arc::new(log);
+    let chunks = crate::chunk_store::Packs::open(&data.packs(), data.server_id())
+        .map_err(|error| ServeError::Store { what: error.to_string(), damaged: false })?;
+    actix_web::rt::System::new().block_on(async move {
+        let arbiters: Vec<actix::Arbiter> = (0..WORKERS).map(|_| actix::Arbiter::new()).collect();
+        let handles: Vec<_> = arbiters.iter().map(actix::Arbiter::handle).collect();
+        let clock: Arc<dyn Clock + Send + Sync> = Arc::new(SystemClock);
+        let empty = Directory::new(data.id);
+        let directory = LiveDirectory::open(Arc::clone(&log), data.key.clone(), empty, clock.now_ms())
+            .await
+            .map_err(|problem: Problem| ServeError::Store { what: problem.detail, damaged: true })?;
+        let info = info_of(&data, &directory);
+        let node = Node::new(
+            log,
+            Arc::new(chunks),
+            data.key.clone(),
+            clock,
+            directory,
+            data.evidence(),
+            config.quota_default,
+            &handles,
+        );
+        let server = web::Data::new(Server {
+            node: Arc::clone(&node),
+            info: info.clone(),
+            admin: Admin::new(&data.admin_token),
+            challenges: Challenges::default(),
+            passwords: tokio::sync::Semaphore::new(2),
+        });
+        let address =
+            listener.local_addr().map_err(|why| ServeError::Listen { address: config.listen, why })?;
+        let http = HttpServer::new(move || App::new().app_data(server.clone()).configure(routes::configure))
+            .workers(WORKERS)
+            .worker_max_blocking_threads(8)
+            .shutdown_timeout(STOP_SECONDS)
+            .disable_signals()
+            .listen(listener)
+            .map_err(|why| ServeError::Listen { address, why })?
+            .run();
+        let admin_token = data.admin_token.clone();
+        let started = Started { address, admin_token, info, node: Arc::clone(&node), handle: http.handle() };
+        // Nobody hears it if whoever started this is gone; then it stops at once.
+        if tell.send(started).is_err() {
+            return Ok(());
+        }
+        let ended = http.await.map_err(|why| ServeError::Failed { what: why.to_string() });
+        node.close();
+        for arbiter in arbiters {
+            arbiter.stop();
+            drop(arbiter.join());
+        }
+        drop(data);
+        ended
+    })
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
+    std::net::TcpListener::bind(address).map_err(|why| match why.kind() {
+        std::io::ErrorKind::AddrInUse => ServeError::AddressInUse { address },
+        _ => ServeError::Listen { address, why },
+    })
+}
+
+fn info_of(data: &Data, directory: &LiveDirectory) -> ServerInfo {
+    let server = PublicKey(data.key.verifying_key().to_bytes());
+    ServerInfo {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        log: data.id,
+        server,
+        directory: directory.read(Directory::key).unwrap_or(server),
+    }
+}
+
+/// A new secret: 32 random bytes in hex.
+fn new_secret() -> String {
+    annals_events::Hash(random()).to_hex()
+}

@@ -1,0 +1,186 @@
+//! Who asks: tokens of devices, the admin's token, names and passwords, challenges.
+//!
+//! Secrets are compared by looking up their SHA-256, so the time it takes says nothing about them.
+
+use super::{Server, answer::Refusal};
+use crate::actors::node::{blocking, random};
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use annals_engine::protocol::{Code, Problem};
+use annals_events::{DeviceId, Hash, UserId};
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use std::{collections::BTreeMap, sync::Mutex};
+
+/// Shortest password.
+const PASSWORD_BYTES_MIN: usize = 8;
+/// Longest password.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// The admin's token, by its hash.
+pub(super) struct Admin(Hash);
+
+impl Admin {
+    pub(super) fn new(token: &str) -> Self {
+        Self(secret_hash(token.as_bytes()))
+    }
+
+    /// Whether the request is by the admin.
+    pub(super) fn is(&self, request: &HttpRequest) -> bool {
+        bearer(request).is_some_and(|token| secret_hash(token.as_bytes()) == self.0)
+    }
+
+    pub(super) fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
+        if self.is(request) { Ok(()) } else { Err(Code::AdminToken.into()) }
+    }
+}
+
+/// What is stored of a secret.
+pub(super) fn secret_hash(secret: &[u8]) -> Hash {
+    Hash::of(b"", &[secret])
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+}
+
+/// The device whose token the request shows.
+pub(super) fn device(server: &Server, request: &HttpRequest) -> Result<(DeviceId, UserId), Refusal> {
+    let token = bearer(request).ok_or(Code::TokenMissing)?;
+    let (hash, now) = (secret_hash(token.as_bytes()), server.node.now_ms());
+    let known = server.node.directory.read(|directory| directory.token(hash, now).cloned())?;
+    Ok((known.device, known.user))
+}
+
+/// The device whose token the request shows, or the account whose name and password it does.
+pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<UserId, Refusal> {
+    match basic(request) {
+        Some((name, password)) => log_in(server, &name, password).await,
+        None => device(server, request).map(|(_, user)| user),
+    }
+}
+
+/// The account that has this name and password.
+pub(super) async fn log_in(server: &Server, name: &str, password: String) -> Result<UserId, Refusal> {
+    let account = server.node.directory.read(|directory| {
+        directory.account_named(name).map(|(user, account)| (user, account.password.clone()))
+    });
+    let (user, hash) = account.map_or((None, None), |(user, hash)| (Some(user), hash));
+    // Who is not there takes as long as who is.
+    let hash = match hash {
+        Some(hash) => hash,
+        None => hash_password(server, "nobody has this".into()).await?,
+    };
+    let _turn = server.passwords.acquire().await.map_err(|_| Code::Busy)?;
+    let fits = blocking(move || {
+        let hash =
+            PasswordHash::new(&hash).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    });
+    let fits = fits.await?;
+    user.filter(|_| fits).ok_or_else(|| Code::WrongPassword.into())
+}
+
+/// What is stored of a new password.
+pub(super) async fn hash_password(server: &Server, password: String) -> Result<String, Refusal> {
+    if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&password.len()) {
+        return Err(Code::BadPassword.into());
+    }
+    let _turn = server.passwords.acquire().await.map_err(|_| Code::Busy)?;
+    let hash = blocking(move || {
+        let salt: [u8; 16] = random();
+        let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
+        hash.map(|hash| hash.to_string()).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+    });
+    Ok(hash.await?)
+}
+
+/// Name and password of HTTP's basic scheme.
+fn basic(request: &HttpRequest) -> Option<(String, String)> {
+    let encoded = request.headers().get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let text = String::from_utf8(base64_to_bytes(encoded.trim())?).ok()?;
+    text.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
+}
+
+fn base64_to_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(digits.len() * 3 / 4), 0u32, 0);
+    for c in digits.bytes() {
+        let digit = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+/// What devices were given to sign, until they did.
+#[derive(Default)]
+pub(super) struct Challenges(Mutex<BTreeMap<Hash, u64>>);
+
+impl Challenges {
+    /// How long one is good for, in milliseconds.
+    const LIFE_MS: u64 = 5 * 60 * 1000;
+    /// At most so many at once: whoever asks for more makes the oldest worthless.
+    const MAX: usize = 4096;
+
+    pub(super) fn give(&self, now_ms: u64) -> Hash {
+        let challenge = Hash(random());
+        let mut given = self.0.lock().expect("nothing panics while it holds the lock");
+        given.retain(|_, expires| *expires > now_ms);
+        if given.len() >= Self::MAX {
+            let oldest = given.iter().min_by_key(|(_, expires)| **expires).map(|(challenge, _)| *challenge);
+            oldest.map(|challenge| given.remove(&challenge));
+        }
+        given.insert(challenge, now_ms + Self::LIFE_MS);
+        challenge
+    }
+
+    /// Good once.
+    pub(super) fn take(&self, challenge: Hash, now_ms: u64) -> Result<(), Code> {
+        let mut given = self.0.lock().expect("nothing panics while it holds the lock");
+        match given.remove(&challenge) {
+            Some(expires) if expires > now_ms => Ok(()),
+            _ => Err(Code::Challenge),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_and_anything_else_refused() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("YW5hOnBhc3M=", Some(b"ana:pass")),
+            ("YQ==", Some(b"a")),
+            ("Y Q", None),
+            ("ä", None),
+        ] {
+            assert_eq!(base64_to_bytes(text).as_deref(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_good_once_and_for_five_minutes() {
+        let challenges = Challenges::default();
+        let (one, two) = (challenges.give(0), challenges.give(0));
+        assert_eq!(challenges.take(one, 1), Ok(()));
+        assert_eq!(challenges.take(one, 1), Err(Code::Challenge));
+        assert_eq!(challenges.take(two, Challenges::LIFE_MS), Err(Code::Challenge));
+        assert_eq!(challenges.take(Hash([0; 32]), 1), Err(Code::Challenge));
+    }
+}

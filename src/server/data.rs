@@ -1,0 +1,161 @@
+//! The data directory of a server.
+//!
+//! ```text
+//! DATA/format        "annals data 1" and the log's id; a directory of another format is refused
+//! DATA/lock          locked while a server runs on it
+//! DATA/server.key    the key that signs receipts, in hex; 0600
+//! DATA/admin.token   what the admin shows, in hex; 0600
+//! DATA/log/          the log: the truth
+//! DATA/packs/        chunks
+//! DATA/equivocations/  batches that devices signed under used dots
+//! ```
+
+use super::{ServeError, new_secret};
+use crate::actors::node::random;
+use annals_events::{DeviceId, Hash, NamespaceId, PublicKey};
+use ed25519_dalek::SigningKey;
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The format that this release writes and reads.
+pub const DATA_FORMAT: &str = "annals data 1";
+
+/// A data directory that this process has to itself.
+#[derive(Debug)]
+pub struct Data {
+    place: PathBuf,
+    /// The log's id, which is also that of the directory's stream.
+    pub id: NamespaceId,
+    /// What the server signs with.
+    pub key: SigningKey,
+    /// What the admin shows.
+    pub admin_token: String,
+    _lock: File,
+}
+
+impl Data {
+    /// Opens the data directory at `place`, or begins one there.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing in it was changed then.
+    pub fn open(place: &Path) -> Result<Self, ServeError> {
+        let failed = |why| ServeError::Folder { place: place.to_owned(), why };
+        DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(failed)?;
+        let empty = fs::read_dir(place).map_err(failed)?.next().is_none();
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(place.join("lock"));
+        let lock = lock.map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ServeError::Locked { place: place.to_owned() },
+            TryLockError::Error(why) => failed(why),
+        })?;
+        let id = match read(&place.join("format"))? {
+            Some(text) => id_in(&text).ok_or_else(|| ServeError::Format {
+                place: place.to_owned(),
+                found: text.lines().next().unwrap_or_default().into(),
+            })?,
+            None if empty || is_begun(place).map_err(failed)? => begin(place)?,
+            None => {
+                return Err(ServeError::Format {
+                    place: place.to_owned(),
+                    found: "it holds something else".into(),
+                });
+            }
+        };
+        let secret = |name: &str| secret_in(&place.join(name));
+        let key = SigningKey::from_bytes(&secret("server.key")?.0);
+        Ok(Self {
+            place: place.to_owned(),
+            id,
+            key,
+            admin_token: secret("admin.token")?.to_hex(),
+            _lock: lock,
+        })
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.place.join("log")
+    }
+
+    /// Where chunks are.
+    #[must_use]
+    pub fn packs(&self) -> PathBuf {
+        self.place.join("packs")
+    }
+
+    /// Where evidence of equivocation is kept.
+    #[must_use]
+    pub fn evidence(&self) -> PathBuf {
+        self.place.join("equivocations")
+    }
+
+    /// The server as a device.
+    #[must_use]
+    pub fn server_id(&self) -> DeviceId {
+        DeviceId::of_key(&PublicKey(self.key.verifying_key().to_bytes()))
+    }
+}
+
+fn id_in(format: &str) -> Option<NamespaceId> {
+    let (first, rest) = format.split_once('\n')?;
+    (first == DATA_FORMAT).then(|| NamespaceId::from_hex(rest.trim().strip_prefix("log ")?)).flatten()
+}
+
+/// Whether a crash came between the first file of a new directory and the format, which comes last.
+fn is_begun(place: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(place)? {
+        let name = entry?.file_name();
+        if !["lock", "server.key", "admin.token", "format.new", "server.new", "admin.new"]
+            .iter()
+            .any(|known| name == *known)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn begin(place: &Path) -> Result<NamespaceId, ServeError> {
+    for name in ["server.key", "admin.token"] {
+        if read(&place.join(name))?.is_none() {
+            write(&place.join(name), &format!("{}\n", new_secret()))?;
+        }
+    }
+    let id = NamespaceId(random());
+    write(&place.join("format"), &format!("{DATA_FORMAT}\nlog {id}\n"))?;
+    Ok(id)
+}
+
+fn secret_in(place: &Path) -> Result<Hash, ServeError> {
+    let failed =
+        |what: &str| ServeError::Folder { place: place.to_owned(), why: io::Error::other(what.to_owned()) };
+    let text = read(place)?.ok_or_else(|| failed("it is missing"))?;
+    Hash::from_hex(text.trim()).ok_or_else(|| failed("it does not hold 64 hex digits"))
+}
+
+fn read(place: &Path) -> Result<Option<String>, ServeError> {
+    match fs::read_to_string(place) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(ServeError::Folder { place: place.to_owned(), why }),
+    }
+}
+
+/// Whole or not at all, and for the owner alone.
+fn write(place: &Path, text: &str) -> Result<(), ServeError> {
+    let new = place.with_extension("new");
+    let write = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, place)?;
+        File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|why| ServeError::Folder { place: place.to_owned(), why })
+}

@@ -1,0 +1,335 @@
+//! The routes of `/v1`, one function each: who asks, what they ask, whom that is passed on to.
+
+use super::{
+    Server, access,
+    answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
+    link, openapi,
+};
+use crate::actors::{
+    namespace::Devices,
+    session::{
+        AskMissing, FetchChunks, FetchContent, FetchHistory, FetchRecords, StoreChunks, SubmitBatches,
+    },
+    user::RoomFor,
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{self, PayloadConfig, ServiceConfig},
+};
+use annals_engine::protocol::{
+    BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
+    JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem, RecordsQuery,
+    TicketRequest,
+};
+use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Role};
+use std::sync::Arc;
+
+type Shared = web::Data<Server>;
+
+/// Beyond what a batch list holds: CBOR around each.
+const CBOR_ROOM: usize = 64 * 1024;
+/// 48 bytes a chunk and some room.
+const QUESTION_BYTES_MAX: usize = CHUNKS_COUNT_MAX * 96;
+
+/// Every route, with the most that it takes.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    let up_to = PayloadConfig::new;
+    let namespace = web::scope("/namespaces/{namespace}")
+        .route("/records", web::get().to(records))
+        .service(
+            web::resource("/batches")
+                .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
+                .route(web::post().to(batches)),
+        )
+        .service(
+            web::resource("/chunks/missing")
+                .app_data(up_to(QUESTION_BYTES_MAX))
+                .route(web::post().to(missing)),
+        )
+        .service(
+            web::resource("/chunks/get")
+                .app_data(up_to(QUESTION_BYTES_MAX))
+                .route(web::post().to(get_chunks)),
+        )
+        .service(web::resource("/chunks").app_data(up_to(CHUNKS_BYTES_MAX)).route(web::post().to(put_chunks)))
+        .route("/members", web::get().to(members))
+        .route("/devices", web::get().to(devices))
+        .route("/devices/{device}/retire", web::post().to(retire))
+        .route("/entries/{entry}/versions", web::get().to(versions))
+        .route("/entries/{entry}/versions/{version}/content", web::get().to(content));
+    let v1 = web::scope("/v1")
+        .app_data(up_to(JSON_BYTES_MAX))
+        .route("/openapi.json", web::get().to(described))
+        .route("/server", web::get().to(server_info))
+        .route("/challenges", web::post().to(challenge))
+        .route("/accounts", web::post().to(add_account))
+        .route("/account", web::get().to(own_account))
+        .route("/users/{name}", web::get().to(user))
+        .route("/link", web::post().to(link_device))
+        .route("/tickets", web::post().to(ticket))
+        .route("/namespaces", web::get().to(namespaces))
+        .route("/namespaces", web::post().to(add_namespace))
+        .service(namespace);
+    config
+        .app_data(
+            web::PathConfig::default()
+                .error_handler(|error, _| Refusal(Problem::new(Code::NotFound, error.to_string())).into()),
+        )
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Refusal(Problem::new(Code::BadRequest, error.to_string())).into()),
+        )
+        .route("/healthz", web::get().to(health))
+        .service(v1)
+        .default_service(web::to(nothing));
+}
+
+async fn nothing() -> Answer {
+    Err(Code::NotFound.into())
+}
+
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It runs.", body = String)))]
+pub(super) async fn health() -> HttpResponse {
+    HttpResponse::Ok().body("ok\n")
+}
+
+async fn described() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(openapi::openapi_json())
+}
+
+/// Whom one talks to.
+#[utoipa::path(get, path = "/v1/server", responses((status = 200, description = "ServerInfo", content_type = "application/json")))]
+pub(super) async fn server_info(server: Shared) -> Answer {
+    json(&server.info)
+}
+
+/// Something fresh for a device to sign.
+#[utoipa::path(post, path = "/v1/challenges", responses((status = 200, description = "Challenge", content_type = "application/json")))]
+pub(super) async fn challenge(server: Shared) -> Answer {
+    let challenge = server.challenges.give(server.node.now_ms());
+    json(&Challenge { challenge, server: server.info.clone() })
+}
+
+/// Adds an account. Needs the admin's token.
+#[utoipa::path(post, path = "/v1/accounts", responses((status = 200, description = "Account", content_type = "application/json"), (status = 401, description = "admin-token"), (status = 409, description = "account-exists")))]
+pub(super) async fn add_account(server: Shared, request: HttpRequest, body: Body) -> Answer {
+    server.admin.check(&request)?;
+    json(&link::add_account(&server, json_of(body)?).await?)
+}
+
+/// One's own account: its quota, and what it uses.
+#[utoipa::path(get, path = "/v1/account", responses((status = 200, description = "OwnAccount", content_type = "application/json")))]
+pub(super) async fn own_account(server: Shared, request: HttpRequest) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let room = server.node.ask_user(caller, RoomFor(None)).await??;
+    let account = link::account(&server, caller);
+    json(&OwnAccount { user: account.user, name: account.name, quota: room.quota, used: room.used })
+}
+
+/// The account of that name, for whoever wants to share with it.
+#[utoipa::path(get, path = "/v1/users/{name}", params(("name" = String, Path)), responses((status = 200, description = "Account", content_type = "application/json"), (status = 404, description = "unknown-user")))]
+pub(super) async fn user(server: Shared, request: HttpRequest, name: web::Path<String>) -> Answer {
+    access::caller(&server, &request).await?;
+    let known = server.node.directory.read(|directory| directory.account_named(&name).map(|(user, _)| user));
+    let user = known
+        .ok_or_else(|| Problem::new(Code::UnknownUser, format!("there is no account {:?}", name.as_str())))?;
+    json(&link::account(&server, user))
+}
+
+/// Links a device: by name and password, or by a ticket.
+#[utoipa::path(post, path = "/v1/link", responses((status = 200, description = "Linked", content_type = "application/json"), (status = 401, description = "wrong-password"), (status = 403, description = "ticket-unknown, ticket-expired, ticket-used, challenge, proof")))]
+pub(super) async fn link_device(server: Shared, body: Body) -> Answer {
+    json(&link::link(&server, json_of(body)?).await?)
+}
+
+/// A ticket for one's next device; with the admin's token, for an account's first.
+#[utoipa::path(post, path = "/v1/tickets", responses((status = 200, description = "Ticket", content_type = "application/json")))]
+pub(super) async fn ticket(server: Shared, request: HttpRequest, body: Body) -> Answer {
+    let wanted: TicketRequest = json_of(body)?;
+    let user = match &wanted.user {
+        Some(name) => {
+            server.admin.check(&request)?;
+            let known =
+                server.node.directory.read(|directory| directory.account_named(name).map(|(user, _)| user));
+            known.ok_or(Code::UnknownUser)?
+        }
+        None => access::device(&server, &request)?.1,
+    };
+    let namespace = match wanted.namespace {
+        Some(namespace) => namespace,
+        None => link::home_of(&server, user).await?,
+    };
+    json(&link::issue_ticket(&server, user, namespace).await?)
+}
+
+/// The namespaces that one may read. A device's token, or name and password.
+#[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, description = "[NamespaceInfo]", content_type = "application/json")))]
+pub(super) async fn namespaces(server: Shared, request: HttpRequest) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let mounts = link::mounts(&server, caller).await?;
+    json(&link::namespaces(&server, &mounts))
+}
+
+/// Makes a namespace.
+#[utoipa::path(post, path = "/v1/namespaces", responses((status = 200, description = "NamespaceInfo", content_type = "application/json"), (status = 409, description = "namespace-exists")))]
+pub(super) async fn add_namespace(server: Shared, request: HttpRequest, body: Body) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let new: NewNamespace = json_of(body)?;
+    let id = link::open_namespace(&server, caller, &new.label).await?;
+    let mounts = link::mounts(&server, caller).await?;
+    let info = link::namespaces(&server, &mounts).into_iter().find(|info| info.id == id);
+    json(&info.ok_or(Code::UnknownNamespace)?)
+}
+
+/// Records after a cursor, in CBOR.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/records", params(("namespace" = String, Path), ("after" = Option<u64>, Query), ("chain" = Option<String>, Query), ("epoch" = Option<u64>, Query), ("log" = Option<String>, Query), ("limit" = Option<u64>, Query)), responses((status = 200, description = "Records", content_type = "application/cbor"), (status = 404, description = "unknown-namespace"), (status = 409, description = "other-log, chain-mismatch")))]
+pub(super) async fn records(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    query: web::Query<RecordsQuery>,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let wanted = FetchRecords { namespace: *namespace, query: *query };
+    cbor(&server.node.ask_session(device, user, wanted).await??)
+}
+
+/// Batches of the device that asks, in its order; in CBOR.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/batches", params(("namespace" = String, Path)), responses((status = 200, description = "Outcomes", content_type = "application/cbor"), (status = 413, description = "too-large")))]
+pub(super) async fn batches(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let Batches { batches } = cbor_of(body)?;
+    let submitted = SubmitBatches { namespace: *namespace, batches: Arc::new(batches) };
+    let outcomes = server.node.ask_session(device, user, submitted).await??;
+    cbor(&Outcomes { outcomes })
+}
+
+/// Which chunks have to be sent, and whether there is room; in CBOR.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/chunks/missing", params(("namespace" = String, Path)), responses((status = 200, description = "MissingAnswer", content_type = "application/cbor"), (status = 413, description = "quota")))]
+pub(super) async fn missing(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let question: MissingQuestion = cbor_of(body)?;
+    at_most(question.chunks.len() + question.manifests.len())?;
+    let wanted = AskMissing { namespace: *namespace, question: Arc::new(question) };
+    cbor(&server.node.ask_session(device, user, wanted).await??)
+}
+
+/// Chunks, framed.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/chunks", params(("namespace" = String, Path)), responses((status = 200, description = "ChunksStored", content_type = "application/json"), (status = 413, description = "too-large, quota"), (status = 422, description = "chunk-mismatch")))]
+pub(super) async fn put_chunks(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let sent = StoreChunks { namespace: *namespace, body: bytes_of(body)? };
+    json(&server.node.ask_session(device, user, sent).await??)
+}
+
+/// Chunks by name, framed; a prefix of what was asked for.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/chunks/get", params(("namespace" = String, Path)), responses((status = 200, description = "frames", content_type = "application/vnd.annals.chunks"), (status = 404, description = "chunk-unknown")))]
+pub(super) async fn get_chunks(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let ChunksWanted { chunks } = cbor_of(body)?;
+    at_most(chunks.len())?;
+    let wanted = FetchChunks { namespace: *namespace, chunks: Arc::new(chunks) };
+    frames(server.node.ask_session(device, user, wanted).await??)
+}
+
+fn at_most(count: usize) -> Result<(), Refusal> {
+    if count <= CHUNKS_COUNT_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::TooLarge,
+        format!("{count} chunks were asked for, {CHUNKS_COUNT_MAX} fit one request"),
+    )
+    .into())
+}
+
+/// Who may do what here.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/members", params(("namespace" = String, Path)), responses((status = 200, description = "[Member]", content_type = "application/json")))]
+pub(super) async fn members(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let mounts = link::mounts(&server, caller).await?;
+    let (_, summary) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
+    let members = summary.members.iter().map(|(user, (role, name))| {
+        let known = link::account(&server, *user).name;
+        Member { user: *user, name: if known.is_empty() { name.clone() } else { known }, role: *role }
+    });
+    json(&members.collect::<Vec<_>>())
+}
+
+/// One's devices here; for owners everybody's.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/devices", params(("namespace" = String, Path)), responses((status = 200, description = "[DeviceInfo]", content_type = "application/json")))]
+pub(super) async fn devices(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let mounts = link::mounts(&server, caller).await?;
+    let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
+    let mut devices = server.node.ask_namespace(*namespace, Devices).await??;
+    devices.retain(|info| info.user == caller || *role == Role::Owner);
+    json(&devices)
+}
+
+/// Cuts a device off, at once.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/devices/{device}/retire", params(("namespace" = String, Path), ("device" = String, Path)), responses((status = 204, description = "It is cut off."), (status = 404, description = "unknown-device")))]
+pub(super) async fn retire(
+    server: Shared,
+    request: HttpRequest,
+    path: web::Path<(NamespaceId, DeviceId)>,
+) -> Answer {
+    let caller = access::caller(&server, &request).await?;
+    let (namespace, device) = path.into_inner();
+    link::retire(&server, caller, namespace, device).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The versions of one file, in the order of the log.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/entries/{entry}/versions", params(("namespace" = String, Path), ("entry" = String, Path)), responses((status = 200, description = "[VersionInfo]", content_type = "application/json")))]
+pub(super) async fn versions(
+    server: Shared,
+    request: HttpRequest,
+    path: web::Path<(NamespaceId, Dot)>,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let (namespace, entry) = path.into_inner();
+    let wanted = FetchHistory { namespace, entry: EntryId(entry) };
+    json(&server.node.ask_session(device, user, wanted).await??)
+}
+
+/// What a file holds at a version: its chunks, or its manifest chunk.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/entries/{entry}/versions/{version}/content", params(("namespace" = String, Path), ("entry" = String, Path), ("version" = String, Path)), responses((status = 200, description = "Content", content_type = "application/json")))]
+pub(super) async fn content(
+    server: Shared,
+    request: HttpRequest,
+    path: web::Path<(NamespaceId, Dot, Dot)>,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let (namespace, entry, version) = path.into_inner();
+    let wanted = FetchContent { namespace, entry: EntryId(entry), version };
+    json(&server.node.ask_session(device, user, wanted).await??)
+}
