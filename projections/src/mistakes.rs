@@ -8,6 +8,7 @@ use crate::{Projections, entries::EntryIx};
 
 /// A rule got wrong, at the one place that upholds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "mistakes"), expect(unreachable_pub, reason = "public where it can be planted"))]
 pub enum Mistake {
     /// What was pulled counts as seen, although the disk did not show it yet.
     PulledIsSeen,
