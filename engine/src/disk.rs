@@ -296,7 +296,8 @@ pub enum DiskOp {
         /// What is at `other` now.
         expect_other: Identity,
     },
-    /// Takes something out of the way, for an [`DiskOp::Unpark`] later in the same call.
+    /// Takes something out of the way, for an [`DiskOp::Unpark`] later in the same call. Without one, or if that
+    /// is blocked, it returns to its place and this is blocked too.
     Park {
         /// Where it is.
         path: String,

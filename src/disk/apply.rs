@@ -10,7 +10,7 @@ use super::{
     folder::{Folder, TMP},
     held::{self, Intent},
     node::identity_at,
-    place,
+    place, scan,
     stage::{self, Staged},
 };
 use annals_engine::disk::{Blocked, Contents, DiskError, DiskOp, Done, Expect, Identity, Outcome};
@@ -61,7 +61,7 @@ pub(super) fn apply(
         outcomes.extend(group.run(now, rest, contents)?);
         rest = later;
     }
-    group.finish()?;
+    group.finish(ops, &mut outcomes)?;
     Ok(outcomes)
 }
 
@@ -251,10 +251,18 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// What was parked and never taken up goes back to where it was.
-    fn finish(&mut self) -> Result<(), DiskError> {
-        for parked in std::mem::take(&mut self.parked).into_values() {
-            place::put_back(self, &parked.name, &parked.path, parked.expect);
+    /// What was parked and never taken up goes back to where it was, and its parking was not done.
+    fn finish(&mut self, ops: &[DiskOp], outcomes: &mut [Outcome]) -> Result<(), DiskError> {
+        for (slot, parked) in std::mem::take(&mut self.parked) {
+            let blocked = place::put_back(self, &parked.name, &parked.path, parked.expect);
+            let parking =
+                ops.iter().rposition(|op| matches!(op, DiskOp::Park { slot: it, .. } if *it == slot));
+            if let Some(index) = parking {
+                let found =
+                    || scan::look_at(self.folder, &parked.path).ok().flatten().map(|node| node.identity());
+                let back = || Blocked::Changed { path: parked.path.clone(), found: found() };
+                outcomes[index] = Err(blocked.unwrap_or_else(back));
+            }
             self.outstanding.retain(|intent| {
                 intent.name != parked.name || !matches!(identity_at(self.tmp, &parked.name), Ok(None))
             });

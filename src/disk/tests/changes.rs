@@ -153,8 +153,14 @@ fn what_is_parked_and_not_taken_up_returns() {
     let mut folder = Fixture::new();
     folder.given("a", "a");
     let expect = folder.now("a");
-    folder.one(DiskOp::Park { path: "a".into(), slot: 7, expect }).unwrap();
-    assert_eq!(folder.text("a"), "a");
+    let park = DiskOp::Park { path: "a".into(), slot: 7, expect };
+    assert!(is_changed(&folder.one(park)), "it was not parked, in the end");
+    folder.given("b", "b");
+    let expect = folder.now("a");
+    let park = DiskOp::Park { path: "a".into(), slot: 7, expect };
+    let outcomes = folder.apply(&[park, DiskOp::Unpark { slot: 7, path: "b".into() }]);
+    assert!(outcomes.iter().all(is_changed), "{outcomes:?}");
+    assert_eq!((folder.text("a"), folder.text("b")), ("a".into(), "b".into()));
     folder.assert_clean();
 }
 
