@@ -10,11 +10,14 @@
 //! What must always hold: every parked thing is unparked; nothing is removed that the log still shows; plans
 //! made one after another, each after the last was done, come to an end.
 
+mod after;
+
 use crate::{
     disk::{DiskOp, Expect, Identity},
     observed::{RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree, ancestors},
     working_tree::{Spot, TOP, WorkingTree},
 };
+pub use after::after;
 use annals_events::{Dot, EntryId, EntryKind};
 use std::collections::{BTreeMap, BTreeSet};
 

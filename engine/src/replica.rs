@@ -26,7 +26,7 @@ use crate::{
     disk::Outcome,
     journal::{Identity, Journal, Pending},
     names::{NameRules, held},
-    observed::{LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedTree},
+    observed::{LocalTree, RemoteTree, SyncedChange, SyncedTree},
     plan::{Plan, pending, plan},
 };
 use annals_events::{
@@ -145,7 +145,7 @@ pub struct SetAside {
 #[derive(Clone, Debug)]
 struct Working {
     plan: Plan,
-    remote: BTreeMap<String, RemoteNode>,
+    remote: RemoteTree,
     removals: bool,
     plans: u32,
 }
@@ -612,7 +612,7 @@ impl Replica {
             let realised = plan.ops.iter().filter_map(|op| {
                 remote.nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
             });
-            let realised = realised.collect();
+            let realised = RemoteTree { nodes: realised.collect() };
             effects.push(Effect::Materialise(plan.clone()));
             self.working = Some(Working { plan, remote: realised, removals, plans: plans + 1 });
         }

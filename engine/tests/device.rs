@@ -10,6 +10,8 @@
 mod folder;
 #[path = "device/laws.rs"]
 mod laws;
+#[path = "device/plans.rs"]
+mod plans;
 #[path = "device/stories.rs"]
 mod stories;
 #[path = "device/world.rs"]

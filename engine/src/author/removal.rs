@@ -166,6 +166,9 @@ impl Author<'_> {
     }
 
     fn drop_names(&mut self) {
+        if self.forked.is_empty() {
+            return;
+        }
         let shown: BTreeSet<Dot> = self.scene.remote.nodes.values().flat_map(|n| n.heads.clone()).collect();
         for (entry, names) in self.forked.clone() {
             let (kept, lost): (Vec<Spot>, Vec<Spot>) =

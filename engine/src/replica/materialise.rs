@@ -1,11 +1,10 @@
 //! What the disk did, and what it now agrees on.
 
-use super::{Effect, Notice, Replica, StateChange, Working};
+use super::{Effect, Notice, Replica, StateChange};
 use crate::{
-    disk::{Blocked, DiskOp, Done, Node, Outcome},
-    observed::{SyncedChange, SyncedNode},
+    disk::{Blocked, DiskOp, Outcome},
+    plan::after,
 };
-use annals_events::EntryKind;
 
 impl Replica {
     pub(super) fn materialised(&mut self, outcomes: Vec<Outcome>, effects: &mut Vec<Effect>) {
@@ -15,7 +14,7 @@ impl Replica {
         for (op, outcome) in working.plan.ops.iter().zip(outcomes) {
             match outcome {
                 Ok(done) => {
-                    for change in self.done(op, done, &working) {
+                    for change in after(op, done, &self.synced, &working.remote) {
                         self.synced.apply(change.clone());
                         changes.push(StateChange::Synced(change));
                     }
@@ -52,44 +51,6 @@ impl Replica {
             DiskOp::Exchange { other, .. } => drop(self.blocked.insert(other.clone())),
             _ => {}
         }
-    }
-
-    /// How the synced tree changes by an operation.
-    fn done(&self, op: &DiskOp, done: Done, working: &Working) -> Vec<SyncedChange> {
-        let slot_path = |slot: &u32| format!("\0slot {slot}");
-        let moved = |from: &str, to: String| SyncedChange::Move { from: from.to_owned(), to };
-        match op {
-            DiskOp::MakeFolder { path }
-            | DiskOp::WriteFile { path, .. }
-            | DiskOp::WriteSymlink { path, .. }
-            | DiskOp::SetAttributes { path, .. } => {
-                let Some((there, node)) = working.remote.get(path).zip(done.node) else { return Vec::new() };
-                let synced = SyncedNode::written(there, node);
-                vec![SyncedChange::Put(path.clone(), Box::new(synced))]
-            }
-            DiskOp::Rename { from, to, .. } => self.arrived(from, to, done.node),
-            DiskOp::Park { path, slot, .. } => vec![moved(path, slot_path(slot))],
-            DiskOp::Unpark { slot, path } => self.arrived(&slot_path(slot), path, done.node),
-            DiskOp::Exchange { one, other, .. } => {
-                let aside = "\0exchange".to_owned();
-                let steps =
-                    vec![moved(one, aside), moved(other, one.clone()), moved("\0exchange", other.clone())];
-                steps
-            }
-            DiskOp::Remove { path, .. } => vec![SyncedChange::Remove(path.clone())],
-        }
-    }
-
-    /// A move, after which a file has another change time.
-    fn arrived(&self, from: &str, to: &str, now: Option<Node>) -> Vec<SyncedChange> {
-        let mut changes = vec![SyncedChange::Move { from: from.to_owned(), to: to.to_owned() }];
-        if let Some((before, node)) = self.synced.get(from).zip(now) {
-            let kept = before.kind == EntryKind::Folder
-                || before.disk.identity().is_but_moved(&node.identity()) && before.settled;
-            let after = SyncedNode { disk: node, settled: kept, ..before.clone() };
-            changes.push(SyncedChange::Put(to.to_owned(), Box::new(after)));
-        }
-        changes
     }
 }
 

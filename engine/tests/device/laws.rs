@@ -164,6 +164,21 @@ fn act(folder: &mut Folder, memory: &mut Memory, d: usize, n: usize, act: Act, a
     }
 }
 
+/// Every text that a folder shows, and those of the twins behind a file: the model lets a file of the same
+/// name, made without knowing of it, stand for them if its history holds them.
+fn shown(world: &mut World) -> BTreeSet<String> {
+    let mut texts: BTreeSet<String> =
+        world.devices[0].folder.picture().into_values().map(|(_, text, ..)| text).collect();
+    let remote = world.devices[0].replica.remote().clone();
+    let log = world.devices[0].replica.log();
+    let twins = remote.nodes.values().flat_map(|node| node.entries.iter().skip(1));
+    for head in twins.flat_map(|twin| log.human_heads(*twin)) {
+        let content = log.version(head).and_then(|version| version.content).unwrap();
+        texts.insert(world.contents[&content].clone());
+    }
+    texts
+}
+
 fn run(devices: usize, steps: &[Step]) -> World {
     let mut world = World::new(devices);
     let mut memory = Memory::default();
@@ -190,15 +205,14 @@ fn run(devices: usize, steps: &[Step]) -> World {
     (0..devices).for_each(|d| world.pull(d, usize::MAX));
     world.heal();
     world.assert_equal();
-    let shown: BTreeSet<String> =
-        world.devices[0].folder.picture().into_values().map(|(_, text, ..)| text).collect();
+    let shown = shown(&mut world);
     for text in memory.written.difference(&memory.removed) {
         assert!(shown.contains(text), "{text:?} is lost");
     }
     world
 }
 
-fn cases(default: u32) -> ProptestConfig {
+pub(crate) fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("ANNALS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
 }
@@ -248,8 +262,7 @@ proptest! {
         world.pull(2, usize::MAX);
         world.heal();
         world.assert_equal();
-        let after = world.devices[0].folder.picture();
-        let shown: BTreeSet<&String> = after.values().map(|(_, text, ..)| text).collect();
+        let shown = shown(&mut world);
         for (path, (_, text, ..)) in &before {
             prop_assert!(shown.contains(text) || memory.removed.contains(text), "{path} is lost");
         }
