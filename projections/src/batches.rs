@@ -97,6 +97,8 @@ pub(crate) struct Batches {
     pub(crate) hlc: Vec<u64>,
     pub(crate) what: Vec<u32>,
     pub(crate) seens: Vec<Seen>,
+    /// For each run of 64 events the row of the first: from there to any event's own row it is a step or two.
+    pub(crate) row_by_run: Vec<u32>,
 }
 
 impl Batches {
@@ -113,22 +115,29 @@ impl Batches {
     }
 
     pub(crate) fn push_event(&mut self, hlc: u64, what: What) {
+        if self.what.len().is_multiple_of(64) {
+            push(
+                &mut self.row_by_run,
+                u32::try_from(self.rows.len() - 1).expect("fewer batches than events"),
+            );
+        }
         push(&mut self.hlc, hlc);
         push(&mut self.what, what.pack());
     }
 
     /// The row of an event's batch.
     pub(crate) fn row_of(&self, dot: DotIx) -> &BatchRow {
-        &self.rows[self.rows.partition_point(|row| row.base <= dot) - 1]
+        let mut at = self.row_by_run[dot as usize / 64] as usize;
+        while self.rows.get(at + 1).is_some_and(|next| next.base <= dot) {
+            at += 1;
+        }
+        &self.rows[at]
     }
 
     /// The batch of `device` that holds `counter`.
     pub(crate) fn row_at(&self, device: u32, counter: u64) -> Option<u32> {
         let batches = &self.by_device[device as usize];
-        let row = match batches.last() {
-            Some(&(first, row)) if first <= counter => row,
-            _ => batches[batches.partition_point(|(first, _)| *first <= counter).checked_sub(1)?].1,
-        };
+        let row = batches[last_at_or_below(batches, counter)?].1;
         let found = &self.rows[row as usize];
         (counter < found.first + u64::from(found.count)).then_some(row)
     }
@@ -146,7 +155,57 @@ impl Batches {
     /// The last batch of `device` that begins at or below `counter`.
     pub(crate) fn last_at(&self, device: u32, counter: u64) -> Option<&BatchRow> {
         let batches = &self.by_device[device as usize];
-        let at = batches.partition_point(|(first, _)| *first <= counter).checked_sub(1)?;
-        Some(&self.rows[batches[at].1 as usize])
+        Some(&self.rows[batches[last_at_or_below(batches, counter)?].1 as usize])
+    }
+}
+
+/// The last batch that begins at or below `counter`. Batches of one device are of much the same size, so the first
+/// guess is by proportion, and what is left of the way is found by doubling steps.
+fn last_at_or_below(batches: &[(u64, u32)], counter: u64) -> Option<usize> {
+    let (&(lowest, _), &(highest, _)) = (batches.first()?, batches.last()?);
+    if counter >= highest {
+        return Some(batches.len() - 1);
+    }
+    if counter < lowest {
+        return None;
+    }
+    let share = u128::from(counter - lowest) * (batches.len() as u128 - 1) / u128::from(highest - lowest);
+    let guess = usize::try_from(share).expect("below the number of batches");
+    let (mut low, mut high, mut step) = (guess, guess + 1, 1);
+    while batches[low].0 > counter {
+        high = low;
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    while high < batches.len() && batches[high].0 <= counter {
+        low = high;
+        high = (high + step).min(batches.len());
+        step *= 2;
+    }
+    Some(low + batches[low..high].partition_point(|(first, _)| *first <= counter) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_by_proportion_finds_what_a_plain_search_finds() {
+        for firsts in
+            [vec![1], vec![1, 2, 1000], vec![1, 900, 950, 1000, 1001], (0..300).map(|i| i * i + 1).collect()]
+        {
+            let batches: Vec<(u64, u32)> = firsts.iter().map(|&first| (first, 0)).collect();
+            for counter in 0..1100 {
+                let plain = firsts.iter().rposition(|&first| first <= counter);
+                assert_eq!(last_at_or_below(&batches, counter), plain, "{counter} in {firsts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_event_is_fits_four_bytes() {
+        for what in [What::Create(0), What::Restore(0x0fff_ffff), What::Attributes(7), What::Other] {
+            assert_eq!(What::unpack(what.pack()), what);
+        }
     }
 }

@@ -78,11 +78,16 @@ impl ChunkRefs {
         }
     }
 
+    /// See [`IdIndex::warm`].
+    pub(crate) fn warm<'a>(&self, chunks: impl Iterator<Item = &'a ChunkId>) {
+        self.index.warm(chunks.map(|chunk| &chunk.0));
+    }
+
     fn intern(&mut self, id: &[u8; 32]) -> u32 {
         let Self { ids, index, latest, .. } = self;
         index.find(id, |row| ids[row as usize] == *id).unwrap_or_else(|| {
             let row = next_index(ids);
-            index.insert(id, row, |row| &ids[row as usize]);
+            index.insert(id, |row| &ids[row as usize]);
             push(ids, *id);
             push(latest, NONE);
             row

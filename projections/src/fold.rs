@@ -74,7 +74,10 @@ impl Projections {
             self.check_named(batch)?;
             let row = self.begin(batch, position);
             let seen = self.devices.batches.seens[row.seen as usize].clone();
-            for (index, event) in batch.events().iter().enumerate() {
+            let bodies: Vec<Option<Body>> =
+                (0..batch.events().len()).map(|index| batch.body(index).ok().flatten()).collect();
+            self.warm(&bodies);
+            for ((index, event), body) in batch.events().iter().enumerate().zip(bodies) {
                 let arrival = Arrival {
                     dot: row.base + u32::try_from(index).expect("at most 256"),
                     device: row.device,
@@ -82,7 +85,7 @@ impl Projections {
                     counter: header.first + index as u64,
                     seen: &seen,
                     admitted: admission.map(|admission| Seq(admission.seq.0 + index as u64)),
-                    body: batch.body(index).ok().flatten(),
+                    body,
                 };
                 let what = self.fold(event, arrival);
                 debug_assert_eq!(self.devices.batches.what.len(), row.base as usize + index + 1, "{what:?}");
@@ -92,6 +95,14 @@ impl Projections {
             self.admit(batch, admission, position);
         }
         Ok(())
+    }
+
+    fn warm(&self, bodies: &[Option<Body>]) {
+        if self.scope == Scope::Server {
+            let contents = || bodies.iter().flatten().filter_map(|body| body.content.as_ref());
+            self.contents.warm(contents().map(|content| &content.id));
+            self.chunk_refs.warm(contents().flat_map(|c| c.manifest.iter().chain(&c.chunks)).map(|c| &c.id));
+        }
     }
 
     /// Whether this very batch was folded already.

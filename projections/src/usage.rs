@@ -8,6 +8,7 @@ use crate::{
     history::{Versions, flag},
     intern::{IdIndex, push},
 };
+use annals_events::ContentId;
 
 /// The different contents, and how many retained versions hold each.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,11 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
+    /// See [`IdIndex::warm`].
+    pub(crate) fn warm<'a>(&self, contents: impl Iterator<Item = &'a ContentId>) {
+        self.index.warm(contents.map(|content| &content.0));
+    }
+
     /// A version that is retained and was not counted yet.
     pub(crate) fn retain(&mut self, versions: &Versions, version: u32) {
         if versions.has(version, flag::WITHHELD) {
@@ -30,7 +36,7 @@ impl Contents {
             let row = u32::try_from(self.example.len()).expect("as many as versions at most");
             let Self { index, example, .. } = self;
             let id_of = |row: u32| &versions.content[example[row as usize] as usize];
-            index.insert(&versions.content[version as usize], row, id_of);
+            index.insert(&versions.content[version as usize], id_of);
             push(&mut self.example, version);
             push(&mut self.retained, 0);
             row

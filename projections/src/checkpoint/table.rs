@@ -91,7 +91,7 @@ structs! {
     DeviceRow { id, state, link_order }
     DeviceState { key, user, label, linked, linked_at, retired_last, last_counter, last_batch, seen, last_hlc,
         acknowledged, continues, is_server, last_admitted_at }
-    Batches { rows, by_device, hlc, what, seens }
+    Batches { rows, by_device, hlc, what, seens, row_by_run }
     BatchRow { device, count, first, base, seen, position, seq, admitted_at, hash }
     Access { owner, label, statements, names }
     Entries { born, parent, name, rich, inner, next, prev, flags, folders, targets, riches }
