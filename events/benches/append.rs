@@ -2,8 +2,9 @@
 //!
 //! `cargo bench -p annals-events --all-features --bench append [-- GROUPS [FOLDER]]`
 //!
-//! Three rows: the log with one batch of 256 events a group, as devices send them; the log with 256 batches of one event
-//! that wait side by side, which only group commit makes bearable; SQLite with one transaction of 256 rows.
+//! Four rows: the log with one batch of 256 events a group, as devices send them; the log with 256 batches of one event
+//! that wait side by side, which only group commit makes bearable; the same bytes written to a bare file with one fdatasync a group, which
+//! no log can beat by much; SQLite with one transaction of 256 rows.
 //! Records are made and signed beforehand; what is measured is from the first append to the last answer, all of it on
 //! disk. The log's time includes its index wherever that gets in its way, and how long the index is busy after the
 //! last answer is said too.
@@ -21,7 +22,7 @@ use annals_events::{
     },
     record::Record,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::Write, path::Path, sync::Arc, time::Duration};
 
 const GROUP: usize = 256;
 const EVENT_BYTES: usize = 400;
@@ -37,6 +38,7 @@ fn main() {
         folder.path().display()
     );
     batches(&folder.path().join("batches"), groups);
+    bare(&folder.path().join("bare"), groups);
     sqlite(&folder.path().join("rows.sqlite"), groups);
     singles(&folder.path().join("singles"), groups / 10);
 }
@@ -73,6 +75,19 @@ fn singles(path: &Path, groups: usize) {
     report("log, 256 batches of one event side by side", groups * GROUP, took, "");
     drop(log);
     check(path, groups * GROUP);
+}
+
+/// What the disk itself takes.
+fn bare(path: &Path, groups: usize) {
+    let mut file = std::fs::File::create(path).expect("a file");
+    let bytes: Vec<u8> = (0..GROUP * EVENT_BYTES).map(|i| i as u8 | 1).collect();
+    let (took, ()) = timed(|| {
+        for _ in 0..groups {
+            file.write_all(&bytes).expect("there is room");
+            file.sync_data().expect("the disk works");
+        }
+    });
+    report("bare file, one write and fdatasync a group", groups * GROUP, took, "no checks at all");
 }
 
 fn sqlite(path: &Path, groups: usize) {

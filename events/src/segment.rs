@@ -22,6 +22,8 @@ mod tail;
 pub use disk::{DiskError, SegmentDisk, SegmentFile};
 #[cfg(feature = "embedded")]
 pub use folder::FolderDisk;
+#[cfg(feature = "embedded")]
+pub(crate) use folder::make_folder;
 #[cfg(feature = "contract")]
 pub use forgetful::ForgetfulDisk;
 pub use layout::{FRAME_BYTES_MAX, GROUP_BYTES_MAX, SEGMENT_FORMAT};

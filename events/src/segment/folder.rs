@@ -26,12 +26,7 @@ impl FolderDisk {
     /// [`DiskError`] where it can't be made.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let path = path.into();
-        if !path.is_dir() {
-            fs::create_dir_all(&path).map_err(|error| failure(&path.display().to_string(), &error))?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                sync_folder(parent)?;
-            }
-        }
+        make_folder(&path).map_err(|error| failure(&path.display().to_string(), &error))?;
         Ok(Self { path })
     }
 
@@ -108,6 +103,19 @@ impl SegmentFile for FolderFile {
 
     fn cut(&self, len: u64) -> Result<(), DiskError> {
         self.file.set_len(len).map_err(|error| failure(&self.place, &error))
+    }
+}
+
+/// Makes a folder and those above it, so that a crash does not take them away with what is put in.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => File::open(parent)?.sync_all(),
     }
 }
 

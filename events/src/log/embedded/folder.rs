@@ -1,6 +1,6 @@
 //! The folder a log lives in: its format, its id, and that one process has it open.
 
-use crate::log::LogError;
+use crate::{log::LogError, segment::make_folder};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
@@ -45,7 +45,7 @@ impl Folder {
     /// Locks the folder at `path`, made if there is none; a new one gets `new_id`.
     pub(super) fn lock(path: &Path, new_id: [u8; 16]) -> Result<Self, OpenError> {
         let failed = |error: io::Error| OpenError::Folder(format!("{}: {error}", path.display()));
-        fs::create_dir_all(path).map_err(failed)?;
+        make_folder(path).map_err(failed)?;
         // An open file is no content: what is refused below is left as it was.
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(failed)?;
