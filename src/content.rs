@@ -131,6 +131,8 @@ pub fn cut_files_on<R: Reading, S: ChunkSink>(
 
 /// A file of up to this size is read in one go and cut by one worker.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How much of a large file is read at once, at most.
+const BLOCK_BYTES_MAX: u64 = 16 << 20;
 /// How many files may be done before somebody looks at them.
 const REPORTS_WAITING_MAX: usize = 256;
 
@@ -247,7 +249,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         let mut left = node.size;
         while left > 0 && !workshop.is_stopped() {
             buffer.clear();
-            let block = u64::from(cut.max).max(2 * SMALL_FILE_BYTES_MAX).min(left);
+            let block = (4 * u64::from(cut.max)).min(BLOCK_BYTES_MAX).min(left);
             let got = io::Read::take(&mut *reading, block).read_to_end(buffer)? as u64;
             if got < block {
                 return Err(CutError::ChangedWhileRead);
