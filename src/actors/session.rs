@@ -305,12 +305,12 @@ impl Who {
                 .map(|content| Ok((content.id, manifest_of(&*store, &content)?)))
                 .collect()
         });
-        let read: Vec<(ContentId, Option<Result<Vec<ChunkId>, ()>>)> = read.await?;
+        let read: Vec<(ContentId, ManifestRead)> = read.await?;
         for (id, manifest) in read {
             match manifest {
-                None => {}
-                Some(Ok(listed)) => drop(submission.listed.insert(id, listed)),
-                Some(Err(())) => drop(submission.broken.insert(id)),
+                ManifestRead::Absent => {}
+                ManifestRead::Lists(listed) => drop(submission.listed.insert(id, listed)),
+                ManifestRead::OfAnother => drop(submission.broken.insert(id)),
             }
         }
         Ok(())
@@ -407,19 +407,29 @@ impl Who {
 /// Whether the cursor's record is the one that the log has there.
 fn continues(logged: &Logged, query: &RecordsQuery) -> bool {
     let admission = logged.record.admission();
-    let chain = query.chain.unwrap_or(Hash::default());
+    let chain = query.chain.unwrap_or_default();
     logged.record.last_seq() == query.after && admission.chain == chain && admission.epoch == query.epoch
 }
 
-/// What the manifest of `content` lists; none if it is not stored, an error if it is the manifest of something else.
-fn manifest_of(
-    store: &dyn ChunkStore,
-    content: &Content,
-) -> Result<Option<Result<Vec<ChunkId>, ()>>, Problem> {
-    let Some(root) = content.manifest else { return Ok(None) };
-    let Some(sealed) = store.get(&root.id).map_err(|error| chunk_problem(&error))? else { return Ok(None) };
-    let listed = sealed.open().ok().and_then(|bytes| Manifest::decode(&bytes, content).ok());
-    Ok(Some(listed.map(|manifest| manifest.chunks.iter().map(|chunk| chunk.id).collect()).ok_or(())))
+/// What became of reading a manifest.
+enum ManifestRead {
+    /// It is not stored.
+    Absent,
+    /// It lists these.
+    Lists(Vec<ChunkId>),
+    /// It is the manifest of something else, or none.
+    OfAnother,
+}
+
+fn manifest_of(store: &dyn ChunkStore, content: &Content) -> Result<ManifestRead, Problem> {
+    let Some(root) = content.manifest else { return Ok(ManifestRead::Absent) };
+    let Some(sealed) = store.get(&root.id).map_err(|error| chunk_problem(&error))? else {
+        return Ok(ManifestRead::Absent);
+    };
+    let manifest = sealed.open().ok().and_then(|bytes| Manifest::decode(&bytes, content).ok());
+    Ok(manifest.map_or(ManifestRead::OfAnother, |manifest| {
+        ManifestRead::Lists(manifest.chunks.iter().map(|chunk| chunk.id).collect())
+    }))
 }
 
 fn put(store: &dyn ChunkStore, ids: &[ChunkId], chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {

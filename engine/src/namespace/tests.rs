@@ -1,1 +1,262 @@
-//! Stories of one namespace and its log.
+//! Stories of one namespace and its log, which may say anything.
+
+use super::*;
+use crate::protocol::Code;
+use annals_events::{
+    Body, DotSet, Draft, EntryId, EntryKind, Fact, HlcClock, Name, NamespaceId, PublicKey, Seq, UserId,
+    VersionVector,
+};
+
+const OWNER: UserId = UserId([1; 16]);
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// A namespace with a log in a vector.
+struct Node {
+    namespace: Namespace,
+    log: Vec<Logged>,
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&[n; 32])
+}
+
+fn public(n: u8) -> PublicKey {
+    PublicKey(key(n).verifying_key().to_bytes())
+}
+
+impl Node {
+    /// Begun, and linked with the device 1.
+    fn new() -> Self {
+        let mut node = Self { namespace: Namespace::new(NamespaceId([9; 16]), key(100)), log: Vec::new() };
+        let begun = Fact::NamespaceCreated { owner: OWNER, server: public(100) };
+        let link = Fact::DeviceLinked { key: public(1), user: OWNER, continues: None };
+        let body = Body { label: Some("l".into()), user_name: Some("n".into()), ..Body::default() };
+        for fact in [begun, link] {
+            let batch = node.namespace.issue(NOW_MS, vec![Issued { fact, body: Some(body.clone()) }]);
+            assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+        }
+        node
+    }
+
+    /// Another one that has replayed the same log.
+    fn twin(&self) -> Self {
+        let mut namespace = Namespace::new(NamespaceId([9; 16]), key(100));
+        namespace.replay(&self.log).unwrap();
+        Self { namespace, log: self.log.clone() }
+    }
+
+    /// The next batch of device 1: folders of these names.
+    fn sign(&self, names: &[&str]) -> Batch {
+        let devices = self.namespace.projections().devices();
+        let state = devices.get(DeviceId::of_key(&public(1))).unwrap();
+        let latest = devices.iter().map(|(_, state)| state.last_hlc).max().unwrap();
+        let mut clock = HlcClock::above(latest);
+        let drafts = names
+            .iter()
+            .map(|name| Draft {
+                hlc: clock.tick(NOW_MS),
+                at: NOW_MS,
+                fact: Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::Folder },
+                body: Some(Body { name: Some(Name::new(*name).unwrap()), ..Body::default() }),
+            })
+            .collect();
+        let none = VersionVector::new();
+        let (first, prev) = (state.last_counter + 1, state.last_batch);
+        let id = self.namespace.projections().namespace();
+        Batch::sign(&key(1), id, first, prev, &none, &none, DotSet::new(), drafts).unwrap()
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.namespace.step(NOW_MS, input)
+    }
+
+    fn start(&mut self, batch: Batch) -> Vec<Effect> {
+        self.step(Input::Submit { batch, facts: Facts::default() })
+    }
+
+    /// Carries out every effect with the log as it is.
+    fn submit(&mut self, batch: Batch) -> Outcome {
+        let effects = self.start(batch);
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, mut effects: Vec<Effect>) -> Outcome {
+        loop {
+            let mut next = None;
+            for effect in effects {
+                match effect {
+                    Effect::Find(dot) => next = Some(Input::Found(Ok(self.find(dot)))),
+                    Effect::Append { expected, record } => {
+                        next = Some(Input::Appended(self.append(expected, record)))
+                    }
+                    Effect::CatchUp { after } => next = Some(Input::CaughtUp(Ok(self.after(after)))),
+                    Effect::Reply(outcome) => return outcome,
+                    Effect::KeepEvidence { .. } | Effect::Wake(_) => {}
+                }
+            }
+            effects = self.step(next.expect("it wants something or has answered"));
+        }
+    }
+
+    fn find(&self, dot: Dot) -> Option<Logged> {
+        self.log.iter().find(|logged| logged.record.events().any(|(_, known, _)| known == dot)).cloned()
+    }
+
+    fn after(&self, seq: Seq) -> Vec<Logged> {
+        self.log.iter().filter(|logged| logged.record.last_seq() > seq).cloned().collect()
+    }
+
+    fn append(&mut self, expected: Seq, record: Arc<Record>) -> Result<Position, LogError> {
+        let actual = self.log.last().map_or(Seq(0), |logged| logged.record.last_seq());
+        if actual != expected {
+            let namespace = record.admission().namespace;
+            return Err(LogError::Conflict { namespace, expected, actual });
+        }
+        let position = Position(self.log.len() as u64);
+        self.log.push(Logged { position, record });
+        Ok(position)
+    }
+}
+
+fn record_in(effects: &[Effect]) -> Arc<Record> {
+    match effects {
+        [Effect::Append { record, .. }] => Arc::clone(record),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_answered_or_shown_before_the_log_has_it() {
+    let mut node = Node::new();
+    let before = node.namespace.projections().digests();
+    let batch = node.sign(&["a"]);
+    let effects = node.start(batch);
+    let record = record_in(&effects);
+    assert_eq!(node.namespace.projections().digests(), before);
+    let expected = Seq(record.seq().0 - 1);
+    let appended = node.append(expected, record);
+    let effects = node.step(Input::Appended(appended));
+    assert!(matches!(effects[..], [Effect::Wake(_), Effect::Reply(Outcome::Admitted(_))]), "{effects:?}");
+    assert_ne!(node.namespace.projections().digests(), before);
+    assert_eq!(node.twin().namespace.projections().digests(), node.namespace.projections().digests());
+}
+
+#[test]
+fn the_same_batch_again_answers_with_its_record_and_changes_nothing() {
+    let mut node = Node::new();
+    let (one, two) = (node.sign(&["a"]), node.sign(&["b"]));
+    let Outcome::Admitted(record) = node.submit(one.clone()) else { panic!() };
+    let head = node.namespace.projections().head();
+    assert!(matches!(node.submit(one), Outcome::Again(again) if again == record));
+    let effects = node.start(two);
+    let [Effect::Find(dot)] = effects[..] else { panic!("{effects:?}") };
+    let found = node.find(dot);
+    let effects = node.step(Input::Found(Ok(found)));
+    let [Effect::KeepEvidence { .. }, Effect::Reply(Outcome::Refused(refusal))] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(refusal.code(), Code::Equivocation);
+    assert_eq!(node.namespace.projections().head(), head);
+}
+
+#[test]
+fn who_lost_the_race_catches_up_and_is_judged_anew() {
+    let mut node = Node::new();
+    let mut other = node.twin();
+    // Another writer of the same stream retires the device meanwhile.
+    let device = DeviceId::of_key(&public(1));
+    let retire = other
+        .namespace
+        .issue(NOW_MS, vec![Issued { fact: Fact::DeviceRetired { device, last: 0 }, body: None }]);
+    assert!(matches!(other.submit(retire), Outcome::Admitted(_)));
+    node.log = other.log;
+    let batch = node.sign(&["a"]);
+    let Outcome::Refused(refusal) = node.submit(batch) else { panic!() };
+    assert_eq!(refusal.code(), Code::DeviceRetired);
+
+    // Or it only added something: then the batch comes after it.
+    let mut node = Node::new();
+    let mut other = node.twin();
+    let link = Fact::DeviceLinked { key: public(2), user: OWNER, continues: None };
+    let body = Body { label: Some("l".into()), user_name: Some("n".into()), ..Body::default() };
+    let link = other.namespace.issue(NOW_MS, vec![Issued { fact: link, body: Some(body) }]);
+    other.submit(link);
+    node.log = other.log;
+    let batch = node.sign(&["a"]);
+    let Outcome::Admitted(record) = node.submit(batch) else { panic!() };
+    assert_eq!(record.seq(), Seq(4));
+    assert_eq!(node.twin().namespace.projections().digests(), node.namespace.projections().digests());
+}
+
+#[test]
+fn an_append_that_nobody_knows_of_is_settled_by_its_dot() {
+    for stored in [true, false] {
+        let mut node = Node::new();
+        let batch = node.sign(&["a"]);
+        let effects = node.start(batch.clone());
+        let record = record_in(&effects);
+        if stored {
+            let expected = Seq(record.seq().0 - 1);
+            node.append(expected, Arc::clone(&record)).unwrap();
+        }
+        let effects = node.step(Input::Appended(Err(LogError::Unknown { what: "timeout".into() })));
+        match (node.carry_out(effects), stored) {
+            (Outcome::Again(again), true) => assert_eq!(again, record),
+            (Outcome::Failed(LogError::Unavailable { .. }), false) => {
+                assert!(matches!(node.submit(batch), Outcome::Admitted(_)), "trying again is safe");
+            }
+            (outcome, _) => panic!("{outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_log_refuses_and_goes_on_when_there_is_room() {
+    let mut node = Node::new();
+    let batch = node.sign(&["a"]);
+    let before = node.namespace.projections().digests();
+    node.start(batch.clone());
+    let effects = node.step(Input::Appended(Err(LogError::Full { place: "/".into() })));
+    assert!(matches!(effects[..], [Effect::Reply(Outcome::Failed(LogError::Full { .. }))]), "{effects:?}");
+    assert_eq!(node.namespace.projections().digests(), before);
+    assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+}
+
+#[test]
+fn what_manifests_list_is_covered_once_they_were_read() {
+    use annals_events::{ChunkId, ChunkRef, Content, Cut};
+    let mut node = Node::new();
+    let chunks: Vec<ChunkRef> = (0..100u8).map(|n| ChunkRef { bytes: 9, id: ChunkId([n; 32]) }).collect();
+    let (content, manifest) = Content::new(Cut::SMALL, chunks);
+    let folder = node.sign(&["a"]);
+    let devices = node.namespace.projections().devices();
+    let latest = devices.iter().map(|(_, state)| state.last_hlc).max().unwrap();
+    let draft = Draft {
+        hlc: latest.next(),
+        at: 0,
+        fact: Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File },
+        body: Some(Body {
+            content: Some(content.clone()),
+            name: Some(Name::new("f").unwrap()),
+            ..Body::default()
+        }),
+    };
+    let none = VersionVector::new();
+    let id = folder.header().namespace;
+    let batch = Batch::sign(&key(1), id, 1, None, &none, &none, DotSet::new(), vec![draft]).unwrap();
+    assert_eq!(bytes_added(node.namespace.projections(), [&content]), 900);
+    node.submit(batch);
+    assert_eq!(bytes_added(node.namespace.projections(), [&content]), 0);
+
+    let covers = |node: &Node, n: u8| {
+        node.namespace.possession().covers(node.namespace.projections(), ChunkId([n; 32]))
+    };
+    let root = content.manifest.unwrap();
+    assert!(node.namespace.possession().covers_manifest(node.namespace.projections(), content.id, root));
+    assert!(!covers(&node, 7));
+    let unread = node.namespace.possession().unread();
+    assert_eq!(unread, [content.clone()]);
+    node.namespace.possession_mut().read(&content, &manifest.unwrap()).unwrap();
+    assert!(covers(&node, 7) && !covers(&node, 200));
+    assert_eq!(node.namespace.possession().unread(), []);
+}
