@@ -52,8 +52,7 @@ fn main() {
             std::process::Command::new(std::env::current_exe().unwrap()).args([role]).arg(path).status();
         assert!(status.unwrap().success());
     }
-        [sync, mixed].iter().for_each(|path| std::fs::remove_file(path).unwrap());
-    }
+    [sync, mixed].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
 /// One measurement in a process of its own.
@@ -96,8 +95,6 @@ fn child(role: &str, path: &PathBuf) {
         "{role}: {:.0} events/s ({events} events in {seconds:.2} s of one core, {decoding:.2} of them decoding; {elapsed:.2} s by the wall)",
         events as f64 / seconds
     );
-        return;
-    }
     let start = Instant::now();
     let checkpoint = folds.checkpoint();
     let written = start.elapsed().as_secs_f64();

@@ -117,8 +117,11 @@ impl Author {
             }
             11 => {
                 let file = EntryId(pick(&of_kind(EntryKind::File), a)?);
-                let parents =
-                    self.folds.versions(file).into_iter().filter(|v| (v.counter as usize + b) % 2 == 0);
+                let parents = self
+                    .folds
+                    .versions(file)
+                    .into_iter()
+                    .filter(|v| (v.counter as usize + b).is_multiple_of(2));
                 (Fact::VersionUploaded { entry: file, parents: parents.collect() }, Some(body))
             }
             12 => {
@@ -134,7 +137,7 @@ impl Author {
             }
             13 => {
                 let tags = |at: usize| {
-                    if at % 2 == 0 { vec![["red", "blue"][at / 2 % 2].to_owned()] } else { vec![] }
+                    if at.is_multiple_of(2) { vec![["red", "blue"][at / 2 % 2].to_owned()] } else { vec![] }
                 };
                 let body = Body {
                     tags_added: tags(b),
@@ -153,8 +156,9 @@ impl Author {
             _ => {
                 let versions: Vec<Dot> =
                     entries.iter().flat_map(|e| self.folds.versions(EntryId(*e))).collect();
-                let some =
-                    |dots: Vec<Dot>| dots.into_iter().filter(|d| (d.counter as usize + c) % 2 == 0).collect();
+                let some = |dots: Vec<Dot>| {
+                    dots.into_iter().filter(|d| (d.counter as usize + c).is_multiple_of(2)).collect()
+                };
                 if a % 2 == 0 {
                     (Fact::EntryPurged { entries: some(entries.clone()) }, None)
                 } else {
@@ -172,7 +176,7 @@ impl Author {
             self.folds.devices().iter().map(last).filter(|d| d.device != self.id).collect();
         // The disk lacks the latest events of one other device, but for those that the fact names.
         let named = fact.named();
-        let unseen = seen.iter().filter(|_| lag % 4 == 0).take(1).flat_map(|d| {
+        let unseen = seen.iter().filter(|_| lag.is_multiple_of(4)).take(1).flat_map(|d| {
             (d.counter.saturating_sub(2).max(1)..=d.counter).map(move |counter| Dot { counter, ..d })
         });
         let unseen: DotSet = unseen.filter(|dot| !named.contains(dot)).collect();
