@@ -2,12 +2,15 @@
 //!
 //! The engine decides (`annals-engine`); what stands here touches the world. [`clock`], [`disk`], [`content`],
 //! [`chunk_store`] and [`transport`] are the capabilities for real, `actors` carry the engine on a server,
-//! `server` is its HTTP, `client` a linked folder, `cli` one verb a file.
+//! `server` is its HTTP, [`client`] a linked folder, [`cli`] one verb a file.
 
 pub mod actors;
 pub mod chunk_store;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod content;
 pub mod disk;
 pub mod server;
 pub mod transport;
+pub mod verification;

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `annals` program: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    annals::cli::main()
+}

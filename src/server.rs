@@ -221,6 +221,18 @@ impl Serving {
         &self.info
     }
 
+    /// Its records, for whoever verifies them while it runs.
+    #[must_use]
+    pub fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.node.log)
+    }
+
+    /// Its chunks, likewise.
+    #[must_use]
+    pub fn chunks(&self) -> Arc<dyn annals_engine::chunk_store::ChunkStore> {
+        Arc::clone(&self.node.chunks)
+    }
+
     /// How many actors are at work: namespaces, users, files, sessions.
     #[must_use]
     pub fn at_work(&self) -> [usize; 4] {

@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it says unwrap")]
 
+mod place;
 mod server;
+mod sharing;
 mod support;
 mod tidy;
+mod two_devices;
+mod verbs;

@@ -182,6 +182,9 @@ pub struct TicketRequest {
     /// unless another is named.
     #[serde(default)]
     pub user: Option<String>,
+    /// With `user`: the account's namespace of that label, made at need.
+    #[serde(default)]
+    pub label: Option<String>,
 }
 
 /// The answer to [`TicketRequest`].

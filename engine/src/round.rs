@@ -389,7 +389,8 @@ impl<H: Host> Round<'_, H> {
             Notice::Lineage(why) => return Err(RoundError::Lineage(why)),
             Notice::SetAside { events, why } => {
                 self.report.set_aside += events.len();
-                self.trouble(RoundError::SetAside { events: events.len(), why });
+                // More to the point than what led to it.
+                self.trouble = Some(RoundError::SetAside { events: events.len(), why });
             }
             Notice::Restless => return Err(RoundError::Restless),
         }

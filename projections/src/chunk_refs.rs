@@ -31,6 +31,12 @@ impl ChunkRefs {
         self.versions_of(chunk).next().is_some()
     }
 
+    /// How many retained versions name this chunk.
+    #[must_use]
+    pub fn count(&self, chunk: ChunkId) -> u64 {
+        self.versions_of(chunk).count() as u64
+    }
+
     /// Every chunk that a retained version names, in no meaningful order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
         self.ids.iter().map(|id| ChunkId(*id)).filter(|&id| self.contains(id))

@@ -21,6 +21,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The file that holds what the admin shows.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// The file that says which format a data directory has.
+pub const FORMAT_FILE: &str = "format";
 /// The format that this release writes and reads.
 pub const DATA_FORMAT: &str = "annals data 1";
 

@@ -73,11 +73,20 @@ pub(super) async fn open_namespace(
 
 /// One's home namespace, made at need.
 pub(super) async fn home_of(server: &Server, user: UserId) -> Result<NamespaceId, Refusal> {
-    let known = || server.node.directory.read(|directory| directory.namespace_named(user, HOME));
-    if let Some(home) = known() {
-        return Ok(home);
+    namespace_called(server, user, HOME).await
+}
+
+/// One's own namespace of that label, made at need.
+pub(super) async fn namespace_called(
+    server: &Server,
+    user: UserId,
+    label: &str,
+) -> Result<NamespaceId, Refusal> {
+    let known = || server.node.directory.read(|directory| directory.namespace_named(user, label));
+    if let Some(namespace) = known() {
+        return Ok(namespace);
     }
-    match open_namespace(server, user, HOME).await {
+    match open_namespace(server, user, label).await {
         // Somebody else was faster.
         Err(Refusal(problem)) if problem.code == Code::NamespaceExists => {
             known().ok_or_else(|| Code::UnknownNamespace.into())

@@ -155,9 +155,10 @@ pub(super) async fn ticket(server: Shared, request: HttpRequest, body: Body) -> 
         }
         None => access::device(&server, &request)?.1,
     };
-    let namespace = match wanted.namespace {
-        Some(namespace) => namespace,
-        None => link::home_of(&server, user).await?,
+    let namespace = match (wanted.namespace, &wanted.label) {
+        (Some(namespace), _) => namespace,
+        (None, Some(label)) if wanted.user.is_some() => link::namespace_called(&server, user, label).await?,
+        (None, _) => link::home_of(&server, user).await?,
     };
     json(&link::issue_ticket(&server, user, namespace).await?)
 }

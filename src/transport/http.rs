@@ -120,6 +120,13 @@ impl Http {
         self.get("namespaces")
     }
 
+    /// `GET /v1/namespaces`, by name and password.
+    pub fn namespaces_of(&self, user: &str, password: &str) -> Answer<Vec<NamespaceInfo>> {
+        self.json_of(
+            self.send(Method::GET, "namespaces", |request| request.basic_auth(user, Some(password)))?,
+        )
+    }
+
     /// `POST /v1/namespaces`.
     pub fn add_namespace(&self, namespace: &NewNamespace) -> Answer<NamespaceInfo> {
         self.post("namespaces", namespace)

@@ -45,7 +45,7 @@ impl SyncedNode {
     #[must_use]
     pub fn written(remote: &RemoteNode, disk: Node) -> Self {
         // A file that got an older time than that of the writing shows any later change by its time.
-        let settled = disk.kind != EntryKind::File || disk.mtime_ns < disk.ctime_ns - TICK_NS;
+        let settled = disk.kind != EntryKind::File || disk.mtime_ns < disk.ctime_ns.saturating_sub(TICK_NS);
         Self { settled, ..Self::shown(remote, disk) }
     }
 

@@ -1,0 +1,194 @@
+//! The command line: reads what was typed, finds who can do it, and says what came of it.
+//!
+//! One verb a file. A verb about a linked folder runs on that folder if nobody holds it, and else in the
+//! daemon that does, by way of its control socket: the same code either way. stdout carries results,
+//! stderr everything else; errors are `error: …` and `hint: …`, with the exit codes of [`failure::Exit`].
+
+pub mod arguments;
+pub mod failure;
+//TMP mod bench;
+mod cat;
+mod devices;
+mod history;
+mod invite;
+mod link;
+mod log;
+pub mod moment;
+mod namespaces;
+mod password;
+mod place;
+mod progress;
+mod restore;
+mod serve;
+mod share;
+pub mod size;
+mod status;
+mod sync;
+mod tag;
+mod talk;
+mod unlink;
+mod up;
+mod user;
+mod verify;
+
+use crate::client::{self, control};
+use arguments::{CommandLine, Verb};
+use clap::Parser;
+use failure::{Exit, Failure};
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use talk::Talk;
+
+/// Where a server listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8417";
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let typed: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(help) => {
+            let asked_for = !help.use_stderr();
+            let printed = help.print();
+            return code(if asked_for && printed.is_ok() { Exit::Done } else { Exit::Usage });
+        }
+    };
+    start_tracing(line.output);
+    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let (mut out, mut remarks) = (std::io::stdout(), std::io::stderr());
+    let terminal = remarks.is_terminal() && !line.output.quiet && !line.output.json;
+    let mut talk = Talk::new(line.output, &mut out, &mut remarks, terminal);
+    let result = run(line.verb, &typed, &directory, &mut talk);
+    let flushed = out.flush();
+    match result {
+        Ok(exit) => code(if flushed.is_ok() { exit } else { Exit::Failed }),
+        // Whoever reads our output has gone (`| head`): nothing to say, nobody to say it to.
+        Err(failure) if failure.is_closed_pipe() => code(Exit::Done),
+        Err(failure) => {
+            eprintln!("{failure}");
+            code(failure.exit)
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+/// ANNALS_LOG decides; without it -v says how much.
+fn start_tracing(output: arguments::Output) {
+    let level = match output.verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ANNALS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("error,annals={level}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Up(up) => up::run(&up, directory, talk),
+        Verb::Serve(serve) => serve::run(&serve, talk),
+        Verb::User(user) => user::run(&user, talk),
+        Verb::Link(link) => link::run(&link, directory, talk),
+        Verb::Unlink(unlink) => unlink::run(&unlink, directory, talk),
+        //TMP Verb::Bench(bench) => bench::run(&bench, talk),
+        Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
+        Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
+            namespaces::run_on_server(&namespaces, talk)
+        }
+        Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, directory, talk),
+        Verb::Log(log) if log.follow => log::follow(&log, typed, directory, talk),
+        folder_verb => on_folder(folder_verb, typed, directory, talk),
+    }
+}
+
+/// Runs a verb on the folder it is about, or in the daemon that holds the folder.
+fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let root = place::folder_of(&verb, directory)?;
+    match client::Folder::open(&root) {
+        Ok(mut folder) => run_on_folder(verb, &mut folder, directory, talk),
+        Err(client::ClientError::Held { .. }) => {
+            ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk).unwrap_or_else(|| {
+                Err(Failure::failed(format!("{} is in use and nobody answers for it", root.display()))
+                    .hint("another command is at work there: try again when it is done"))
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the daemon that holds `state` says; `None` if there is none.
+fn ask_daemon(
+    state: &Path,
+    typed: &[String],
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Option<Result<Exit, Failure>> {
+    let request = control::Request { arguments: typed.to_vec(), directory: directory.into() };
+    let answer = control::ask(state, &request)?;
+    let said = talk.raw(&answer.output).and_then(|()| talk.raw_remarks(answer.remarks.as_bytes()));
+    Some(said.map(|()| Exit::from_code(answer.exit)))
+}
+
+/// What a daemon does with a verb that it is asked.
+pub(crate) fn answer(request: &control::Request, folder: &mut client::Folder) -> control::Answer {
+    answer_with(request, |verb, talk| run_on_folder(verb, folder, &request.directory, talk))
+}
+
+/// Reads what was typed elsewhere, runs it, and keeps what it says.
+fn answer_with(
+    request: &control::Request,
+    run: impl FnOnce(Verb, &mut Talk<'_>) -> Result<Exit, Failure>,
+) -> control::Answer {
+    let (mut out, mut remarks) = (Vec::new(), Vec::new());
+    let arguments = std::iter::once("annals").chain(request.arguments.iter().map(String::as_str));
+    let exit = match CommandLine::try_parse_from(arguments) {
+        Err(wrong) => {
+            remarks.extend_from_slice(wrong.to_string().as_bytes());
+            Exit::Usage
+        }
+        Ok(line) => {
+            let result = run(line.verb, &mut Talk::new(line.output, &mut out, &mut remarks, false));
+            result.unwrap_or_else(|failure| {
+                remarks.extend_from_slice(format!("{failure}\n").as_bytes());
+                failure.exit
+            })
+        }
+    };
+    control::Answer { output: out, remarks: String::from_utf8_lossy(&remarks).into_owned(), exit: exit as u8 }
+}
+
+fn run_on_folder(
+    verb: Verb,
+    folder: &mut client::Folder,
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Invite(_) => invite::run(folder, talk),
+        Verb::Devices(devices) => devices::run(&devices, folder, talk),
+        Verb::Sync(sync) => sync::run_once(&sync, folder, talk),
+        Verb::Status(_) => status::run(folder, talk),
+        Verb::Log(log) => log::run(&log, folder, directory, talk),
+        Verb::History(history) => history::run(&history, folder, directory, talk),
+        Verb::Cat(cat) => cat::run(&cat, folder, directory, talk),
+        Verb::Restore(restore) => restore::run(&restore, folder, directory, talk),
+        Verb::Tag(tag) => tag::run_tag(&tag, folder, directory, talk),
+        Verb::Note(note) => tag::run_note(&note, folder, directory, talk),
+        Verb::Share(share) => share::run_share(&share, folder, talk),
+        Verb::Unshare(unshare) => share::run_unshare(&unshare, folder, talk),
+        Verb::Namespaces(_) => namespaces::run(folder, talk),
+        Verb::Verify(verify) => verify::run(&verify, folder, talk),
+        Verb::Up(_) | Verb::Serve(_) | Verb::User(_) | Verb::Link(_) | Verb::Unlink(_) | Verb::Bench(_) => {
+            Err(Failure::usage("a daemon does not run this verb"))
+        }
+    }
+}

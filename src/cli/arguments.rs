@@ -1,0 +1,378 @@
+//! The command line as clap reads it. What a verb does stands in the file of its name.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Files on all your devices, every change kept as a signed event.
+#[derive(Debug, Parser)]
+#[command(
+    name = "annals",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+#[command(
+    after_help = "Start here:\n  annals up ~/Documents       keep a folder, and print how to link the next device\n\nExit codes: 0 done, 1 failed, 2 usage, 3 needs a person, 4 server unreachable, 5 verification failed, 6 refused"
+)]
+pub struct CommandLine {
+    /// Output choices, the same for every verb.
+    #[command(flatten)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// How a verb talks.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Output {
+    /// One JSON document on stdout (or one a line, for streams)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no remarks, only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for a trace (ANNALS_LOG filters it)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Keep FOLDER on this machine: an embedded server, the folder linked to it and kept in sync
+    #[command(
+        after_help = "Example:\n  annals up ~/Documents\n\nThen, on the next device, type the line that it prints."
+    )]
+    Up(Up),
+    /// Serve namespaces to devices
+    #[command(after_help = "Example:\n  annals serve --data /srv/annals --listen 127.0.0.1:8417")]
+    Serve(Serve),
+    /// Accounts of a server
+    #[command(subcommand)]
+    User(User),
+    /// Link FOLDER on this device to a namespace; what is on both sides is merged, never deleted
+    #[command(
+        after_help = "Examples:\n  annals link http://127.0.0.1:8417 ~/Documents --ticket K7QX-…\n  ANNALS_PASSWORD=… annals link http://127.0.0.1:8417 ~/Documents --user ada"
+    )]
+    Link(Link),
+    /// Forget the link of a folder; its files stay
+    #[command(after_help = "Example:\n  annals unlink ~/Documents")]
+    Unlink(FolderArg),
+    /// A ticket for the next device, good once and for 15 minutes
+    #[command(after_help = "Example:\n  annals invite ~/Documents")]
+    Invite(FolderArg),
+    /// The devices of a namespace, when each was last here and how far
+    #[command(
+        after_help = "Examples:\n  annals devices ~/Documents\n  annals devices ~/Documents --retire old-laptop"
+    )]
+    Devices(Devices),
+    /// Exchange changes with the server
+    #[command(
+        after_help = "Examples:\n  annals sync ~/Documents --once     until everything is exchanged, then exit\n  annals sync ~/Documents            keep going"
+    )]
+    Sync(Sync),
+    /// How a linked folder stands; works without daemon and without server
+    #[command(after_help = "Example:\n  annals status ~/Documents --json")]
+    Status(FolderArg),
+    /// The events of a folder, or of one path in it
+    #[command(
+        after_help = "Examples:\n  annals log ~/Documents --limit 20\n  annals log ~/Documents notes.txt --since 2h"
+    )]
+    Log(Log),
+    /// The versions of one file
+    #[command(after_help = "Example:\n  annals history notes.txt")]
+    History(PathArg),
+    /// The content of a file, now or as it was
+    #[command(
+        disable_version_flag = true,
+        after_help = "Examples:\n  annals cat notes.txt --at '2h ago'\n  annals cat notes.txt --version 6f3c…:12"
+    )]
+    Cat(AtVersion),
+    /// Bring back one version of a file, as a new event
+    #[command(
+        disable_version_flag = true,
+        after_help = "Example:\n  annals restore notes.txt --version 6f3c…:12"
+    )]
+    Restore(AtVersion),
+    /// Show, add (+TAG) or remove (-TAG) tags
+    #[command(
+        after_help = "Examples:\n  annals tag notes.txt +draft +2026\n  annals tag notes.txt -draft\n  annals tag notes.txt"
+    )]
+    Tag(Tag),
+    /// Show or set the note of a file or folder; an empty text removes it
+    #[command(after_help = "Examples:\n  annals note notes.txt 'for Ada'\n  annals note notes.txt")]
+    Note(Note),
+    /// Let another user into a linked folder
+    #[command(after_help = "Example:\n  annals share ~/Documents --with bob --role editor")]
+    Share(Share),
+    /// Let a user out again
+    #[command(after_help = "Example:\n  annals unshare ~/Documents --with bob")]
+    Unshare(Unshare),
+    /// The namespaces that one may read, with role
+    #[command(
+        after_help = "Examples:\n  annals namespaces ~/Documents\n  annals namespaces --server http://127.0.0.1:8417 --user ada"
+    )]
+    Namespaces(Namespaces),
+    /// Check the log, signatures, projections and chunks
+    #[command(
+        after_help = "Examples:\n  annals verify ~/Documents\n  annals verify --data /srv/annals --deep"
+    )]
+    Verify(Verify),
+    /// Measure this machine, side by side with what is known
+    #[command(subcommand, after_help = "Example:\n  annals bench replay --entries 1000000")]
+    Bench(Bench),
+}
+
+/// `annals up`.
+#[derive(Args, Debug)]
+pub struct Up {
+    /// The folder to keep; made if it is missing
+    pub folder: PathBuf,
+    /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Where the server listens
+    #[arg(long, default_value = crate::cli::DEFAULT_LISTEN)]
+    pub listen: String,
+    /// Listen on an address that is not loopback without TLS
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// `annals serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Where to listen; port 0 picks one
+    #[arg(long, default_value = crate::cli::DEFAULT_LISTEN)]
+    pub listen: String,
+    /// Listen on an address that is not loopback without TLS
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// `annals user …`.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add an account (password: ANNALS_PASSWORD, or asked; admin credential: DATA/admin.token, or ANNALS_ADMIN_TOKEN)
+    #[command(
+        after_help = "Example:\n  ANNALS_ADMIN_TOKEN=$(cat /srv/annals/admin.token) annals user add ada --server http://127.0.0.1:8417 --quota 50GB"
+    )]
+    Add(UserAdd),
+}
+
+/// `annals user add`.
+#[derive(Args, Debug)]
+pub struct UserAdd {
+    /// The account's name
+    pub name: String,
+    /// The server's address
+    #[arg(long)]
+    pub server: String,
+    /// What the account may store, for example 500MB or 2TB
+    #[arg(long, default_value = "15GB")]
+    pub quota: String,
+    /// Where the server keeps its data, to find admin.token
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+}
+
+/// `annals link`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("credential").required(true).args(["user", "ticket"])))]
+pub struct Link {
+    /// The server's address, for example http://127.0.0.1:8417
+    pub url: String,
+    /// The folder; made if it is missing
+    pub folder: PathBuf,
+    /// Log in as this account (password: ANNALS_PASSWORD, or asked)
+    #[arg(long)]
+    pub user: Option<String>,
+    /// A ticket from `annals invite` or `annals up`
+    #[arg(long)]
+    pub ticket: Option<String>,
+    /// What to call this device [default: the host's name]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Which namespace, by name or id [default: the account's home]
+    #[arg(long)]
+    pub namespace: Option<String>,
+}
+
+/// A linked folder.
+#[derive(Args, Debug)]
+pub struct FolderArg {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+}
+
+/// A path in a linked folder.
+#[derive(Args, Debug)]
+pub struct PathArg {
+    /// A path in a linked folder
+    pub path: PathBuf,
+}
+
+/// `annals devices`.
+#[derive(Args, Debug)]
+pub struct Devices {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+    /// Cut the device with this label off at once
+    #[arg(long, value_name = "LABEL")]
+    pub retire: Option<String>,
+}
+
+/// `annals sync`.
+#[derive(Args, Debug)]
+pub struct Sync {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+    /// Exchange everything, then exit
+    #[arg(long)]
+    pub once: bool,
+    /// Confirm that many entries vanished on purpose
+    #[arg(long)]
+    pub accept_deletes: bool,
+}
+
+/// `annals log`.
+#[derive(Args, Debug)]
+pub struct Log {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+    /// Only events about this path
+    pub path: Option<PathBuf>,
+    /// Only events admitted since then
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+    /// At most so many, the latest
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Only events after this place
+    #[arg(long, hide = true)]
+    pub after: Option<u64>,
+    /// Go on as new events arrive
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// A file at a version: `annals cat`, `annals restore`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("when").args(["version-id", "at"])))]
+pub struct AtVersion {
+    /// A path in a linked folder, also one that was deleted
+    pub path: PathBuf,
+    /// A version's id, or its beginning, as `annals history` shows it
+    #[arg(long = "version", value_name = "ID", id = "version-id")]
+    pub version: Option<String>,
+    /// The version that was current then
+    #[arg(long, value_name = "T")]
+    pub at: Option<String>,
+}
+
+/// `annals tag`.
+#[derive(Args, Debug)]
+pub struct Tag {
+    /// A path in a linked folder
+    pub path: PathBuf,
+    /// +TAG to add, -TAG to remove
+    #[arg(allow_hyphen_values = true, value_name = "+TAG|-TAG")]
+    pub changes: Vec<String>,
+}
+
+/// `annals note`.
+#[derive(Args, Debug)]
+pub struct Note {
+    /// A path in a linked folder
+    pub path: PathBuf,
+    /// The note
+    pub text: Option<String>,
+}
+
+/// `annals share`.
+#[derive(Args, Debug)]
+pub struct Share {
+    /// A linked folder
+    pub path: PathBuf,
+    /// The other account
+    #[arg(long = "with", value_name = "USER")]
+    pub with: String,
+    /// What they may do
+    #[arg(long, value_name = "viewer|editor|owner")]
+    pub role: RoleArg,
+}
+
+/// The roles, as words.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum RoleArg {
+    /// Read
+    Viewer,
+    /// Change entries
+    Editor,
+    /// Grant and revoke
+    Owner,
+}
+
+/// `annals unshare`.
+#[derive(Args, Debug)]
+pub struct Unshare {
+    /// A linked folder
+    pub path: PathBuf,
+    /// The other account
+    #[arg(long = "with", value_name = "USER")]
+    pub with: String,
+}
+
+/// `annals namespaces`.
+#[derive(Args, Debug)]
+pub struct Namespaces {
+    /// A linked folder [default: the one this runs in]
+    #[arg(conflicts_with_all = ["server", "user"])]
+    pub folder: Option<PathBuf>,
+    /// A server's address
+    #[arg(long, requires = "user")]
+    pub server: Option<String>,
+    /// An account there (password: ANNALS_PASSWORD, or asked)
+    #[arg(long, requires = "server")]
+    pub user: Option<String>,
+}
+
+/// `annals verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// A linked folder [default: the one this runs in]
+    #[arg(conflicts_with = "data")]
+    pub folder: Option<PathBuf>,
+    /// A stopped server's data
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Also read every pack and hash every chunk
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// `annals bench …`.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Durable appends to the embedded log
+    Append(BenchSize),
+    /// Replay of a log into all projections
+    Replay(BenchSize),
+    /// Chunk and hash data in memory
+    Content(BenchSize),
+    /// Memory of the projections
+    Memory(BenchSize),
+}
+
+/// How much to measure.
+#[derive(Args, Debug)]
+pub struct BenchSize {
+    /// Entries, events or mebibytes, whichever the measurement counts
+    #[arg(long)]
+    pub entries: Option<usize>,
+}

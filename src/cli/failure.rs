@@ -1,0 +1,208 @@
+//! What a verb says when it cannot do what it was asked: a line, a hint and an exit code.
+//!
+//! Every capability has an error type of its own; here they become words for a person. Nothing below the
+//! command line knows about exit codes.
+
+use crate::client::{ClientError, binding::BindingError};
+use annals_engine::{
+    disk::DiskError,
+    round::{RoundError, StoreError},
+    transport::TransportError,
+};
+use std::fmt;
+
+/// Exit codes: part of the interface that other programs rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, conflicts included.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Unknown flag, bad value, a path that is not in a linked folder.
+    Usage = 2,
+    /// A person has to decide.
+    NeedsPerson = 3,
+    /// Server or log unreachable.
+    Unreachable = 4,
+    /// Verification failed.
+    Verification = 5,
+    /// Refused: password, permission, quota.
+    Refused = 6,
+}
+
+impl Exit {
+    /// What another process of ours exited with.
+    pub(crate) fn from_code(code: u8) -> Self {
+        let all = [
+            Self::Done,
+            Self::Failed,
+            Self::Usage,
+            Self::NeedsPerson,
+            Self::Unreachable,
+            Self::Verification,
+            Self::Refused,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failed)
+    }
+}
+
+/// A verb that did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For scripts.
+    pub exit: Exit,
+    /// What happened, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of kind `exit`.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Plainly failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// Asked in a way that cannot be answered.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Binding(error) => of_binding(&error, message),
+            ClientError::Transport(error) => of_transport(&error, message),
+            ClientError::Round(error) => of_round(&error, message),
+            ClientError::Store(error) => of_store(&error, message),
+            ClientError::Disk(error) => of_disk(&error, message),
+            ClientError::Held { .. } => Self::failed(message)
+                .hint("a daemon or another command has it: stop that, or try again when it is done"),
+            ClientError::Folder { .. } => {
+                Self::failed(message).hint("is it a folder, and may you write to it?")
+            }
+            ClientError::NoSuchPath { .. } => Self::usage(message)
+                .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
+            ClientError::NotAFile { .. } => {
+                Self::usage(message).hint("versions are those of files: name one")
+            }
+            ClientError::NoSuchVersion { path, .. } => {
+                Self::usage(message).hint(format!("`annals history {path}` lists them"))
+            }
+            ClientError::NotYet { path } => Self::usage(message)
+                .hint(format!("`annals history {path}` says since when there are versions")),
+            ClientError::Withheld { .. } => Self::failed(message),
+            ClientError::BadText { .. } => Self::usage(message),
+            ClientError::Output(error) => Self::writing(error),
+        }
+    }
+}
+
+impl From<BindingError> for Failure {
+    fn from(error: BindingError) -> Self {
+        of_binding(&error, error.to_string())
+    }
+}
+
+fn of_binding(error: &BindingError, message: String) -> Failure {
+    match error {
+        BindingError::NotLinked { .. } => Failure::usage(message)
+            .hint("link it with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`"),
+        BindingError::AlreadyLinked { .. } => Failure::usage(message)
+            .hint("`annals status FOLDER` shows the link, `annals unlink FOLDER` takes it away"),
+        BindingError::Inside { .. } | BindingError::Around { .. } => {
+            Failure::usage(message).hint("a file belongs to one link: choose a folder beside it")
+        }
+        BindingError::Format { .. } => {
+            Failure::failed(message).hint("update annals, or link the folder anew")
+        }
+        BindingError::Damaged { .. } => Failure::new(Exit::Verification, message)
+            .hint("move .annals/ away and link the folder anew; both sides are merged, nothing is deleted"),
+        BindingError::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem
+                || source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Failure::failed(message)
+                .hint("the folder cannot be written: a link keeps its state in FOLDER/.annals")
+        }
+        BindingError::Io { .. } => Failure::failed(message),
+    }
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        of_transport(&error, error.to_string())
+    }
+}
+
+fn of_transport(error: &TransportError, message: String) -> Failure {
+    match error {
+        TransportError::Refused(problem) => {
+            Failure::new(Exit::from_code(problem.exit_code()), message).hint(problem.hint.clone())
+        }
+        TransportError::Unreachable { .. } => {
+            Failure::new(Exit::Unreachable, message).hint("is the server running, and is the address right?")
+        }
+        TransportError::Malformed { .. } => {
+            Failure::failed(message).hint("is this the address of an annals server of this version?")
+        }
+    }
+}
+
+fn of_round(error: &RoundError, message: String) -> Failure {
+    match error {
+        RoundError::Transport(error) => of_transport(error, message),
+        RoundError::Store(error) => of_store(error, message),
+        RoundError::Disk(error) => of_disk(error, message),
+        RoundError::Blocked(_) => Failure::failed(message).hint("nothing was lost: put that right, then sync again"),
+        RoundError::Outbox(_) => Failure::failed(message),
+        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
+        RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+        RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("your files are as you left them; `annals status FOLDER` lists what was set aside"),
+        RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),
+    }
+}
+
+fn of_store(error: &StoreError, message: String) -> Failure {
+    match error {
+        StoreError::Full { .. } => {
+            Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
+        }
+        StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
+            .hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+        StoreError::Failed { .. } => Failure::failed(message),
+    }
+}
+
+fn of_disk(error: &DiskError, message: String) -> Failure {
+    match error {
+        DiskError::Full { .. } => {
+            Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
+        }
+        DiskError::ReadOnly { .. } => Failure::failed(message).hint("the folder must be writable"),
+        DiskError::NoFolder { .. } => Failure::failed(message).hint("is the disk mounted?"),
+        _ => Failure::failed(message),
+    }
+}

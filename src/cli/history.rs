@@ -1,0 +1,77 @@
+//! `annals history`: the versions of one file, as a graph by their parents.
+
+use super::{
+    arguments::PathArg,
+    failure::{Exit, Failure},
+    moment, place, size,
+    talk::Talk,
+};
+use crate::client::{Folder, VersionLine};
+use serde::Serialize;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Line {
+    version: String,
+    parents: Vec<String>,
+    at: String,
+    device: String,
+    user: String,
+    bytes: u64,
+    manifest: String,
+    head: bool,
+}
+
+impl From<VersionLine> for Line {
+    fn from(version: VersionLine) -> Self {
+        Self {
+            version: version.version.to_string(),
+            parents: version.parents.iter().map(ToString::to_string).collect(),
+            at: moment::rfc3339(version.at),
+            device: version.device,
+            user: version.user,
+            bytes: version.bytes,
+            manifest: version.content.map(|id| id.to_hex()).unwrap_or_default(),
+            head: version.head,
+        }
+    }
+}
+
+pub(super) fn run(
+    history: &PathArg,
+    folder: &mut Folder,
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    let path = place::path_in(folder.root(), &history.path, directory)?;
+    let lines: Vec<Line> = folder.versions(&path)?.into_iter().map(Line::from).collect();
+    if talk.output.json {
+        talk.json(&lines)?;
+        return Ok(Exit::Done);
+    }
+    // The newest first, as everywhere; ids short enough to type, long enough to be unique.
+    for line in lines.iter().rev() {
+        let mark = if line.head { "*" } else { "o" };
+        let from = match line.parents.as_slice() {
+            [] => String::new(),
+            parents => format!("  from {}", parents.iter().map(|p| short(p)).collect::<Vec<_>>().join(", ")),
+        };
+        talk.line(format_args!(
+            "{mark} {}  {}  {} on {}  {}{from}",
+            short(&line.version),
+            line.at,
+            line.user,
+            line.device,
+            size::human(line.bytes)
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The first digits of the device and the counter: what `--version` also takes.
+fn short(version: &str) -> String {
+    match version.split_once(':') {
+        Some((device, counter)) => format!("{}:{counter}", &device[..device.len().min(8)]),
+        None => version.to_owned(),
+    }
+}

@@ -1,0 +1,92 @@
+//! Which linked folder a verb is about, and which path in it.
+
+use super::{arguments::Verb, failure::Failure};
+use crate::client::binding;
+use std::path::{Component, Path, PathBuf};
+
+/// The linked folder that `verb` names, by its FOLDER, its PATH, or where it runs.
+pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failure> {
+    let (folder, path) = match verb {
+        Verb::Invite(arg) | Verb::Status(arg) => (arg.folder.as_ref(), None),
+        Verb::Devices(arg) => (arg.folder.as_ref(), None),
+        Verb::Sync(arg) => (arg.folder.as_ref(), None),
+        Verb::Log(arg) => (arg.folder.as_ref(), None),
+        Verb::Verify(arg) => (arg.folder.as_ref(), None),
+        Verb::Namespaces(arg) => (arg.folder.as_ref(), None),
+        Verb::Share(arg) => (Some(&arg.path), None),
+        Verb::Unshare(arg) => (Some(&arg.path), None),
+        Verb::History(arg) => (None, Some(&arg.path)),
+        Verb::Cat(arg) | Verb::Restore(arg) => (None, Some(&arg.path)),
+        Verb::Tag(arg) => (None, Some(&arg.path)),
+        Verb::Note(arg) => (None, Some(&arg.path)),
+        Verb::Up(_) | Verb::Serve(_) | Verb::User(_) | Verb::Link(_) | Verb::Unlink(_) | Verb::Bench(_) => {
+            (None, None)
+        }
+    };
+    match (folder, path) {
+        (Some(folder), _) => exactly(folder, directory),
+        (None, Some(path)) => around(&absolute(path, directory), path),
+        (None, None) => around(directory, Path::new(".")),
+    }
+}
+
+/// `folder` as it was typed, if it is linked.
+pub(crate) fn exactly(folder: &Path, directory: &Path) -> Result<PathBuf, Failure> {
+    let folder = absolute(folder, directory);
+    if binding::linked_at_or_above(&folder).as_deref() == Some(&folder) {
+        return Ok(folder);
+    }
+    Err(not_linked(&folder))
+}
+
+fn around(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
+    binding::linked_at_or_above(path).ok_or_else(|| not_linked(typed))
+}
+
+fn not_linked(path: &Path) -> Failure {
+    Failure::usage(format!("{} is not in a linked folder", path.display()))
+        .hint("link one with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`")
+}
+
+/// `path`, typed in `directory`, as names joined by `/` below `root`; empty for the folder itself.
+pub(crate) fn path_in(root: &Path, path: &Path, directory: &Path) -> Result<String, Failure> {
+    let absolute = absolute(path, directory);
+    let below = absolute.strip_prefix(root).map_err(|_| not_linked(path))?;
+    below.to_str().map(str::to_owned).ok_or_else(|| {
+        Failure::usage(format!("{} is not UTF-8, so it is not synced", path.display())).hint("rename it")
+    })
+}
+
+/// From the root down, with `.` and `..` taken out of the text. Names need not exist: a path may be of a
+/// file that was deleted.
+pub(crate) fn absolute(path: &Path, directory: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in directory.join(path).components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_from_where_they_were_typed() {
+        for (path, means) in [
+            ("a/b", "/home/ada/a/b"),
+            ("./a/../b", "/home/ada/b"),
+            ("/x//y/.", "/x/y"),
+            ("..", "/home"),
+            ("../../../..", "/"),
+        ] {
+            assert_eq!(absolute(Path::new(path), Path::new("/home/ada")), PathBuf::from(means), "{path}");
+        }
+        assert_eq!(path_in(Path::new("/home"), Path::new("a"), Path::new("/home/ada")), Ok("ada/a".into()));
+        assert!(path_in(Path::new("/srv"), Path::new("a"), Path::new("/home/ada")).is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! `annals restore`: one version of a file again, as a new event on top of what is there.
+
+use super::{
+    arguments::AtVersion,
+    cat,
+    failure::{Exit, Failure},
+    place, sync,
+    talk::Talk,
+};
+use crate::client::{Folder, When};
+use std::path::Path;
+
+pub(super) fn run(
+    restore: &AtVersion,
+    folder: &mut Folder,
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    let path = place::path_in(folder.root(), &restore.path, directory)?;
+    let when = cat::when(restore)?;
+    if matches!(when, When::Now) {
+        return Err(Failure::usage("say which version: --version ID or --at T")
+            .hint(format!("`annals history {}` lists them", restore.path.display())));
+    }
+    let version = folder.version_at(&path, &when)?;
+    folder.restore(&path, version)?;
+    sync::exchange(folder, talk)?;
+    talk.line(format_args!("restored {path} as it was in version {version}"))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,109 @@
+//! `annals serve`: namespaces for devices, until told to end.
+
+use super::{
+    arguments::Serve,
+    failure::{Exit, Failure},
+    talk::Talk,
+    verify,
+};
+use crate::client::control::ControlSocket;
+use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, Stopper, serve};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+};
+
+pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let serving = start(asked.data.as_deref(), &asked.listen, asked.insecure)?;
+    talk.line(format_args!("listening on {}", serving.url()))?;
+    talk.flush()?;
+    answer_others(&serving, asked.data.as_deref())?;
+    stop_on_signal(serving.stopper());
+    serving.wait()?;
+    Ok(Exit::Done)
+}
+
+/// A server on this data, listening there.
+pub(super) fn start(data: Option<&Path>, listen: &str, insecure: bool) -> Result<Serving, Failure> {
+    let config = Config {
+        data: data_folder(data)?,
+        listen: address(listen)?,
+        insecure,
+        quota_default: Some(QUOTA_DEFAULT),
+    };
+    Ok(serve(config)?)
+}
+
+/// Answers verbs about the data while this process has it.
+pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<(), Failure> {
+    let folder = data_folder(data)?;
+    let socket = ControlSocket::open(&folder)
+        .map_err(|error| Failure::failed(format!("no control socket in {}: {error}", folder.display())))?;
+    let (log, chunks) = (serving.log(), serving.chunks());
+    std::thread::spawn(move || socket.serve(|request| verify::answer(&request, &*log, &*chunks)));
+    Ok(())
+}
+
+fn address(text: &str) -> Result<SocketAddr, Failure> {
+    let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| {
+        Failure::usage(format!("`{text}` is no address to listen on"))
+            .hint("write HOST:PORT, for example 127.0.0.1:8417; port 0 picks one")
+    })
+}
+
+/// The folder that was named, or `annals/` in the user's data folder.
+pub(super) fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let from =
+        |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("annals")).ok_or_else(|| {
+        Failure::usage("nobody knows where your data folder is").hint("name one with --data DIR")
+    })
+}
+
+/// Lets requests at work finish, and ends, when the process is asked to.
+fn stop_on_signal(stopper: Stopper) {
+    on_signal(move || stopper.stop());
+}
+
+/// Calls `then` once the process is asked to end (SIGINT, SIGTERM); a second signal ends it at once.
+pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            let either = |interrupt: &mut tokio::signal::unix::Signal,
+                          terminate: &mut tokio::signal::unix::Signal,
+                          context: &mut std::task::Context<'_>| {
+                interrupt.poll_recv(context).is_ready() || terminate.poll_recv(context).is_ready()
+            };
+            let mut told = |context: &mut std::task::Context<'_>| match either(
+                &mut interrupt,
+                &mut terminate,
+                context,
+            ) {
+                true => std::task::Poll::Ready(()),
+                false => std::task::Poll::Pending,
+            };
+            std::future::poll_fn(&mut told).await;
+            then();
+            std::future::poll_fn(&mut told).await;
+            std::process::exit(130);
+        });
+    });
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        Self::new(Exit::from_code(error.exit_code()), error.to_string()).hint(error.hint())
+    }
+}

@@ -1,0 +1,82 @@
+//! How a verb says things: results on stdout, remarks on stderr, as a person or a program wants them.
+
+use super::{
+    arguments::Output,
+    failure::{Exit, Failure},
+};
+use serde::Serialize;
+use std::io::Write;
+
+/// Where a verb's words go.
+pub(crate) struct Talk<'a> {
+    pub(crate) output: Output,
+    /// Whether somebody is watching: progress bars only then.
+    pub(crate) terminal: bool,
+    out: &'a mut dyn Write,
+    remarks: &'a mut dyn Write,
+}
+
+impl<'a> Talk<'a> {
+    pub(crate) fn new(
+        output: Output,
+        out: &'a mut dyn Write,
+        remarks: &'a mut dyn Write,
+        terminal: bool,
+    ) -> Self {
+        Self { output, terminal, out, remarks }
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        writeln!(self.out, "{text}").map_err(Failure::writing)
+    }
+
+    /// A result that is bytes.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(Failure::writing)
+    }
+
+    /// What was said so far can be read, also through a pipe.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::writing)
+    }
+
+    /// A document of the result, where `--json` asked for one.
+    pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(document).expect("documents are plain data with text keys");
+        self.line(text)
+    }
+
+    /// Something worth knowing beside the result.
+    pub(crate) fn remark(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        if self.output.quiet {
+            return Ok(());
+        }
+        writeln!(self.remarks, "{text}").map_err(Failure::writing)
+    }
+
+    pub(crate) fn raw_remarks(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.remarks.write_all(bytes).map_err(Failure::writing)
+    }
+
+    /// Where bytes of a result can be written as they come.
+    pub(crate) fn sink(&mut self) -> &mut dyn Write {
+        self.out
+    }
+}
+
+impl Failure {
+    /// Stdout or stderr did not take what was said.
+    pub(crate) fn writing(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Done, CLOSED_PIPE);
+        }
+        Self::failed(format!("cannot write the result: {error}"))
+    }
+
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.message == CLOSED_PIPE
+    }
+}
+
+const CLOSED_PIPE: &str = "nobody reads the result";

@@ -1,0 +1,118 @@
+//! `annals up`: everything on one machine. A server on its own data, the folder linked to it and kept in sync.
+
+use super::{
+    arguments::Up,
+    failure::{Exit, Failure},
+    invite, moment, place, serve,
+    talk::Talk,
+};
+use crate::{
+    client::{self, Binding, BindingError, Folder, LinkWish, daemon::Stop},
+    server::Serving,
+    transport::Http,
+};
+use annals_engine::{
+    protocol::{Code, Credential, NewAccount, Problem, Quota, TicketRequest},
+    transport::TransportError,
+};
+use std::path::{Path, PathBuf};
+
+pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let wanted = place::absolute(&up.folder, directory);
+    // A folder that cannot be linked is said so before anything is started.
+    match Binding::read(&wanted) {
+        Ok(_) => {}
+        Err(BindingError::NotLinked { .. }) if wanted.exists() => Binding::check_free(&wanted)?,
+        Err(BindingError::NotLinked { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let serving = serve::start(up.data.as_deref(), &up.listen, up.insecure)?;
+    talk.line(format_args!("listening on {}", serving.url()))?;
+    talk.flush()?;
+    serve::answer_others(&serving, up.data.as_deref())?;
+    let root = linked(&wanted, &serving)?;
+    let mut folder = Folder::open(&root)?;
+    folder.move_to(&serving.url())?;
+    talk.line(format_args!("keeping {} as `{}`", root.display(), folder.binding().namespace_label))?;
+    say_how_to_link(&mut folder, talk)?;
+    let stop = Stop::default();
+    let told = stop.clone();
+    serve::on_signal(move || told.now());
+    client::daemon::run_until(
+        folder,
+        super::answer,
+        &mut |said| {
+            // Whoever watches may have gone: the work goes on.
+            drop(talk.remark(said));
+        },
+        &stop,
+    )?;
+    serving.stop()?;
+    Ok(Exit::Done)
+}
+
+/// The folder, linked to this server: as it was, or as a new device of the person who runs this.
+fn linked(wanted: &Path, serving: &Serving) -> Result<PathBuf, Failure> {
+    match Binding::read(wanted) {
+        Ok((binding, _)) if binding.log == serving.info().log => {
+            Ok(wanted.canonicalize().unwrap_or_else(|_| wanted.to_owned()))
+        }
+        Ok((binding, _)) => Err(Failure::usage(format!(
+            "{} is linked to another server, {}",
+            wanted.display(),
+            binding.server
+        ))
+        .hint("keep it in sync with `annals sync FOLDER`, or `annals unlink FOLDER` first")),
+        Err(BindingError::NotLinked { .. }) => {
+            let name = wanted
+                .file_name()
+                .map_or_else(|| "folder".into(), |name| name.to_string_lossy().into_owned());
+            let wish = LinkWish {
+                url: serving.url(),
+                credential: Credential::Ticket(own_ticket(serving, &name)?),
+                label: client::host_name(),
+                namespace: None,
+                continues: None,
+            };
+            Ok(client::link(wanted, wish)?.0)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A ticket to the namespace called `name` of the person who runs this; account and namespace are made at need.
+fn own_ticket(serving: &Serving, name: &str) -> Result<String, Failure> {
+    let admin = Http::new(&serving.url(), Some(serving.admin_token().to_owned()))?;
+    let user = own_name();
+    let account = NewAccount { name: user.clone(), password: None, quota: Quota::Unlimited };
+    match admin.add_account(&account) {
+        Err(TransportError::Refused(Problem { code: Code::AccountExists, .. })) | Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let request = TicketRequest { namespace: None, user: Some(user), label: Some(name.to_owned()) };
+    Ok(admin.ticket(&request)?.code)
+}
+
+/// What the person is called on this machine, as an account may be called.
+fn own_name() -> String {
+    let known = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
+    let name: String = known
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .take(64)
+        .collect();
+    if name.is_empty() { "me".into() } else { name }
+}
+
+fn say_how_to_link(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failure> {
+    let namespace = Some(folder.binding().namespace);
+    let ticket = folder.http()?.ticket(&TicketRequest { namespace, ..TicketRequest::default() })?;
+    talk.line("on the next device, type (once, within 15 minutes; `annals invite` makes another):")?;
+    talk.line(format_args!("  {}", invite::link_line(&folder.binding().server, &ticket.code)))?;
+    talk.remark(format_args!(
+        "the ticket is good until {}; Ctrl-C ends this",
+        moment::rfc3339(ticket.expires)
+    ))?;
+    talk.flush()
+}

@@ -1,0 +1,44 @@
+//! `annals user add`: an account on a server, by its admin.
+
+use super::{
+    arguments::{User, UserAdd},
+    failure::{Exit, Failure},
+    password, size,
+    talk::Talk,
+};
+use crate::{server::data::ADMIN_TOKEN_FILE, transport::Http};
+use annals_engine::protocol::{NewAccount, Quota};
+
+pub(super) fn run(user: &User, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    match user {
+        User::Add(add) => run_add(add, talk),
+    }
+}
+
+fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let quota = Quota::Bytes(size::parse(&add.quota)?);
+    let http = Http::new(&add.server, Some(admin_token(add)?))?;
+    let password = Some(password::of(&add.name)?);
+    let account = http.add_account(&NewAccount { name: add.name.clone(), password, quota })?;
+    if talk.output.json {
+        talk.json(&account)?;
+    } else {
+        talk.line(format_args!("added {}, who may store {}", account.name, add.quota))?;
+        talk.remark(format_args!(
+            "next, on a device: annals link {} FOLDER --user {}",
+            add.server, account.name
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn admin_token(add: &UserAdd) -> Result<String, Failure> {
+    if let Ok(token) = std::env::var("ANNALS_ADMIN_TOKEN") {
+        return Ok(token);
+    }
+    let path = super::serve::data_folder(add.data.as_deref())?.join(ADMIN_TOKEN_FILE);
+    std::fs::read_to_string(&path).map(|token| token.trim().to_owned()).map_err(|error| {
+        Failure::new(Exit::Refused, format!("the admin's token is needed; {}: {error}", path.display()))
+            .hint("name the server's data with --data DIR, or set ANNALS_ADMIN_TOKEN")
+    })
+}

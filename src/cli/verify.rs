@@ -1,0 +1,232 @@
+//! `annals verify`: nothing was altered, nothing is missing, and the projections follow from the log.
+
+use super::{
+    arguments::{Verb, Verify},
+    failure::{Exit, Failure},
+    place, size,
+    talk::Talk,
+};
+use crate::{
+    chunk_store::Packs,
+    client::{Folder, control},
+    server::{
+        ServeError,
+        data::{Data, FORMAT_FILE},
+    },
+    verification::{Problem, Recount, Report, Verifier},
+};
+use annals_engine::chunk_store::{ChunkStore, ChunkStoreError};
+use annals_events::log::{
+    EventLog, LogError, Logged, Position,
+    embedded::{EmbeddedLog, OpenError, Options},
+};
+use annals_projections::Scope;
+use std::path::Path;
+
+/// A linked folder: the records that it keeps, and that the folds at work are those of a replay.
+pub(super) fn run(verify: &Verify, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let mut verifier = Verifier::new(Scope::Device);
+    for logged in folder.records() {
+        match logged {
+            Ok(logged) => verifier.read(logged.position, &logged.record),
+            Err(error) => {
+                verifier.problem(Problem {
+                    what: error.to_string(),
+                    place: "records".into(),
+                    affects: "this device's copy of the log".into(),
+                });
+                break;
+            }
+        }
+    }
+    let mut report = verifier.report();
+    for problem in folder.differences(&report) {
+        report.problems.push(problem);
+    }
+    if verify.deep {
+        folder.verify_outbox(&mut report.problems)?;
+    }
+    show(report, talk)
+}
+
+/// The data of a server that is stopped, or asks the one that runs.
+pub(super) fn run_on_data(
+    verify: &Verify,
+    typed: &[String],
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    let place = place::absolute(verify.data.as_deref().unwrap_or(Path::new(".")), directory);
+    if !place.join(FORMAT_FILE).is_file() {
+        return Err(Failure::usage(format!("{} holds no server's data", place.display()))
+            .hint("name the DIR that `annals serve --data DIR` or `annals up --data DIR` was given"));
+    }
+    let data = match Data::open(&place) {
+        Err(ServeError::Locked { .. }) => return ask_server(&place, typed, directory, talk),
+        opened => opened?,
+    };
+    let mut reading = Reading::default();
+    match EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {}) {
+        Ok((log, _)) => {
+            log.verify().all(|logged| reading.take(logged));
+            if let Err(error) = log.verify_index() {
+                reading.verifier.problem(Problem {
+                    what: error.to_string(),
+                    place: "the log's index".into(),
+                    affects: "nothing: delete it, it is made again".into(),
+                });
+            }
+        }
+        Err(OpenError::Log(error)) => reading.verifier.problem(of_log(&error)),
+        Err(error @ OpenError::Format { .. }) => {
+            return Err(Failure::failed(error.to_string()).hint("use the release that wrote it"));
+        }
+        Err(error) => return Err(Failure::failed(error.to_string())),
+    }
+    match Packs::open(&data.packs(), data.server_id()) {
+        Ok(packs) => reading.check_chunks(&packs, verify.deep, talk)?,
+        Err(error) => reading.verifier.problem(of_store(&error)),
+    }
+    show(reading.verifier.report(), talk)
+}
+
+/// A server that runs, asked by way of its control socket.
+pub(super) fn answer(
+    request: &control::Request,
+    log: &dyn EventLog,
+    chunks: &dyn ChunkStore,
+) -> control::Answer {
+    super::answer_with(request, |verb, talk| match verb {
+        Verb::Verify(verify) => run_on_server(&verify, log, chunks, talk),
+        _ => Err(Failure::usage("a server does not run this verb")),
+    })
+}
+
+fn run_on_server(
+    verify: &Verify,
+    log: &dyn EventLog,
+    chunks: &dyn ChunkStore,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    let mut reading = Reading::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let mut after = Position::default();
+    loop {
+        match runtime.block_on(log.read_all(after, PAGE_BYTES)) {
+            Err(error) => break reading.verifier.problem(of_log(&error)),
+            Ok(page) => {
+                let Some(last) = page.last() else { break };
+                after = last.position;
+                page.into_iter().all(|logged| reading.take(Ok(logged)));
+            }
+        }
+    }
+    reading.check_chunks(chunks, verify.deep, talk)?;
+    show(reading.verifier.report(), talk)
+}
+
+/// Bytes of records that are read at once from a log at work.
+const PAGE_BYTES: usize = 8 << 20;
+
+fn ask_server(data: &Path, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    super::ask_daemon(data, typed, directory, talk).unwrap_or_else(|| {
+        Err(Failure::failed(format!("a server has {} open and does not answer", data.display()))
+            .hint("stop the server, then verify"))
+    })
+}
+
+fn of_log(error: &LogError) -> Problem {
+    let place = match error {
+        LogError::Damaged { position, place, .. } => format!("position {}, {place}", position.0),
+        _ => "the log".into(),
+    };
+    Problem { what: error.to_string(), place, affects: "everything from there on".into() }
+}
+
+/// A server's log as it goes by.
+struct Reading {
+    verifier: Verifier,
+    recount: Recount,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { verifier: Verifier::new(Scope::Server), recount: Recount::default() }
+    }
+}
+
+impl Reading {
+    /// Takes the next record. False: there is no point in going on.
+    fn take(&mut self, logged: Result<Logged, LogError>) -> bool {
+        match logged {
+            Ok(logged) => {
+                self.verifier.read(logged.position, &logged.record);
+                self.recount.read(&logged.record, self.verifier.of(logged.record.admission().namespace));
+                true
+            }
+            Err(error) => {
+                self.verifier.problem(of_log(&error));
+                false
+            }
+        }
+    }
+
+    fn check_chunks(
+        &mut self,
+        chunks: &dyn ChunkStore,
+        deep: bool,
+        talk: &mut Talk<'_>,
+    ) -> Result<(), Failure> {
+        let mut found = Vec::new();
+        let outcome = self.recount.compare(&self.verifier, chunks, &mut found).and_then(|needed| {
+            let stats = if deep {
+                chunks.verify(&mut |damage| found.push(of_chunk(damage)))?
+            } else {
+                chunks.stats()?
+            };
+            Ok((needed, stats))
+        });
+        match outcome {
+            Ok((needed, stats)) => talk.remark(format_args!(
+                "{needed} chunks are needed, {} are stored ({})",
+                stats.chunks,
+                size::human(stats.stored_bytes)
+            ))?,
+            Err(error) => found.push(of_store(&error)),
+        }
+        found.into_iter().for_each(|problem| self.verifier.problem(problem));
+        Ok(())
+    }
+}
+
+fn of_chunk(damage: annals_engine::chunk_store::ChunkDamage) -> Problem {
+    let chunk = damage.id.map_or_else(|| "a chunk".to_owned(), |id| format!("chunk {id}"));
+    Problem { what: damage.what, place: damage.place, affects: chunk }
+}
+
+fn of_store(error: &ChunkStoreError) -> Problem {
+    Problem { what: error.to_string(), place: "the chunk store".into(), affects: "contents".into() }
+}
+
+fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    report.ok = report.problems.is_empty();
+    if talk.output.json {
+        talk.json(&report)?;
+    } else {
+        for problem in &report.problems {
+            talk.line(format_args!(
+                "{}\n  where: {}\n  affects: {}",
+                problem.what, problem.place, problem.affects
+            ))?;
+        }
+        let verdict = if report.ok { "whole" } else { "DAMAGED" };
+        talk.line(format_args!("{verdict}: {} events, chain {}", report.seq, &report.chain[..16]))?;
+    }
+    if report.ok {
+        return Ok(Exit::Done);
+    }
+    talk.remark("error: verification failed\nhint: keep a copy of everything before you change anything")?;
+    Ok(Exit::Verification)
+}

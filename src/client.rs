@@ -1,0 +1,23 @@
+//! A linked folder: this device's half of a namespace, for real.
+//!
+//! [`link`] makes a folder a device, [`Folder`] is that device at work: its state in `.annals/`, the replica
+//! that follows from it, and the machine as the engine's [`Host`](annals_engine::round::Host). What a person may
+//! ask of it stands in `asking` (questions) and `telling` (new events). [`daemon`] keeps a folder in sync.
+
+mod asking;
+pub mod binding;
+pub mod control;
+pub mod daemon;
+mod error;
+mod folder;
+mod host;
+mod linking;
+mod store;
+mod telling;
+
+pub use asking::{EventLine, VersionLine, When};
+pub use binding::{Binding, BindingError, STATE_FOLDER};
+pub use error::ClientError;
+pub use folder::{Folder, SetAsideLine, State, Status, SyncReport};
+pub use host::Progress;
+pub use linking::{LinkWish, host_name, link, namespaces_of, random, unlink};

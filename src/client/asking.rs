@@ -1,0 +1,369 @@
+//! Questions to a linked folder: versions, contents, events, tags. Answered from what the device has; only
+//! contents may have to be fetched.
+
+use super::{ClientError, Folder};
+use crate::verification::{Problem, Report};
+use annals_engine::{
+    chunk_store::ChunkStore,
+    round::{self, Fetcher, KeptRecords},
+};
+use annals_events::{Batch, Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Seq};
+use annals_projections::{Attributes, DotKind};
+use std::{collections::BTreeMap, io::Write};
+
+/// Which version of a file is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The one that is shown.
+    Now,
+    /// The one of this name, or whose device and counter begin so.
+    Version(String),
+    /// The one that was current then, in milliseconds since 1970.
+    At(u64),
+}
+
+/// A version of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionLine {
+    /// Its name.
+    pub version: Dot,
+    /// What it was made from.
+    pub parents: Vec<Dot>,
+    /// When it was admitted, or made where it is not yet, in milliseconds since 1970.
+    pub at: u64,
+    /// Label of the device that made it.
+    pub device: String,
+    /// Name of the user it acts for.
+    pub user: String,
+    /// How many bytes.
+    pub bytes: u64,
+    /// What it holds; none where that is withheld.
+    pub content: Option<ContentId>,
+    /// Whether nothing has superseded it.
+    pub head: bool,
+}
+
+/// An event, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLine {
+    /// Its place; none while it is pending.
+    pub seq: Option<Seq>,
+    /// When it was admitted, or made, in milliseconds since 1970.
+    pub at: u64,
+    /// What happened.
+    pub kind: String,
+    /// Name of the user.
+    pub user: String,
+    /// Label of the device.
+    pub device: String,
+    /// Where the entry is now, or was last.
+    pub path: Option<String>,
+    /// Which entry.
+    pub entry: Option<EntryId>,
+    /// The event's name.
+    pub dot: Dot,
+    /// The hash of its batch.
+    pub batch: Hash,
+}
+
+impl Folder {
+    /// What stands at `path`, or stood there last: the entries behind it, the shown ones first.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchPath`].
+    pub fn entries_at(&mut self, path: &str) -> Result<Vec<EntryId>, ClientError> {
+        if path.is_empty() {
+            return Ok(vec![EntryId::ROOT]);
+        }
+        if let Some(node) = self.replica.remote().nodes.get(path) {
+            return Ok(node.entries.clone());
+        }
+        let log = self.replica.log();
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let is_it = |entry: &EntryId| log.entry(*entry).is_some_and(|view| view.name == name);
+        let gone: Vec<EntryId> = log
+            .entries()
+            .filter(is_it)
+            .filter(|entry| self.path_of_entry(*entry).as_deref() == Some(path))
+            .collect();
+        if gone.is_empty() { Err(ClientError::NoSuchPath { path: path.into() }) } else { Ok(gone) }
+    }
+
+    /// Where an entry is, or was last, by the names that the log has.
+    #[must_use]
+    pub fn path_of_entry(&self, entry: EntryId) -> Option<String> {
+        let log = self.replica.log();
+        let mut names = vec![log.entry(entry)?.name];
+        names.extend(log.ancestors(entry).filter_map(|above| log.entry(above)).map(|view| view.name));
+        names.reverse();
+        Some(names.join("/"))
+    }
+
+    fn file_at(&mut self, path: &str) -> Result<EntryId, ClientError> {
+        let entries = self.entries_at(path)?;
+        let log = self.replica.log();
+        let is_file = |entry: &&EntryId| log.entry(**entry).is_some_and(|view| view.kind == EntryKind::File);
+        entries.iter().find(is_file).copied().ok_or_else(|| ClientError::NotAFile { path: path.into() })
+    }
+
+    /// The versions of the file at `path`, the oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchPath`], [`ClientError::NotAFile`].
+    pub fn versions(&mut self, path: &str) -> Result<Vec<VersionLine>, ClientError> {
+        let file = self.file_at(path)?;
+        let heads = self.replica.log().human_heads(file);
+        let mut lines = Vec::new();
+        for version in self.replica.log().versions(file) {
+            let Some(view) = self.replica.log().version(version) else { continue };
+            let (at, _) = self.when(version)?;
+            lines.push(VersionLine {
+                version,
+                parents: view.parents,
+                at,
+                device: self.device_label(version.device),
+                user: self.user_name(version.device),
+                bytes: view.size,
+                content: view.content,
+                head: heads.contains(&version),
+            });
+        }
+        Ok(lines)
+    }
+
+    /// When an event was admitted, and where; for a pending one when it was made.
+    fn when(&self, dot: Dot) -> Result<(u64, Option<Seq>), ClientError> {
+        if let Some((batch, index)) = self.replica.pending_batch(dot) {
+            return Ok((batch.events()[index].at, None));
+        }
+        let Some((position, index)) = self.replica.log().locate(dot) else { return Ok((0, None)) };
+        let record = self.store.kept().at(position)?;
+        Ok((record.admission().admitted_at, Some(Seq(record.seq().0 + index as u64))))
+    }
+
+    fn device_label(&self, device: DeviceId) -> String {
+        let state = self.replica.log().devices().get(device);
+        state
+            .map(|state| state.label.clone())
+            .filter(|label| !label.is_empty())
+            .unwrap_or_else(|| device.to_hex()[..8].to_owned())
+    }
+
+    fn user_name(&self, device: DeviceId) -> String {
+        let log = self.replica.log();
+        let Some(state) = log.devices().get(device) else { return String::new() };
+        let Some(user) = state.user else { return "server".into() };
+        let member =
+            log.access().members().find(|(member, ..)| *member == user).map(|(_, _, name)| name.to_owned());
+        member.filter(|name| !name.is_empty()).unwrap_or_else(|| {
+            if user == self.binding().user {
+                self.binding().user_name.clone()
+            } else {
+                user.to_hex()[..8].to_owned()
+            }
+        })
+    }
+
+    /// The version of the file at `path` that is meant.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchVersion`], [`ClientError::NotYet`].
+    pub fn version_at(&mut self, path: &str, when: &When) -> Result<Dot, ClientError> {
+        let shown = self.replica.remote().nodes.get(path).and_then(|node| node.head);
+        let versions = self.versions(path)?;
+        match when {
+            When::Now => {
+                let last = versions.last().map(|line| line.version);
+                shown.or(last).ok_or_else(|| ClientError::NotAFile { path: path.into() })
+            }
+            When::Version(named) => {
+                let meant: Vec<Dot> = versions
+                    .iter()
+                    .map(|line| line.version)
+                    .filter(|version| is_called(*version, named))
+                    .collect();
+                match meant.as_slice() {
+                    [one] => Ok(*one),
+                    several => Err(ClientError::NoSuchVersion {
+                        path: path.into(),
+                        version: named.clone(),
+                        found: several.len(),
+                    }),
+                }
+            }
+            When::At(ms) => {
+                let before = versions.iter().filter(|line| line.at <= *ms);
+                before
+                    .last()
+                    .map(|line| line.version)
+                    .ok_or_else(|| ClientError::NotYet { path: path.into() })
+            }
+        }
+    }
+
+    /// What a version holds.
+    ///
+    /// # Errors
+    /// [`ClientError::Withheld`].
+    pub fn content_of(&mut self, version: Dot) -> Result<Content, ClientError> {
+        let content = round::content_of(&self.replica, self.store.kept(), version)?;
+        content.ok_or_else(|| ClientError::Withheld { version: version.to_string() })
+    }
+
+    /// Writes a content, from the outbox or the server.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`] where it cannot be fetched, [`ClientError::Output`] where it cannot be written.
+    pub fn write_content(&mut self, content: &Content, sink: &mut dyn Write) -> Result<(), ClientError> {
+        self.http()?;
+        let namespace = self.binding().namespace;
+        let http = self.take_http();
+        let contents = BTreeMap::from([(content.id, content.clone())]);
+        let mut fetcher = Fetcher::new(namespace, &http, &self.store.outbox, contents, &[content.id]);
+        let written = fetcher.write(content, sink);
+        let (_, trouble) = fetcher.finish();
+        self.put_http(http);
+        match (trouble, written) {
+            (Some(trouble), _) => Err(trouble.into()),
+            (None, Err(error)) => Err(ClientError::Output(error)),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// What people said about `path`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchPath`].
+    pub fn attributes(&mut self, path: &str) -> Result<Attributes, ClientError> {
+        let entries = self.entries_at(path)?;
+        Ok(self.replica.log().attributes(entries[0]))
+    }
+
+    /// Events in log order, pending ones last: about the entries at `path`, admitted at or after `since` and
+    /// after the place `after`; of those the last `limit`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchPath`]; [`ClientError::Store`] where records cannot be read.
+    pub fn events(
+        &mut self,
+        path: Option<&str>,
+        since: Option<u64>,
+        after: Option<u64>,
+        limit: Option<usize>,
+    ) -> Result<Vec<EventLine>, ClientError> {
+        let about = match path.filter(|path| !path.is_empty()) {
+            Some(path) => Some(self.entries_at(path)?),
+            None => None,
+        };
+        let mut lines = Vec::new();
+        for logged in self.store.records() {
+            let record = logged?.record;
+            let at = record.admission().admitted_at;
+            if record.last_seq().0 <= after.unwrap_or(0) || since.is_some_and(|since| at < since) {
+                continue;
+            }
+            self.lines_of(record.batch(), Some((record.seq(), at)), about.as_deref(), &mut lines);
+        }
+        let pending: Vec<_> = self.replica.pending().cloned().collect();
+        for batch in pending {
+            self.lines_of(&batch, None, about.as_deref(), &mut lines);
+        }
+        lines.retain(|line| line.seq.is_none_or(|seq| seq.0 > after.unwrap_or(0)));
+        let skip = limit.map_or(0, |limit| lines.len().saturating_sub(limit));
+        Ok(lines.split_off(skip))
+    }
+
+    fn lines_of(
+        &self,
+        batch: &Batch,
+        admitted: Option<(Seq, u64)>,
+        about: Option<&[EntryId]>,
+        lines: &mut Vec<EventLine>,
+    ) {
+        for (index, event) in batch.events().iter().enumerate() {
+            let dot = batch.dot(index);
+            let entries = self.entries_of(dot, &event.fact);
+            if about.is_some_and(|about| !entries.iter().any(|entry| about.contains(entry))) {
+                continue;
+            }
+            let entry = entries.first().copied();
+            lines.push(EventLine {
+                seq: admitted.map(|(seq, _)| Seq(seq.0 + index as u64)),
+                at: admitted.map_or(event.at, |(_, at)| at),
+                kind: event.fact.kind().to_owned(),
+                user: self.user_name(dot.device),
+                device: self.device_label(dot.device),
+                path: entry.and_then(|entry| self.path_of_entry(entry)),
+                entry,
+                dot,
+                batch: batch.hash(),
+            });
+        }
+    }
+
+    /// The entries that an event is about, the ones that it names first.
+    fn entries_of(&self, dot: Dot, fact: &Fact) -> Vec<EntryId> {
+        let log = self.replica.log();
+        match fact {
+            Fact::EntryDeleted { entries, hides } => {
+                let below = hides.iter().filter_map(|dot| log.dot_kind(dot).and_then(DotKind::entry));
+                entries.iter().map(EntryId).chain(below).collect()
+            }
+            Fact::EntryPurged { entries } => entries.iter().map(EntryId).collect(),
+            _ => log.dot_kind(dot).and_then(DotKind::entry).into_iter().collect(),
+        }
+    }
+}
+
+/// Whether people call `version` so: whole, or the beginning of the device and the whole counter.
+fn is_called(version: Dot, name: &str) -> bool {
+    match name.split_once(':') {
+        Some((device, counter)) => {
+            version.device.to_hex().starts_with(device) && version.counter.to_string() == counter
+        }
+        None => !name.is_empty() && version.device.to_hex().starts_with(name),
+    }
+}
+
+impl Folder {
+    /// Every record that the device keeps, in order.
+    pub fn records(
+        &self,
+    ) -> impl Iterator<Item = Result<annals_events::log::Logged, annals_engine::round::StoreError>> {
+        self.store.records()
+    }
+
+    /// Where the folds at work differ from those of a replay. While events are pending there is nothing to compare.
+    #[must_use]
+    pub fn differences(&self, replayed: &Report) -> Vec<Problem> {
+        if self.replica.pending().next().is_some() {
+            return Vec::new();
+        }
+        let namespace = self.binding().namespace.to_hex();
+        let Some(replayed) = replayed.digests.get(&namespace) else { return Vec::new() };
+        let at_work = self.replica.log().digests();
+        let differ =
+            at_work.into_iter().filter(|(name, digest)| replayed.get(*name) != Some(&digest.to_hex()));
+        let problem = |(name, _): (&str, Hash)| Problem {
+            what: "a projection is not what its log adds up to".into(),
+            place: name.into(),
+            affects: "what this folder shows".into(),
+        };
+        differ.map(problem).collect()
+    }
+
+    /// Reads every chunk that waits to be sent.
+    ///
+    /// # Errors
+    /// [`ClientError::Round`] where they cannot be read at all.
+    pub fn verify_outbox(&self, found: &mut Vec<Problem>) -> Result<(), ClientError> {
+        let verified = self.store.outbox.verify(&mut |damage| {
+            found.push(Problem {
+                what: damage.what,
+                place: damage.place,
+                affects: "a save that waits to be sent".into(),
+            });
+        });
+        verified.map(drop).map_err(|error| round::RoundError::Outbox(error).into())
+    }
+}

@@ -1,0 +1,101 @@
+//! The control socket: while a daemon holds a folder or a server's data, every other verb asks it.
+//!
+//! One request a connection: the verb's arguments and working directory as a line of JSON; the daemon runs
+//! the verb on what it holds and answers with what it printed and the exit code. Who may ask is decided by
+//! the file system: the socket lies in a folder that only its owner enters.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+};
+
+/// A verb on its way to the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// As typed, without the program's name.
+    pub arguments: Vec<String>,
+    /// Where it was typed.
+    pub directory: PathBuf,
+}
+
+/// What the daemon says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// For stdout, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub output: Vec<u8>,
+    /// For stderr.
+    pub remarks: String,
+    /// The exit code.
+    pub exit: u8,
+}
+
+/// Longest request that is read, in bytes.
+const REQUEST_BYTES_MAX: u64 = 1 << 20;
+
+/// A socket that answers until it is dropped; its file goes with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Opens the socket. The caller holds the lock of the folder, so a file left there by a daemon that was
+    /// killed is stale.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let path = folder.join("control.sock");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Unix sockets have short names (108 bytes): bind by way of the folder's handle.
+        let handle = std::fs::File::open(folder)?;
+        Ok(Self { listener: UnixListener::bind(by_handle(&handle))?, path })
+    }
+
+    /// Answers requests with `run`, one after the other, until accepting fails.
+    pub fn serve(&self, mut run: impl FnMut(Request) -> Answer) {
+        for stream in self.listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut line = String::new();
+            let read = BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line);
+            let Some(request) = read.ok().and_then(|_| serde_json::from_str(&line).ok()) else { continue };
+            let answer = serde_json::to_vec(&run(request)).expect("an answer is plain data");
+            if let Err(error) = stream.write_all(&answer) {
+                tracing::debug!(%error, "who asked has gone");
+            }
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "control socket");
+        }
+    }
+}
+
+/// Asks the daemon that holds `folder`; `None` where nobody answers.
+#[must_use]
+pub fn ask(folder: &Path, request: &Request) -> Option<Answer> {
+    let handle = std::fs::File::open(folder).ok()?;
+    let mut stream = UnixStream::connect(by_handle(&handle)).ok()?;
+    let mut line = serde_json::to_vec(request).expect("a request is plain data");
+    line.push(b'\n');
+    stream.write_all(&line).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    serde_json::from_slice(&answer).ok()
+}
+
+fn by_handle(folder: &std::fs::File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()))
+}

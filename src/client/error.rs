@@ -1,0 +1,115 @@
+//! What can go wrong with a linked folder.
+
+use super::binding::BindingError;
+use annals_engine::{
+    disk::DiskError,
+    protocol::Problem,
+    round::{RoundError, StoreError},
+    transport::TransportError,
+};
+use std::{io, path::PathBuf};
+
+/// Why a linked folder did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Its link.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
+    /// Another process has it.
+    #[error("{} is in use by another process", folder.display())]
+    Held {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A sync round.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    /// The device's own state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The synced folder.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// The folder could not be made or opened.
+    #[error("{}: {source}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing of that path was ever here.
+    #[error("{path} is not known here")]
+    NoSuchPath {
+        /// Which.
+        path: String,
+    },
+    /// A folder or symlink, where a file is needed.
+    #[error("{path} is not a file")]
+    NotAFile {
+        /// Which.
+        path: String,
+    },
+    /// No version of that name, or several.
+    #[error("{path} has {found} versions called `{version}`")]
+    NoSuchVersion {
+        /// Of which file.
+        path: String,
+        /// What was asked for.
+        version: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// There was no version yet.
+    #[error("{path} did not exist at that time")]
+    NotYet {
+        /// Which.
+        path: String,
+    },
+    /// Its content is withheld.
+    #[error("the content of version {version} is withheld")]
+    Withheld {
+        /// Which.
+        version: String,
+    },
+    /// What was said is too long, or empty.
+    #[error("{what}")]
+    BadText {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The result could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(io::Error),
+}
+
+impl ClientError {
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.is_passing(),
+            Self::Round(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+
+    /// What the server said, where that is it.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Transport(TransportError::Refused(problem))
+            | Self::Round(RoundError::Transport(TransportError::Refused(problem))) => Some(problem),
+            _ => None,
+        }
+    }
+}
+
+impl From<DiskError> for ClientError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}

@@ -1,0 +1,162 @@
+//! This machine, as a sync round uses it.
+
+use super::{
+    binding::Binding,
+    store::{Kept, Store},
+};
+use crate::{
+    clock::SystemClock,
+    content::{self, ChunkSink, CutError, FileToCut},
+    disk::FolderDisk,
+    transport::Http,
+};
+use annals_engine::{
+    clock::Clock,
+    content::SealedChunk,
+    disk::Disk,
+    journal::Identity,
+    replica::{Replica, StateChange},
+    round::{FileRead, FileToRead, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
+};
+use annals_events::{ChunkId, Record, log::Logged};
+use std::sync::{Arc, Mutex, mpsc};
+
+/// Who is told how far a round is.
+pub trait Progress {
+    /// `done` of `of` (0: nobody knows) of something, and the bytes that went by.
+    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64);
+}
+
+/// Nobody is watching.
+impl Progress for () {
+    fn step(&mut self, _: &'static str, _: u64, _: u64, _: u64) {}
+}
+
+/// The capabilities of this machine, for one folder.
+pub(super) struct Machine<'a> {
+    pub(super) disk: &'a mut FolderDisk,
+    /// Opens files beside the disk, on the threads that read them.
+    pub(super) opener: &'a Arc<Mutex<FolderDisk>>,
+    pub(super) store: &'a mut Store,
+    pub(super) http: &'a Http,
+    pub(super) identity: &'a Identity,
+    pub(super) progress: &'a mut dyn Progress,
+}
+
+impl Host for Machine<'_> {
+    type Disk = FolderDisk;
+
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms()
+    }
+
+    fn parts(&mut self) -> Parts<'_, FolderDisk> {
+        let kept: &Kept = self.store.kept();
+        Parts { disk: self.disk, transport: self.http, outbox: &self.store.outbox, records: kept }
+    }
+
+    fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
+        self.store.persist(changes)
+    }
+
+    fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
+        self.store.keep(records)
+    }
+
+    fn reopen(&mut self) -> Result<Replica, StoreError> {
+        self.store.replica(self.identity.clone())
+    }
+
+    fn cut(
+        &mut self,
+        files: &[FileToRead],
+        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
+        take: &mut Take<'_>,
+    ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
+        let to_cut: Vec<FileToCut<_>> = files.iter().map(|file| self.to_cut(file)).collect();
+        let (chunks, taken) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
+        let sink = Sink { wanted, chunks };
+        let mut read = vec![Err(Unreadable { why: "it was not read".into(), passing: true }); files.len()];
+        let (http, outbox) = (self.http, &self.store.outbox);
+        std::thread::scope(|scope| {
+            let cutting = scope.spawn(|| {
+                // The sink goes with this thread, so that `taken` ends.
+                let sink = sink;
+                content::cut_files(to_cut, &sink, |place, result| {
+                    read[place] = result.map(to_read).map_err(unreadable);
+                })
+            });
+            // An error here drops `taken`; the sink then ends the cutting.
+            let sent = taken.into_iter().try_for_each(|chunk| take(chunk, http, outbox));
+            match cutting.join().expect("cutting does not panic") {
+                Ok(()) | Err(Gone) => sent,
+            }
+        })?;
+        Ok(read)
+    }
+
+    fn empty_outbox(&mut self) {
+        if let Err(error) = self.store.outbox.clear() {
+            tracing::warn!(%error, "the outbox could not be emptied");
+        }
+    }
+
+    fn progress(&mut self, step: Step) {
+        match step {
+            Step::Pulling { done, of } => self.progress.step("pulling events", done, of, 0),
+            Step::Scanning => self.progress.step("looking at the folder", 0, 0, 0),
+            Step::Reading { done, of, bytes } => {
+                self.progress.step("reading and sending files", done, of, bytes)
+            }
+            Step::Writing { done, of } => self.progress.step("writing files", done, of, 0),
+        }
+    }
+}
+
+impl Machine<'_> {
+    fn to_cut(&self, file: &FileToRead) -> FileToCut<<FolderDisk as Disk>::Reading> {
+        let (opener, path) = (self.opener.clone(), file.path.clone());
+        let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);
+        FileToCut { open: Box::new(open), replaced: file.replaced }
+    }
+}
+
+/// Chunks that wait to be sent while files are cut: at most as many megabytes as there are of the largest.
+const CHUNKS_WAITING_MAX: usize = 8;
+
+/// Nobody takes chunks any more.
+struct Gone;
+
+struct Sink<'a> {
+    wanted: &'a (dyn Fn(&ChunkId) -> bool + Sync),
+    chunks: mpsc::SyncSender<SealedChunk>,
+}
+
+impl ChunkSink for Sink<'_> {
+    type Error = Gone;
+
+    fn wanted(&self, id: &ChunkId) -> Result<bool, Gone> {
+        Ok((self.wanted)(id))
+    }
+
+    fn take(&self, chunk: SealedChunk) -> Result<(), Gone> {
+        self.chunks.send(chunk).map_err(|_| Gone)
+    }
+}
+
+fn to_read(file: content::CutFile) -> FileRead {
+    FileRead { node: file.node, content: file.content, chunks: file.chunks }
+}
+
+fn unreadable(error: CutError) -> Unreadable {
+    let passing = matches!(
+        error,
+        CutError::ChangedWhileRead | CutError::Disk(annals_engine::disk::DiskError::Missing { .. })
+    );
+    Unreadable { why: error.to_string(), passing }
+}
+
+/// The way to the server of a link.
+pub(super) fn http_of(binding: &Binding) -> Result<Http, annals_engine::transport::TransportError> {
+    Http::new(&binding.server, Some(binding.token.clone()))
+}

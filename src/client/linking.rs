@@ -1,0 +1,124 @@
+//! Linking a folder: a new device with a key of its own, introduced to a server.
+
+use super::{
+    ClientError,
+    binding::{Binding, FORMAT},
+};
+use crate::transport::Http;
+use annals_engine::protocol::{Credential, LinkRequest, link_message};
+use annals_events::{DeviceId, PublicKey};
+use ed25519_dalek::{Signer, SigningKey};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What linking needs to know.
+#[derive(Clone, Debug)]
+pub struct LinkWish {
+    /// The server's address.
+    pub url: String,
+    /// Name and password, or a ticket.
+    pub credential: Credential,
+    /// What to call the device.
+    pub label: String,
+    /// Which namespace, by name or id; none for the ticket's or the home namespace.
+    pub namespace: Option<String>,
+    /// The device that lost its state and goes on as this one.
+    pub continues: Option<DeviceId>,
+}
+
+/// Links `folder`, which is made if it is missing. Files that are there stay; the first sync merges them.
+///
+/// # Errors
+/// [`ClientError`]; nothing is left in the folder then, but for the folder itself.
+pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
+    let folder = prepare(folder)?;
+    let http = Http::new(&wish.url, None)?;
+    let challenge = http.challenge()?;
+    let key = SigningKey::from_bytes(&random::<32>());
+    let public = PublicKey(key.verifying_key().to_bytes());
+    let proof = key.sign(&link_message(&challenge.challenge, &challenge.server.log, &public)).to_bytes();
+    let linked = http.link(&LinkRequest {
+        credential: wish.credential,
+        device: public,
+        challenge: challenge.challenge,
+        proof: proof.iter().map(|byte| format!("{byte:02x}")).collect(),
+        label: wish.label.clone(),
+        namespace: wish.namespace,
+        continues: wish.continues,
+        create: false,
+    })?;
+    let binding = Binding {
+        format: FORMAT,
+        server: wish.url,
+        log: linked.server.log,
+        server_key: linked.server.server,
+        directory_key: linked.server.directory,
+        namespace: linked.namespace.id,
+        namespace_label: linked.namespace.label,
+        device: linked.device,
+        device_label: wish.label,
+        user: linked.account.user,
+        user_name: linked.account.name,
+        token: linked.token,
+    };
+    binding.write(&folder, &key)?;
+    Ok((folder, binding))
+}
+
+/// The folder with every symlink on the way resolved, made if missing, and free to be linked.
+fn prepare(folder: &Path) -> Result<PathBuf, ClientError> {
+    let io = |source| ClientError::Folder { folder: folder.into(), source };
+    fs::create_dir_all(folder).map_err(io)?;
+    let folder = folder.canonicalize().map_err(io)?;
+    Binding::check_free(&folder)?;
+    // A folder that cannot be written would be found out only after the device is linked.
+    super::binding::make_state_folder(&folder)?;
+    Ok(folder)
+}
+
+/// `N` random bytes from the system.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
+
+/// What this machine is called.
+#[must_use]
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "device".into() } else { name }
+}
+
+/// Takes the link away: the device is retired where the server can be told, and its state in the folder goes. Its
+/// files stay. False: the server could not be told.
+///
+/// # Errors
+/// [`ClientError::Held`] while another process has the folder.
+pub fn unlink(root: &Path) -> Result<bool, ClientError> {
+    let folder = super::Folder::open(root)?;
+    let binding = folder.binding().clone();
+    let http = super::host::http_of(&binding)?;
+    let retired = http.retire(binding.namespace, binding.device).is_ok();
+    drop(folder);
+    let state = root.join(super::STATE_FOLDER);
+    // The link first: what is left of a removal that was cut off is no link.
+    let removed = fs::remove_file(state.join("link.json")).and_then(|()| fs::remove_dir_all(&state));
+    removed.map_err(|source| ClientError::Folder { folder: root.into(), source })?;
+    Ok(retired)
+}
+
+/// The namespaces that an account may read, by its password.
+///
+/// # Errors
+/// [`ClientError::Transport`].
+pub fn namespaces_of(
+    http: &Http,
+    user: &str,
+    password: &str,
+) -> Result<Vec<annals_engine::protocol::NamespaceInfo>, ClientError> {
+    Ok(http.namespaces_of(user, password)?)
+}

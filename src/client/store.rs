@@ -1,0 +1,195 @@
+//! What a device must not forget, in `.annals/`: the records that it pulled, and the changes of its own state.
+//!
+//! Both are rows of segments: `records/` holds one record a frame, `state/` one group of changes a frame, each
+//! durable when an append returns. From the two the replica is made again at every start. Saves that wait for
+//! a server have their chunks in `outbox/`.
+
+use crate::chunk_store::Packs;
+use annals_engine::{
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError},
+    content::SealedChunk,
+    journal::Identity,
+    names::NameRules,
+    replica::{Replica, StateChange},
+    round::{KeptRecords, StoreError},
+};
+use annals_events::{
+    ChunkId, DeviceId, Record,
+    log::{Logged, Position},
+    segment::{
+        FolderDisk as SegmentFolder, Place, SegmentConfig, SegmentError, SegmentKind, SegmentReader, Segments,
+    },
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// Frames that are appended together at most: a first pull is thousands of records.
+const FRAMES_PER_GROUP: usize = 64;
+
+/// The device's own state on disk.
+pub(super) struct Store {
+    records: Segments,
+    kept: Kept,
+    state: Segments,
+    pub(super) outbox: Outbox,
+}
+
+/// Records by their position.
+#[derive(Clone)]
+pub(super) struct Kept(SegmentReader);
+
+impl Store {
+    /// Opens the state in `folder` (`.annals/`), or begins it. What a crash left half written is moved aside.
+    pub(super) fn open(folder: &Path, device: DeviceId) -> Result<Self, StoreError> {
+        let records = open_row(&folder.join("records"), device)?;
+        let state = open_row(&folder.join("state"), device)?;
+        let kept = Kept(records.reader());
+        Ok(Self { records, kept, state, outbox: Outbox::new(folder.join("outbox"), device) })
+    }
+
+    /// The replica that follows from all of it.
+    pub(super) fn replica(&self, identity: Identity) -> Result<Replica, StoreError> {
+        let mut changes = Vec::new();
+        for frame in self.state.reader().frames(self.state.end()) {
+            changes.extend(StateChange::decode(&frame.map_err(store_error)?.bytes).map_err(damaged)?);
+        }
+        let mut wrong = None;
+        let records = self.records().map_while(|logged| logged.map_err(|error| wrong = Some(error)).ok());
+        let replica = Replica::restore(identity, NameRules::default(), changes, records).map_err(damaged);
+        match wrong {
+            Some(error) => Err(error),
+            None => replica,
+        }
+    }
+
+    /// Every record in order.
+    pub(super) fn records(&self) -> impl Iterator<Item = Result<Logged, StoreError>> {
+        self.records.reader().frames(self.records.end()).map(|frame| {
+            let frame = frame.map_err(store_error)?;
+            let record = Record::decode(frame.bytes).map_err(damaged)?;
+            Ok(Logged { position: Position(frame.place.0), record: Arc::new(record) })
+        })
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub(super) fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
+        // A first sync has tens of thousands of changes; a frame has a limit, a reader some memory.
+        let frames: Vec<Vec<u8>> = changes.chunks(4096).map(StateChange::encode).collect();
+        append(&mut self.state, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>()).map(drop)
+    }
+
+    pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
+        let frames: Vec<&[u8]> = records.iter().map(|record| record.bytes()).collect();
+        let places = append(&mut self.records, &frames)?;
+        Ok(records
+            .into_iter()
+            .zip(places)
+            .map(|(record, place)| Logged { position: Position(place.0), record })
+            .collect())
+    }
+}
+
+impl KeptRecords for Kept {
+    fn at(&self, position: u64) -> Result<Arc<Record>, StoreError> {
+        let bytes = self.0.read(Place(position)).map_err(store_error)?;
+        Record::decode(bytes).map(Arc::new).map_err(damaged)
+    }
+}
+
+fn open_row(folder: &Path, device: DeviceId) -> Result<Segments, StoreError> {
+    let disk = SegmentFolder::new(folder).map_err(|error| store_error(error.into()))?;
+    let config = SegmentConfig::new(SegmentKind::Journal, device.0);
+    let (segments, torn) = Segments::open(Arc::new(disk), config, None).map_err(store_error)?;
+    if let Some(torn) = torn {
+        tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
+    }
+    Ok(segments)
+}
+
+fn append(row: &mut Segments, frames: &[&[u8]]) -> Result<Vec<Place>, StoreError> {
+    let mut places = Vec::with_capacity(frames.len());
+    for group in frames.chunks(FRAMES_PER_GROUP) {
+        places.extend(row.append(group).map_err(store_error)?);
+    }
+    Ok(places)
+}
+
+pub(super) fn store_error(error: SegmentError) -> StoreError {
+    match error {
+        SegmentError::Full { place } => StoreError::Full { place },
+        SegmentError::Damaged { .. } | SegmentError::Foreign { .. } => {
+            StoreError::Damaged { what: error.to_string() }
+        }
+        other => StoreError::Failed { what: other.to_string() },
+    }
+}
+
+fn damaged(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged { what: error.to_string() }
+}
+
+/// Chunks of saves that the server has not got yet. Made at need: most folders never have one.
+pub(super) struct Outbox {
+    folder: PathBuf,
+    device: DeviceId,
+    packs: Mutex<Option<Packs>>,
+}
+
+impl Outbox {
+    fn new(folder: PathBuf, device: DeviceId) -> Self {
+        Self { folder, device, packs: Mutex::new(None) }
+    }
+
+    /// The packs, if there are any or `make` is set.
+    fn packs(&self, make: bool) -> Result<MutexGuard<'_, Option<Packs>>, ChunkStoreError> {
+        let mut packs = self.packs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if packs.is_none() && (make || self.folder.exists()) {
+            *packs = Some(Packs::open(&self.folder, self.device)?);
+        }
+        Ok(packs)
+    }
+
+    /// Nothing in it is needed any more.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        *self.packs.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ChunkStore for Outbox {
+    fn missing(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        match &*self.packs(false)? {
+            Some(packs) => packs.missing(ids),
+            None => Ok(ids.to_vec()),
+        }
+    }
+
+    fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError> {
+        self.packs(true)?.as_ref().expect("it was just made").put_all(chunks)
+    }
+
+    fn get(&self, id: &ChunkId) -> Result<Option<SealedChunk>, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(None), |packs| packs.get(id))
+    }
+
+    fn ids(&self, after: Option<&ChunkId>, count_max: usize) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(Vec::new()), |packs| packs.ids(after, count_max))
+    }
+
+    fn stats(&self) -> Result<ChunkStats, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), Packs::stats)
+    }
+
+    fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), |packs| packs.verify(found))
+    }
+}

@@ -1,0 +1,131 @@
+//! New events that are no change of the folder: tags, notes, restores, members. They are journaled at once and go
+//! out with the next round.
+
+use super::{ClientError, Folder};
+use crate::clock::SystemClock;
+use annals_engine::{
+    author::{Deed, Said},
+    clock::Clock,
+    replica::{Effect, Input, Notice},
+    round,
+};
+use annals_events::{Body, Dot, DotSet, EntryId, Fact, Role};
+
+impl Folder {
+    /// Adds and removes tags of what stands at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError::BadText`] where a tag is too long; [`ClientError::NoSuchPath`].
+    pub fn tag(&mut self, path: &str, added: Vec<String>, removed: Vec<String>) -> Result<(), ClientError> {
+        added.iter().try_for_each(|tag| check("a tag", tag, TAG_BYTES_MAX))?;
+        self.attribute(path, Body { tags_added: added, tags_removed: removed, ..Body::default() })
+    }
+
+    /// Sets the note of what stands at `path`; an empty one removes it.
+    ///
+    /// # Errors
+    /// As [`tag`](Self::tag).
+    pub fn note(&mut self, path: &str, text: String) -> Result<(), ClientError> {
+        check("a note", &text, Body::TEXT_BYTES_MAX)?;
+        self.attribute(path, Body { note: Some(text), ..Body::default() })
+    }
+
+    fn attribute(&mut self, path: &str, body: Body) -> Result<(), ClientError> {
+        let entries = self.entries_at(path)?;
+        let Some(entry) = entries.first().copied().filter(|entry| *entry != EntryId::ROOT) else {
+            return Err(ClientError::BadText {
+                what: "the linked folder itself has no tags and no note".into(),
+            });
+        };
+        self.say(vec![Said { fact: Fact::AttributesChanged { entry }, body: Some(body) }])
+    }
+
+    /// Makes `version` the content of the file at `path` again, on top of what is there; one that was deleted comes
+    /// back.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`].
+    pub fn restore(&mut self, path: &str, version: Dot) -> Result<(), ClientError> {
+        let Some(entry) = self.replica.log().version(version).map(|view| view.entry) else {
+            return Err(ClientError::NoSuchVersion {
+                path: path.into(),
+                version: version.to_string(),
+                found: 0,
+            });
+        };
+        let mut said = Vec::new();
+        let log = self.replica.log();
+        if let Some(view) = log.entry(entry).filter(|view| !view.alive) {
+            let shows: DotSet = view.places.iter().chain(&view.maximal).copied().collect();
+            let lifts = shows.iter().flat_map(|dot| log.hidden_by(dot)).collect();
+            said.push(Said { fact: Fact::EntryRestored { entry, place: None, lifts, shows }, body: None });
+        }
+        let heads = log.human_heads(entry);
+        if heads != [version] {
+            let old = round::body_of(&self.replica, self.store.kept(), version)?;
+            let old = old.ok_or_else(|| ClientError::Withheld { version: version.to_string() })?;
+            let body = Body {
+                content: old.content,
+                mtime: old.mtime,
+                executable: old.executable,
+                ..Body::default()
+            };
+            let parents = heads.into_iter().collect();
+            said.push(Said { fact: Fact::VersionUploaded { entry, parents }, body: Some(body) });
+        }
+        if said.is_empty() { Ok(()) } else { self.say(said) }
+    }
+
+    /// Lets the account called `name` in as `role`, or out.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`] where the server does not know the account.
+    pub fn share(&mut self, name: &str, role: Option<Role>) -> Result<(), ClientError> {
+        let user = self.http()?.user(name)?.user;
+        let said = match role {
+            Some(role) => {
+                let body = Body { user_name: Some(name.into()), ..Body::default() };
+                Said { fact: Fact::MemberGranted { user, role }, body: Some(body) }
+            }
+            None => Said { fact: Fact::MemberRevoked { user }, body: None },
+        };
+        self.say(vec![said])
+    }
+
+    /// Signs and journals events; durable when it returns.
+    fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
+        let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: vec![Deed(said)] });
+        let mut replan = false;
+        for effect in effects {
+            match effect {
+                Effect::Persist(changes) => self.store.persist(&changes)?,
+                // What the events change in the folder is done in the next round.
+                Effect::Materialise(_) => replan = true,
+                Effect::Notice(Notice::Lineage(why)) => return Err(round::RoundError::Lineage(why).into()),
+                Effect::Submit(_) | Effect::Scan | Effect::Notice(_) | Effect::Reopen => {}
+            }
+        }
+        if replan {
+            let effects =
+                self.replica.step(SystemClock.now_ms(), Input::Materialised { outcomes: Vec::new() });
+            for effect in effects {
+                if let Effect::Persist(changes) = effect {
+                    self.store.persist(&changes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Longest tag in bytes.
+const TAG_BYTES_MAX: usize = 256;
+
+fn check(what: &str, text: &str, max: usize) -> Result<(), ClientError> {
+    if text.len() > max {
+        return Err(ClientError::BadText {
+            what: format!("{what} has at most {max} bytes, this one has {}", text.len()),
+        });
+    }
+    Ok(())
+}

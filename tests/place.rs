@@ -1,0 +1,210 @@
+//! The words of the stories: a server, accounts, folders, and the program as a person types it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A folder that goes with the test, and in it a server that runs until then.
+pub struct Place {
+    pub dir: TempDir,
+    server: Option<Child>,
+    pub url: String,
+}
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    /// An empty folder, nobody serving.
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), server: None, url: String::new() }
+    }
+
+    /// With a server, and the accounts `ada` and `bob`.
+    pub fn with_server() -> Self {
+        let mut place = Self::new();
+        place.serve();
+        for user in ["ada", "bob"] {
+            place.annals(&["user", "add", user, "--server", &place.url, "--data", "server"]).ok();
+        }
+        place
+    }
+
+    /// Starts the server, on the same port as before if there was one.
+    pub fn serve(&mut self) {
+        let listen = self.url.strip_prefix("http://").unwrap_or("127.0.0.1:0").to_owned();
+        let mut child = self
+            .command(&["serve", "--data", "server", "--listen", &listen])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ");
+        self.url = url.unwrap_or_else(|| panic!("the server said {line:?}")).to_owned();
+        self.server = Some(child);
+    }
+
+    /// Kills the server, as a power cut would.
+    pub fn kill_server(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+        command.args(arguments).current_dir(self.dir.path());
+        command.env("ANNALS_PASSWORD", PASSWORD).env("HOME", self.dir.path()).env_remove("XDG_DATA_HOME");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Types a command.
+    pub fn annals(&self, arguments: &[&str]) -> Said {
+        said(&mut self.command(arguments))
+    }
+
+    /// Links `folder` as a device of that name, and syncs it once.
+    pub fn link(&self, user: &str, folder: &str) {
+        self.link_to(user, folder, None);
+    }
+
+    pub fn link_to(&self, user: &str, folder: &str, namespace: Option<&str>) {
+        let mut arguments = vec!["link", &self.url, folder, "--user", user, "--device", folder];
+        if let Some(namespace) = namespace {
+            arguments.extend(["--namespace", namespace]);
+        }
+        self.annals(&arguments).ok();
+        self.sync(folder).ok();
+    }
+
+    pub fn sync(&self, folder: &str) -> Said {
+        self.annals(&["sync", folder, "--once"])
+    }
+
+    /// Syncs all of them until each has what the others made.
+    pub fn sync_all(&self, folders: &[&str]) {
+        for _ in 0..2 {
+            for folder in folders {
+                self.sync(folder).ok();
+            }
+        }
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    pub fn remove(&self, path: &str) {
+        let path = self.path(path);
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// The tags of a JSON document that a command prints.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.annals(arguments).ok().out).unwrap()
+    }
+
+    /// Everything in a folder but `.annals`: path, kind, content or target, executable bit, time of files in
+    /// seconds.
+    pub fn tree(&self, folder: &str) -> Vec<String> {
+        let root = self.path(folder);
+        let mut lines = Vec::new();
+        list(&root, &root, &mut lines);
+        lines.sort();
+        lines
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.kill_server();
+    }
+}
+
+impl Said {
+    /// It went well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    /// It ended with this code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\nstdout: {}\nstderr: {}", self.out, self.err);
+        self
+    }
+
+    /// It failed with this code, a line that says why, and a hint.
+    #[track_caller]
+    pub fn fails(self, code: i32, why: &str) -> Self {
+        let said = self.exits(code);
+        assert!(said.err.contains("error: ") && said.err.contains(why), "no {why:?} in {}", said.err);
+        assert!(said.err.contains("hint: "), "no hint in {}", said.err);
+        said
+    }
+}
+
+pub fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        if name == ".annals" {
+            continue;
+        }
+        let meta = path.symlink_metadata().unwrap();
+        if meta.is_symlink() {
+            lines.push(format!("{name} -> {}", fs::read_link(&path).unwrap().display()));
+        } else if meta.is_dir() {
+            lines.push(format!("{name}/"));
+            list(root, &path, lines);
+        } else {
+            let executable = meta.permissions().mode() & 0o100 != 0;
+            let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            lines.push(format!("{name} x={executable} t={} {content:?}", meta.mtime()));
+        }
+    }
+}

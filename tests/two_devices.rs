@@ -1,0 +1,141 @@
+//! Folders on several devices hold the same files.
+
+use crate::place::Place;
+use std::{fs, os::unix::fs::PermissionsExt};
+
+#[test]
+fn everything_in_a_folder_reaches_the_other_device() {
+    let place = Place::with_server();
+    place.write("one/notes.txt", "hello");
+    place.write("one/deep/er/file.bin", &"x".repeat(300_000));
+    place.write("one/empty", "");
+    place.write("one/run.sh", "#!/bin/sh\n");
+    fs::set_permissions(place.path("one/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(place.path("one/empty folder")).unwrap();
+    std::os::unix::fs::symlink("../outside/nowhere", place.path("one/link")).unwrap();
+    place.write("one/a\nname with a newline", "odd");
+    place.write("one/Case", "upper");
+    place.write("one/case", "lower");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    assert_eq!(place.tree("two"), place.tree("one"));
+}
+
+#[test]
+fn edits_renames_and_deletes_travel_in_every_direction() {
+    let place = Place::with_server();
+    let all = ["one", "two", "three"];
+    place.write("one/dir/a.txt", "a");
+    place.write("one/dir/b.txt", "b");
+    place.write("one/c.txt", "c");
+    all.iter().for_each(|folder| place.link("ada", folder));
+    place.write("two/dir/a.txt", "a, edited on two");
+    place.sync_all(&all);
+    assert_eq!(place.read("three/dir/a.txt"), "a, edited on two");
+    place.rename("three/dir", "three/renamed");
+    let before = place.json(&["status", "three", "--json"])["cursor"].as_u64().unwrap();
+    place.sync_all(&all);
+    let after = place.json(&["status", "three", "--json"])["cursor"].as_u64().unwrap();
+    assert_eq!(after - before, 1, "the rename of a folder is one event");
+    assert_eq!(place.read("one/renamed/a.txt"), "a, edited on two");
+    assert!(!place.exists("one/dir"));
+    place.remove("one/renamed/b.txt");
+    place.remove("one/c.txt");
+    place.sync_all(&all);
+    assert!(!place.exists("two/renamed/b.txt") && !place.exists("three/c.txt"));
+    for folder in all {
+        assert_eq!(place.tree(folder), place.tree("one"), "{folder}");
+        assert_eq!(place.json(&["status", folder, "--json"])["state"], "idle");
+    }
+}
+
+#[test]
+fn concurrent_edits_of_one_file_are_both_kept_on_all_devices() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "base");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    place.write("one/a.txt", "edited on one");
+    place.write("two/a.txt", "edited on two");
+    place.sync_all(&["one", "two"]);
+    assert_eq!(place.tree("one"), place.tree("two"));
+    let texts: Vec<String> = place.tree("one");
+    assert!(texts.iter().any(|line| line.contains("edited on one")), "{texts:?}");
+    assert!(texts.iter().any(|line| line.contains("edited on two")), "{texts:?}");
+    assert!(texts.iter().any(|line| line.contains("(conflict ")), "{texts:?}");
+    assert_eq!(place.json(&["status", "one", "--json"])["conflicts"], 1);
+}
+
+#[test]
+fn linking_a_device_that_holds_the_same_tree_sends_nothing_and_makes_no_events() {
+    let place = Place::with_server();
+    for folder in ["one", "two"] {
+        for file in 0..40 {
+            place.write(&format!("{folder}/dir{}/{file}.txt", file % 3), &format!("the same {file}"));
+        }
+    }
+    place.link("ada", "one");
+    place.annals(&["link", &place.url, "two", "--user", "ada", "--device", "two"]).ok();
+    let report = place.json(&["sync", "two", "--once", "--json"]);
+    assert_eq!(report["events_sent"], 0, "{report}");
+    assert_eq!(report["new_chunks"], 0, "{report}");
+    // Where only times differ, the log's win.
+    assert_eq!(place.tree("two"), place.tree("one"));
+}
+
+#[test]
+fn two_devices_that_add_the_same_files_end_with_one_of_each() {
+    let place = Place::with_server();
+    place.link("ada", "one");
+    place.link("ada", "two");
+    for folder in ["one", "two"] {
+        place.write(&format!("{folder}/new/a.txt"), "same a");
+        place.write(&format!("{folder}/new/b.txt"), "same b");
+    }
+    place.sync_all(&["one", "two"]);
+    let names: Vec<String> =
+        place.tree("one").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["new/", "new/a.txt", "new/b.txt"]);
+    assert_eq!(place.tree("two"), place.tree("one"));
+}
+
+#[test]
+fn saves_made_without_a_server_wait_in_the_journal_and_arrive_as_versions() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.link("ada", "one");
+    place.kill_server();
+    place.write("one/a.txt", "second, on the train");
+    place.sync("one").fails(4, "cannot be reached");
+    place.write("one/a.txt", "third, still on the train");
+    place.sync("one").fails(4, "cannot be reached");
+    let status = place.json(&["status", "one", "--json"]);
+    assert_eq!(
+        (status["state"].as_str(), status["pending_events"].as_u64()),
+        (Some("offline"), Some(2)),
+        "{status}"
+    );
+    place.serve();
+    place.sync("one").ok();
+    let history = place.json(&["history", "one/a.txt", "--json"]);
+    assert_eq!(history.as_array().unwrap().len(), 3, "{history}");
+    let second = history[1]["version"].as_str().unwrap();
+    assert_eq!(place.annals(&["cat", "one/a.txt", "--version", second]).ok().out, "second, on the train");
+    place.link("ada", "two");
+    assert_eq!(place.read("two/a.txt"), "third, still on the train");
+}
+
+#[test]
+fn many_vanished_files_have_to_be_confirmed() {
+    let place = Place::with_server();
+    (0..30).for_each(|file| place.write(&format!("one/{file}.txt"), "text"));
+    place.link("ada", "one");
+    place.link("ada", "two");
+    (0..25).for_each(|file| place.remove(&format!("one/{file}.txt")));
+    place.sync("one").fails(3, "gone from the folder");
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 30);
+    place.annals(&["sync", "one", "--once", "--accept-deletes"]).ok();
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 5);
+}

@@ -1,0 +1,168 @@
+//! What each verb says, and what it says to a mistake.
+
+use crate::place::Place;
+use std::fs;
+
+#[test]
+fn one_version_of_a_file_is_shown_read_and_brought_back() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.link("ada", "one");
+    place.write("one/a.txt", "second");
+    place.sync("one").ok();
+    let history = place.json(&["history", "one/a.txt", "--json"]);
+    let first = history[0]["version"].as_str().unwrap();
+    assert_eq!(history[1]["parents"][0], first);
+    assert_eq!(history[1]["head"], true);
+    assert_eq!(history[0]["device"], "one");
+    assert_eq!(history[0]["user"], "ada");
+    assert_eq!(place.annals(&["cat", "one/a.txt", "--version", first]).ok().out, "first");
+    place.annals(&["restore", "one/a.txt", "--version", first]).ok();
+    assert_eq!(place.read("one/a.txt"), "first");
+    assert_eq!(place.json(&["history", "one/a.txt", "--json"]).as_array().unwrap().len(), 3);
+    // A deleted file comes back too.
+    place.remove("one/a.txt");
+    place.sync("one").ok();
+    place.annals(&["restore", "one/a.txt", "--version", first]).ok();
+    assert_eq!(place.read("one/a.txt"), "first");
+}
+
+#[test]
+fn tags_and_notes_travel() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    place.annals(&["tag", "one/a.txt", "+draft", "+2026"]).ok();
+    place.annals(&["note", "one/a.txt", "for Bob"]).ok();
+    place.sync("two").ok();
+    assert_eq!(place.annals(&["tag", "two/a.txt"]).ok().out, "2026\ndraft\n");
+    assert_eq!(place.annals(&["note", "two/a.txt"]).ok().out, "for Bob\n");
+    place.annals(&["tag", "two/a.txt", "-draft"]).ok();
+    place.sync("one").ok();
+    assert_eq!(place.annals(&["tag", "one/a.txt"]).ok().out, "2026\n");
+}
+
+#[test]
+fn the_log_tells_what_happened() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    place.rename("one/a.txt", "one/b.txt");
+    place.sync("one").ok();
+    let lines = place.annals(&["log", "one", "--json"]).ok().out;
+    let kinds: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kinds.first().map(String::as_str), Some("namespace_created"));
+    assert!(kinds.ends_with(&["entry_created".into(), "entry_moved".into()]), "{kinds:?}");
+    let about = place.annals(&["log", "one", "one/b.txt", "--limit", "1"]).ok().out;
+    assert!(about.contains("entry_moved") && about.contains("b.txt"), "{about}");
+}
+
+#[test]
+fn devices_are_listed_and_one_is_cut_off() {
+    let place = Place::with_server();
+    place.link("ada", "one");
+    place.link("ada", "two");
+    place.annals(&["devices", "one", "--retire", "two"]).ok();
+    place.write("two/late.txt", "text");
+    place.sync("two").exits(6);
+    assert!(place.exists("two/late.txt"));
+    place.annals(&["devices", "one", "--retire", "nobody"]).fails(2, "no device `nobody`");
+}
+
+#[test]
+fn a_ticket_links_the_next_device_once() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let line = place.annals(&["invite", "one"]).ok().out;
+    let code = line.trim().rsplit(' ').next().unwrap().to_owned();
+    place.annals(&["link", &place.url, "two", "--ticket", &code.to_lowercase()]).ok();
+    place.sync("two").ok();
+    assert_eq!(place.read("two/a.txt"), "text");
+    place.annals(&["link", &place.url, "three", "--ticket", &code]).fails(6, "ticket");
+    place.annals(&["link", &place.url, "three", "--ticket", "nonsense"]).fails(6, "ticket");
+}
+
+#[test]
+fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
+    let place = Place::with_server();
+    place.link("ada", "one");
+    fs::create_dir(place.path("one/inside")).unwrap();
+    fs::create_dir(place.path("plain")).unwrap();
+    let url = place.url.clone();
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["status", "plain"], 2, "not in a linked folder"),
+        (&["history", "one/nothing.txt"], 2, "not known here"),
+        (&["history", "one/inside"], 2, "not"),
+        (&["link", &url, "one", "--user", "ada"], 2, "already linked"),
+        (&["link", &url, "one/inside", "--user", "ada"], 2, "lies inside the linked folder"),
+        (&["link", &url, ".", "--user", "ada"], 2, "contains the linked folder"),
+        (&["link", "http://127.0.0.1:1", "new", "--user", "ada"], 4, "cannot be reached"),
+        (&["link", "ftp://x", "new", "--user", "ada"], 1, "an address looks like"),
+        (&["link", &url, "new", "--user", "nobody"], 6, "wrong"),
+        (&["link", &url, "new", "--user", "ada", "--namespace", "nowhere"], 6, "namespace"),
+        (&["restore", "one/inside"], 2, "which version"),
+        (&["tag", "one/inside", "draft"], 2, "neither +TAG nor -TAG"),
+        (&["log", "one", "--since", "yesterday"], 2, "no moment"),
+        (&["user", "add", "ada", "--server", &url, "--data", "server"], 1, "account of that name"),
+        (&["user", "add", "eve", "--server", &url, "--data", "plain"], 6, "admin's token"),
+        (&["user", "add", "eve", "--server", &url, "--data", "server", "--quota", "much"], 2, "no size"),
+        (&["share", "one", "--with", "nobody", "--role", "viewer"], 6, "no account"),
+        (&["serve", "--data", "server", "--listen", "127.0.0.1:0"], 1, ""),
+        (&["serve", "--data", "other", "--listen", "0.0.0.0:0"], 2, "loopback"),
+        (&["serve", "--data", "other", "--listen", url.strip_prefix("http://").unwrap()], 1, "in use"),
+        (&["serve", "--data", "other", "--listen", "nowhere"], 2, ""),
+        (&["verify", "--data", "plain"], 2, "no server's data"),
+    ];
+    for (arguments, code, why) in rows {
+        place.annals(arguments).fails(*code, why);
+    }
+    assert!(place.annals(&["frobnicate"]).exits(2).err.contains("unrecognized subcommand"));
+    assert!(place.annals(&["sync", "--once", "--help"]).ok().out.contains("Example"));
+}
+
+#[test]
+fn a_wrong_password_is_refused() {
+    let place = Place::with_server();
+    let mut command = place.command(&["link", &place.url, "one", "--user", "ada"]);
+    crate::place::said(command.env("ANNALS_PASSWORD", "wrong password")).fails(6, "wrong");
+    assert!(!place.exists("one/.annals/link.json"));
+}
+
+#[test]
+fn verify_is_quiet_about_a_whole_log_and_names_the_place_of_one_flipped_byte() {
+    let mut place = Place::with_server();
+    (0..30).for_each(|file| place.write(&format!("one/{file}.txt"), &format!("text {file}")));
+    place.link("ada", "one");
+    place.annals(&["verify", "one"]).ok();
+    place.kill_server();
+    let before = place.json(&["verify", "--data", "server", "--json", "--deep"]);
+    assert_eq!(before["ok"], true, "{before}");
+    // Whatever can be rebuilt is rebuilt, with the same digests.
+    fs::remove_dir_all(place.path("server/log/index")).unwrap();
+    let after = place.json(&["verify", "--data", "server", "--json"]);
+    assert_eq!((&after["digests"], &after["chain"]), (&before["digests"], &before["chain"]));
+    let segment = fs::read_dir(place.path("server/log/segments"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .min()
+        .unwrap();
+    let good = fs::read(&segment).unwrap();
+    for at in [good.len() / 4, good.len() / 2, good.len() - 60] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&segment, &bad).unwrap();
+        let said = place.annals(&["verify", "--data", "server", "--json"]).exits(5);
+        let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(report["ok"], false);
+        assert!(report["problems"][0]["where"].as_str().unwrap().contains("position"), "byte {at}: {report}");
+    }
+    fs::write(&segment, &good).unwrap();
+    place.annals(&["verify", "--data", "server"]).ok();
+}
