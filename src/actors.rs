@@ -14,6 +14,8 @@ pub mod namespace;
 pub mod node;
 pub mod roster;
 pub mod session;
+#[cfg(test)]
+mod tests;
 pub mod user;
 
 pub use file::FileActor;

@@ -298,13 +298,21 @@ struct Started {
 /// # Errors
 /// [`ServeError`]; then nothing runs.
 pub fn serve(config: Config) -> Result<Serving, ServeError> {
+    serve_by(config, Arc::new(SystemClock))
+}
+
+/// As [`serve`], by another clock than the machine's.
+///
+/// # Errors
+/// [`ServeError`]; then nothing runs.
+pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<Serving, ServeError> {
     if !config.listen.ip().is_loopback() && !config.insecure {
         return Err(ServeError::NotLoopback { address: config.listen });
     }
     let (tell, hear) = mpsc::channel();
     let thread = std::thread::Builder::new().name("annals-server".into());
     let thread = thread
-        .spawn(move || run(config, &tell))
+        .spawn(move || run(config, clock, &tell))
         .map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
         Ok(Started { address, admin_token, info, node, handle }) => {
@@ -318,7 +326,11 @@ pub fn serve(config: Config) -> Result<Serving, ServeError> {
     }
 }
 
-fn run(config: Config, tell: &mpsc::Sender<Started>) -> Result<(), ServeError> {
+fn run(
+    config: Config,
+    clock: Arc<dyn Clock + Send + Sync>,
+    tell: &mpsc::Sender<Started>,
+) -> Result<(), ServeError> {
     let listener = listen(config.listen)?;
     let data = Data::open(&config.data)?;
     let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
@@ -331,7 +343,6 @@ fn run(config: Config, tell: &mpsc::Sender<Started>) -> Result<(), ServeError> {
     actix_web::rt::System::new().block_on(async move {
         let arbiters: Vec<actix::Arbiter> = (0..WORKERS).map(|_| actix::Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(actix::Arbiter::handle).collect();
-        let clock: Arc<dyn Clock + Send + Sync> = Arc::new(SystemClock);
         let empty = Directory::new(data.id);
         let directory = LiveDirectory::open(Arc::clone(&log), data.key.clone(), empty, clock.now_ms())
             .await

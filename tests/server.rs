@@ -66,6 +66,25 @@ fn a_ticket_links_one_device_and_any_other_code_none() {
 }
 
 #[test]
+fn tickets_last_fifteen_minutes_and_challenges_five() {
+    let clock = StillClock::default();
+    clock.set(NOW_MS);
+    let server = TestServer::by(&clock);
+    server.add_user("ana");
+    let laptop = server.link_as("ana");
+    let (one, two) = (laptop.ticket(&server).unwrap(), laptop.ticket(&server).unwrap());
+    assert_eq!(one.expires, NOW_MS + 15 * 60 * 1000);
+    clock.set(one.expires - 1);
+    server.link(Credential::Ticket(one.code)).unwrap();
+    clock.set(two.expires);
+    let late = server.link(Credential::Ticket(two.code));
+    assert_eq!(code(late.map(|device| device.id())), Code::TicketExpired);
+    let (_, request) = server.link_request(password("ana"));
+    clock.set(two.expires + 5 * 60 * 1000);
+    assert_eq!(code(server.post::<Linked>("link", &request)), Code::Challenge);
+}
+
+#[test]
 fn the_admin_hands_out_a_first_ticket_for_an_account_without_a_password() {
     let server = TestServer::new();
     let new = NewAccount { name: "me".into(), password: None, quota: Quota::Unlimited };

@@ -2,7 +2,7 @@
 
 #![allow(unreachable_pub, dead_code, reason = "every suite takes what it needs")]
 
-use annals::server::{Config, Serving, serve};
+use annals::server::{Config, Serving, serve, serve_by};
 use annals_engine::{
     content::SealedChunk,
     protocol::{
@@ -18,7 +18,10 @@ use annals_events::{
 use ed25519_dalek::{Signer, SigningKey};
 use reqwest::{Client, Method, RequestBuilder};
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
 use tempfile::TempDir;
 
 /// What the tests' clock says; nobody's business is older or later.
@@ -31,6 +34,22 @@ pub struct TestServer {
     pub data: TempDir,
     pub serving: Option<Serving>,
     pub web: Web,
+}
+
+/// A clock that shows what it was set to.
+#[derive(Clone, Default)]
+pub struct StillClock(Arc<AtomicU64>);
+
+impl StillClock {
+    pub fn set(&self, ms: u64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl annals_engine::clock::Clock for StillClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// HTTP, one request at a time.
@@ -80,6 +99,14 @@ impl TestServer {
         let mut config = Config::new(data.path().join("data"));
         change(&mut config);
         let serving = Some(serve(config).unwrap());
+        Self { data, serving, web: Web::new() }
+    }
+
+    /// A server by a clock that stands still until it is set.
+    pub fn by(clock: &StillClock) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::new(data.path().join("data"));
+        let serving = Some(serve_by(config, Arc::new(clock.clone())).unwrap());
         Self { data, serving, web: Web::new() }
     }
 

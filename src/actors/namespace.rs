@@ -102,7 +102,7 @@ impl Passivated for NamespaceActor {
         &mut self.passivation
     }
 
-    fn may_go(&self) -> bool {
+    fn may_go(&mut self) -> bool {
         self.namespace.is_some()
     }
 }

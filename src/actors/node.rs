@@ -178,7 +178,7 @@ impl Node {
     /// How many actors are at work: namespaces, users, files, sessions.
     #[must_use]
     pub fn at_work(&self) -> [usize; 4] {
-        [self.namespaces.len(), self.users.len(), self.files.len(), self.sessions.len()]
+        [self.namespaces.at_work(), self.users.at_work(), self.files.at_work(), self.sessions.at_work()]
     }
 
     /// Lets everybody go, so that the log can be closed.
@@ -190,6 +190,9 @@ impl Node {
     }
 }
 
+/// Works that wait for a disk or a processor at once; more wait for their turn.
+static TURNS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(8);
+
 /// Runs what waits for a disk or a processor where nobody else waits for it.
 ///
 /// # Errors
@@ -197,6 +200,7 @@ impl Node {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
+    let _turn = TURNS.acquire().await.map_err(|_| Problem::plain(Code::Busy))?;
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Problem::plain(Code::Internal)))
 }
 

@@ -70,13 +70,8 @@ where
     }
 
     /// How many are at work.
-    pub fn len(&self) -> usize {
-        self.live().len()
-    }
-
-    /// Whether nobody is at work.
-    pub fn is_empty(&self) -> bool {
-        self.live().is_empty()
+    pub fn at_work(&self) -> usize {
+        self.live().values().filter(|address| address.connected()).count()
     }
 
     /// Lets everybody go.
@@ -95,6 +90,10 @@ where
             context.set_mailbox_capacity(MAILBOX);
             actor
         });
+        // Those that went by themselves are forgotten each time their number may have doubled.
+        if live.len().is_power_of_two() {
+            live.retain(|_, address| address.connected());
+        }
         live.insert(key.clone(), address.clone());
         address
     }
@@ -122,7 +121,7 @@ pub trait Passivated: Actor<Context = Context<Self>> {
     fn passivation(&mut self) -> &mut Passivation;
 
     /// Whether it holds nothing that the log does not.
-    fn may_go(&self) -> bool {
+    fn may_go(&mut self) -> bool {
         true
     }
 
@@ -139,7 +138,10 @@ pub trait Passivated: Actor<Context = Context<Self>> {
 
 impl Passivation {
     /// Who was not asked for as long as this, twice at most, goes.
+    #[cfg(not(test))]
     const IDLE: Duration = Duration::from_secs(60);
+    #[cfg(test)]
+    const IDLE: Duration = Duration::from_millis(20);
 
     /// Asked just now.
     #[must_use]

@@ -19,8 +19,8 @@ use annals_engine::{
     },
 };
 use annals_events::{
-    Batch, ChunkId, Content, ContentId, DeviceId, Dot, EntryId, Hash, Manifest, NamespaceId, Role, Seq,
-    UserId, log::Logged,
+    Batch, ChunkId, Content, ContentId, DeviceId, Dot, EntryId, Manifest, NamespaceId, Role, Seq, UserId,
+    log::Logged,
 };
 use serde_bytes::ByteBuf;
 use std::{

@@ -23,9 +23,13 @@ pub struct UserActor {
     node: Arc<Node>,
     /// Sent by its devices, not named by an event yet.
     sent: BTreeSet<ChunkId>,
+    /// How often it could have gone but for what was sent.
+    stayed: u32,
     passivation: Passivation,
 }
 
+/// How often it stays for what was sent: an hour. An upload that pauses longer is asked for again.
+const STAYS: u32 = 60;
 /// More chunks than this are not remembered as sent: 32 bytes each.
 const SENT_MAX: usize = 1 << 20;
 
@@ -33,7 +37,7 @@ impl UserActor {
     /// Nothing sent yet.
     #[must_use]
     pub fn new(user: UserId, node: Arc<Node>) -> Self {
-        Self { user, node, sent: BTreeSet::new(), passivation: Passivation::new() }
+        Self { user, node, sent: BTreeSet::new(), stayed: 0, passivation: Passivation::new() }
     }
 }
 
@@ -48,6 +52,11 @@ impl Actor for UserActor {
 impl Passivated for UserActor {
     fn passivation(&mut self) -> &mut Passivation {
         &mut self.passivation
+    }
+
+    fn may_go(&mut self) -> bool {
+        self.stayed += 1;
+        self.sent.is_empty() || self.stayed > STAYS
     }
 }
 
@@ -133,6 +142,7 @@ impl Handler<Sent> for UserActor {
 
     fn handle(&mut self, Sent(chunks): Sent, _: &mut Self::Context) {
         self.passivation.asked();
+        self.stayed = 0;
         let room = SENT_MAX.saturating_sub(self.sent.len());
         self.sent.extend(chunks.iter().copied().take(room));
     }
@@ -148,7 +158,9 @@ impl Handler<Named> for UserActor {
 
     fn handle(&mut self, Named(chunks): Named, _: &mut Self::Context) {
         self.passivation.asked();
-        self.sent.retain(|chunk| !chunks.contains(chunk));
+        for chunk in chunks.iter() {
+            self.sent.remove(chunk);
+        }
     }
 }
 

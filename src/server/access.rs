@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, sync::Mutex};
 const PASSWORD_BYTES_MIN: usize = 8;
 /// Longest password.
 const PASSWORD_BYTES_MAX: usize = 1024;
+/// What is compared for an account that is not there.
+static NOBODYS: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
 
 /// The admin's token, by its hash.
 pub(super) struct Admin(Hash);
@@ -70,7 +72,7 @@ pub(super) async fn log_in(server: &Server, name: &str, password: String) -> Res
     // Who is not there takes as long as who is.
     let hash = match hash {
         Some(hash) => hash,
-        None => hash_password(server, "nobody has this".into()).await?,
+        None => NOBODYS.get_or_try_init(|| hash_password(server, "nobody has this".into())).await?.clone(),
     };
     let _turn = server.passwords.acquire().await.map_err(|_| Code::Busy)?;
     let fits = blocking(move || {

@@ -255,7 +255,7 @@ fn what_manifests_list_is_covered_once_they_were_read() {
     assert!(node.namespace.possession().covers_manifest(node.namespace.projections(), content.id, root));
     assert!(!covers(&node, 7));
     let unread = node.namespace.possession().unread();
-    assert_eq!(unread, [content.clone()]);
+    assert_eq!(unread, std::slice::from_ref(&content));
     node.namespace.possession_mut().read(&content, &manifest.unwrap()).unwrap();
     assert!(covers(&node, 7) && !covers(&node, 200));
     assert_eq!(node.namespace.possession().unread(), []);
