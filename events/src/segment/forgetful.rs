@@ -32,6 +32,7 @@ struct State {
     off: bool,
     room: Option<u64>,
     syncs_until_failure: Option<u64>,
+    eager: bool,
 }
 
 #[derive(Clone, Default)]
@@ -81,6 +82,12 @@ impl ForgetfulDisk {
     /// After so many more syncs one fails, and what was to be synced is never durable.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.state().syncs_until_failure = Some(syncs);
+    }
+
+    /// While this is on, what is appended is durable at once, though nobody asked and nobody is told: a system may
+    /// write back whatever it likes whenever it likes.
+    pub fn write_back(&self, eager: bool) {
+        self.state().eager = eager;
     }
 
     /// Flips bits of a durable byte. Answers whether there is one.
@@ -179,7 +186,8 @@ impl File {
     fn torn(&self, choose: &mut impl FnMut(u64) -> u64) -> Vec<u8> {
         let (short, long) =
             (self.durable.len().min(self.visible.len()), self.durable.len().max(self.visible.len()));
-        let length = long - choose((long - short) as u64 + 1) as usize;
+        // Sectors go missing from files of full length more often than lengths do.
+        let length = if choose(2) == 0 { long } else { long - choose((long - short) as u64 + 1) as usize };
         let mut bytes = self.durable.clone();
         bytes.resize(length, 0);
         let both = length.min(self.visible.len());
@@ -304,7 +312,12 @@ impl SegmentFile for Handle {
         if let Some(room) = &mut state.room {
             *room -= fits as u64;
         }
-        state.files[self.file].visible.extend_from_slice(&bytes[..fits]);
+        let eager = state.eager;
+        let file = &mut state.files[self.file];
+        file.visible.extend_from_slice(&bytes[..fits]);
+        if eager {
+            file.durable = file.visible.clone();
+        }
         match (last, fits == bytes.len()) {
             (true, _) => Err(no_power()),
             (false, false) => Err(DiskError::Full { place: self.disk.place() }),

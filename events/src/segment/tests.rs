@@ -146,6 +146,25 @@ proptest! {
     }
 
     #[test]
+    fn what_a_failed_write_left_on_the_disk_is_never_taken_for_damage(
+        failed in frame(), next in frame(), room in 0..3000_u64, steps in 0..3_u64, seed in any::<u64>(),
+    ) {
+        let disk = ForgetfulDisk::new();
+        let (mut segments, _) = open(&disk, 1 << 20, None).unwrap();
+        segments.append(&[b"first"]).unwrap();
+        disk.write_back(true);
+        disk.limit_room(Some(room));
+        let stored = segments.append(&[&failed]).is_ok();
+        disk.write_back(false);
+        disk.limit_room(None);
+        disk.cut_power_after(steps);
+        let acknowledged = 1 + usize::from(stored) + usize::from(segments.append(&[&next]).is_ok());
+        disk.crash(dice(seed));
+        let (segments, _) = open(&disk, 1 << 20, None).unwrap();
+        prop_assert!(all(&segments).unwrap().len() >= acknowledged);
+    }
+
+    #[test]
     fn reading_from_any_frame_or_mark_continues_where_it_was(groups in groups(), roll in 300..6000_u64) {
         let disk = ForgetfulDisk::new();
         let (mut segments, _) = open(&disk, roll, None).unwrap();
@@ -188,6 +207,23 @@ fn a_torn_tail_is_moved_aside_byte_by_byte() {
     assert_eq!(disk.contents(&torn.file).unwrap(), left);
     assert_eq!(segments.end(), end);
     assert_eq!(all(&segments).unwrap(), [b"kept"]);
+}
+
+#[test]
+fn a_lost_sector_is_damage_if_anything_follows_its_group() {
+    let disk = ForgetfulDisk::new();
+    let (mut segments, _) = open(&disk, 1 << 20, None).unwrap();
+    segments.append(&[&[1; 300]]).unwrap();
+    let start = segments.end().place;
+    segments.append(&[&[2; 900]]).unwrap();
+    segments.append(&[&[3; 900]]).unwrap();
+    // The sector with the second group's header, which alone would look like a write that a crash cut off.
+    let bytes = disk.contents(&file_name(1)).unwrap();
+    let sector = start.offset() as usize..(start.offset() as usize).next_multiple_of(512);
+    for at in sector {
+        disk.flip(&file_name(1), at as u64, bytes[at]);
+    }
+    assert!(matches!(open(&disk, 1 << 20, None), Err(SegmentError::Damaged { place, .. }) if place == start));
 }
 
 #[test]

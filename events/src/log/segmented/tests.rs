@@ -284,3 +284,21 @@ fn in_one_group_each_append_is_judged_after_those_before_it() {
     assert!(matches!(answers[1], Err(LogError::Conflict { actual: Seq(2), .. })));
     assert!(matches!(answers[3], Err(LogError::Duplicate { seq: Seq(1), .. })));
 }
+
+#[test]
+fn a_record_that_is_in_the_tail_and_in_the_index_is_read_once() {
+    let (disk, index) = (ForgetfulDisk::new(), Arc::new(MemoryIndex::new()));
+    let (log, _) = open(&disk, &index).unwrap();
+    let mut author = Author::new(1, 1, Head::default());
+    for _ in 0..3 {
+        let expected = author.head().seq;
+        assert!(log.commit(&[(expected, author.record(1, 5))])[0].is_ok());
+    }
+    let all = block_on(log.read_all(Position(0), usize::MAX)).unwrap();
+    // Where the indexer stands between writing to the index and shortening the tail.
+    let mut writes = Vec::new();
+    all.iter().for_each(|logged| index::add_record(logged.position, &logged.record, &mut writes));
+    index.write(&writes).unwrap();
+    assert_eq!(block_on(log.read(NamespaceId([1; 16]), Seq(0), usize::MAX)).unwrap(), all);
+    assert_eq!(block_on(log.read_device(NamespaceId([1; 16]), author.device(), Seq(0), 99)).unwrap(), all);
+}
