@@ -1,0 +1,286 @@
+//! A device: what of it survives the loss of its power, and the production replica and rounds on top.
+//!
+//! [`Machine`] is the twin of everything that a round needs ([`Host`]). What it was told to persist or keep is there
+//! after a crash; of a call that failed because the power went, it may be.
+
+use crate::{
+    chunk_store::TwinChunks,
+    clock::MachineClock,
+    disk::{TwinDisk, Volume},
+    point::{Moment, Point},
+    transport::TwinTransport,
+};
+use annals_engine::{
+    clock::Clock,
+    content::{self, Chunker, SealedChunk, Sealer},
+    disk::{Disk, DiskError, Reading},
+    journal::Identity,
+    names::NameRules,
+    replica::{Replica, StateChange},
+    round::{
+        FileRead, FileToRead, Host, KeptRecords, Parts, Report, RoundError, Step, StoreError, Take,
+        Unreadable, Wish, exchange,
+    },
+};
+use annals_events::{ChunkId, ChunkRef, Content, DeviceId, Record, log::Logged, log::Position};
+use std::{cell::RefCell, io::Read, rc::Rc, sync::Arc};
+
+/// A device's machine.
+pub struct Machine {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its folder, as the person has it.
+    pub volume: Rc<RefCell<Volume>>,
+    /// Its way to the server.
+    pub transport: TwinTransport,
+    /// Where others get their turn.
+    pub point: Point,
+    clock: MachineClock,
+    disk: TwinDisk,
+    outbox: TwinChunks,
+    state: Vec<Vec<u8>>,
+    records: Kept,
+    sealer: Sealer,
+}
+
+#[derive(Default)]
+struct Kept(Vec<Arc<Record>>);
+
+impl KeptRecords for Kept {
+    fn at(&self, position: u64) -> Result<Arc<Record>, StoreError> {
+        let place = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
+        let record = place.and_then(|place| self.0.get(place)).cloned();
+        record.ok_or_else(|| StoreError::Damaged { what: format!("no record at {position}") })
+    }
+}
+
+impl Machine {
+    /// A machine that was never used.
+    #[must_use]
+    pub fn new(identity: Identity, clock: MachineClock, transport: TwinTransport, point: Point) -> Self {
+        let volume = Rc::new(RefCell::new(Volume::new(clock.clone())));
+        Self {
+            identity,
+            disk: TwinDisk::new(volume.clone(), point.clone()),
+            volume,
+            transport,
+            point,
+            clock,
+            outbox: TwinChunks::default(),
+            state: Vec::new(),
+            records: Kept::default(),
+            sealer: Sealer::new(),
+        }
+    }
+
+    /// The records that it keeps.
+    #[must_use]
+    pub fn records(&self) -> &[Arc<Record>] {
+        &self.records.0
+    }
+
+    fn powered(&self, moment: Moment) -> Result<(), StoreError> {
+        self.point.pass(moment);
+        let gone = || StoreError::Failed { what: "the power is gone".into() };
+        self.point.has_power().then_some(()).ok_or_else(gone)
+    }
+
+    fn cut_one(
+        &mut self,
+        file: &FileToRead,
+        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
+    ) -> Result<(FileRead, Vec<SealedChunk>), Unreadable> {
+        let disk_failed = |error: DiskError| Unreadable {
+            passing: matches!(error, DiskError::Missing { .. }),
+            why: error.to_string(),
+        };
+        let mut reading = self.disk.open_read(&file.path).map_err(disk_failed)?;
+        let node = reading.node().map_err(disk_failed)?;
+        let mut bytes = Vec::new();
+        reading.read_to_end(&mut bytes).expect("it is in memory");
+        let cut = content::cut_for(node.size, file.replaced);
+        let chunker = Chunker::new(cut).expect("the sizes are known");
+        let (mut chunks, mut sealed) = (Vec::new(), Vec::new());
+        for plain in chunker.cut_whole(&bytes) {
+            let id = ChunkId::of(plain);
+            chunks.push(ChunkRef { bytes: u32::try_from(plain.len()).expect("a chunk is small"), id });
+            if wanted(&id) {
+                sealed.push(self.sealer.seal(id, plain.to_vec()));
+            }
+        }
+        let mut all = chunks.clone();
+        let (content, manifest) = content::assemble(cut, chunks)
+            .map_err(|error| Unreadable { why: error.to_string(), passing: false })?;
+        if let Some((manifest, root)) = manifest.zip(content.manifest) {
+            all.push(root);
+            if wanted(&root.id) {
+                sealed.push(self.sealer.seal(root.id, manifest));
+            }
+        }
+        let after = reading.node().map_err(disk_failed)?;
+        if after.identity() != node.identity() {
+            return Err(Unreadable { why: "it changed while it was read".into(), passing: true });
+        }
+        Ok((FileRead { node, content, chunks: all }, sealed))
+    }
+}
+
+/// What `bytes` are called when they are cut as a new file.
+///
+/// # Panics
+/// For more bytes than a simulation should hold.
+#[must_use]
+pub fn content_of(bytes: &[u8]) -> Content {
+    let cut = content::cut_for(bytes.len() as u64, None);
+    let chunker = Chunker::new(cut).expect("the sizes are known");
+    let chunk = |plain: &[u8]| ChunkRef {
+        bytes: u32::try_from(plain.len()).expect("a chunk is small"),
+        id: ChunkId::of(plain),
+    };
+    content::assemble(cut, chunker.cut_whole(bytes).map(chunk).collect()).expect("it is small").0
+}
+
+impl Host for Machine {
+    type Disk = TwinDisk;
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    fn parts(&mut self) -> Parts<'_, TwinDisk> {
+        Parts {
+            disk: &mut self.disk,
+            transport: &self.transport,
+            outbox: &self.outbox,
+            records: &self.records,
+        }
+    }
+
+    fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
+        self.powered(Moment::Persist)?;
+        self.state.push(StateChange::encode(changes));
+        self.powered(Moment::Persist)
+    }
+
+    fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
+        self.powered(Moment::Persist)?;
+        let first = self.records.0.len() as u64 + 1;
+        self.records.0.extend(records.iter().cloned());
+        self.powered(Moment::Persist)?;
+        let logged = |(position, record)| Logged { position: Position(position), record };
+        Ok((first..).zip(records).map(logged).collect())
+    }
+
+    fn reopen(&mut self) -> Result<Replica, StoreError> {
+        let damaged = |what: String| StoreError::Damaged { what };
+        let changes: Result<Vec<Vec<StateChange>>, _> =
+            self.state.iter().map(|bytes| StateChange::decode(bytes)).collect();
+        let changes = changes.map_err(|error| damaged(error.to_string()))?.into_iter().flatten();
+        let records = (1u64..).zip(&self.records.0);
+        let records =
+            records.map(|(position, record)| Logged { position: Position(position), record: record.clone() });
+        Replica::restore(self.identity.clone(), NameRules::default(), changes, records)
+            .map_err(|error| damaged(error.to_string()))
+    }
+
+    fn cut(
+        &mut self,
+        files: &[FileToRead],
+        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
+        take: &mut Take<'_>,
+    ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
+        let mut answers = Vec::with_capacity(files.len());
+        for file in files {
+            let answer = self.cut_one(file, wanted).map(|(read, sealed)| {
+                let given =
+                    sealed.into_iter().try_for_each(|chunk| take(chunk, &self.transport, &self.outbox));
+                given.map(|()| read)
+            });
+            answers.push(match answer {
+                Ok(given) => Ok(given?),
+                Err(why) => Err(why),
+            });
+        }
+        Ok(answers)
+    }
+
+    fn empty_outbox(&mut self) {
+        // As on a real device the store is dropped; whoever holds the old one sees nothing of it.
+        self.outbox = TwinChunks::default();
+    }
+
+    fn progress(&mut self, _: Step) {}
+}
+
+/// A device at work.
+pub struct Device {
+    /// What survives.
+    pub machine: Machine,
+    /// What does not; none after a crash.
+    replica: Option<Replica>,
+}
+
+impl Device {
+    /// Linked a moment ago.
+    #[must_use]
+    pub fn new(machine: Machine) -> Self {
+        let replica = Replica::new(machine.identity.clone(), NameRules::default());
+        Self { machine, replica: Some(replica) }
+    }
+
+    /// Its name in the log.
+    #[must_use]
+    pub fn id(&self) -> DeviceId {
+        self.machine.identity.device()
+    }
+
+    /// Everything exchanged, as far as it goes.
+    ///
+    /// # Errors
+    /// As [`exchange`]. Without power the device has to be [started](Self::start) again.
+    pub fn round(&mut self, wish: Wish) -> Result<Report, RoundError> {
+        self.start()?;
+        let replica = self.replica.as_mut().expect("it was just started");
+        let done = exchange(replica, &mut self.machine, wish);
+        if !self.machine.point.has_power() {
+            self.replica = None;
+        }
+        done
+    }
+
+    /// The power goes.
+    pub fn crash(&mut self) {
+        self.machine.point.lose_power();
+        self.replica = None;
+    }
+
+    /// Comes up again if it is down: sweeps the folder, then goes on from what was written down. `None` of it is
+    /// written anew.
+    fn start(&mut self) -> Result<(), RoundError> {
+        if self.replica.is_some() && self.machine.point.has_power() {
+            return Ok(());
+        }
+        self.machine.point.start();
+        self.machine.disk.sweep()?;
+        self.replica = Some(self.machine.reopen()?);
+        Ok(())
+    }
+
+    /// Writes down what it knows as if it had been from the beginning, in place of how it came to know it.
+    pub fn compact(&mut self) {
+        if let Some(replica) = &self.replica {
+            self.machine.state = vec![StateChange::encode(&replica.state())];
+        }
+    }
+
+    /// What it knows, if it has power.
+    #[must_use]
+    pub fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
+    /// As [`replica`](Self::replica), for questions that fill a cache.
+    pub fn replica_mut(&mut self) -> Option<&mut Replica> {
+        self.replica.as_mut()
+    }
+}

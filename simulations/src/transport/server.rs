@@ -1,0 +1,344 @@
+//! The server at the other end: the production [`Namespace`] over the twins of log and chunk store, and the
+//! few lines of shell that the real one has in actors.
+//!
+//! A crash takes its memory: what the log adds up to is folded again, chunks that were sent and are named by no
+//! event yet are asked for again. Left out: accounts, tokens, quotas and other namespaces.
+
+use crate::{chunk_store::TwinChunks, clock::MachineClock, log::TwinLog, log::now, random::Random};
+use annals_engine::{
+    admission::{Facts, contents_of},
+    chunk_store::{ChunkStore, ChunkStoreError},
+    clock::Clock,
+    content::SealedChunk,
+    namespace::{Effect, Input, Issued, Namespace, Outcome, first_batch},
+    protocol::{
+        BatchOutcome, Batches, ChunksStored, Code, HeadInfo, MissingAnswer, MissingQuestion, Outcomes,
+        Problem, RECORDS_BYTES_MAX, Records, RecordsQuery,
+    },
+};
+use annals_events::{
+    Batch, Body, ChunkId, ContentId, DeviceId, Fact, Hash, Manifest, NamespaceId, PublicKey, Seq, UserId,
+    log::{EventLog, LogError, Logged},
+};
+use annals_projections::Projections;
+use ed25519_dalek::SigningKey;
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A server with one namespace.
+pub struct TwinServer {
+    id: NamespaceId,
+    key: SigningKey,
+    clock: MachineClock,
+    log: TwinLog,
+    chunks: TwinChunks,
+    namespace: Namespace,
+    /// Sent, and not named by an event yet.
+    sent: BTreeSet<ChunkId>,
+    /// Whether the log's disk lost its power: nothing works until the restart.
+    down: bool,
+    evidence: u64,
+}
+
+impl TwinServer {
+    /// A server whose namespace begins here, owned by `owner`.
+    #[must_use]
+    pub fn new(id: NamespaceId, key: SigningKey, clock: MachineClock, owner: UserId) -> Self {
+        let mut server = Self {
+            id,
+            clock,
+            log: TwinLog::new(id.0),
+            chunks: TwinChunks::default(),
+            namespace: Namespace::new(id, key.clone()),
+            key,
+            sent: BTreeSet::new(),
+            down: false,
+            evidence: 0,
+        };
+        let body = Body { label: Some("home".into()), ..Body::default() };
+        let fact = Fact::NamespaceCreated { owner, server: public(&server.key) };
+        let first = vec![Issued { fact, body: Some(body) }];
+        let batch = first_batch(id, &server.key, server.clock.now_ms(), first);
+        server.say(batch);
+        server
+    }
+
+    /// Links a device of `user`.
+    pub fn link(&mut self, key: PublicKey, user: UserId, label: &str) {
+        let body = Body { label: Some(label.into()), user_name: Some("person".into()), ..Body::default() };
+        let fact = Fact::DeviceLinked { key, user, continues: None };
+        let batch = self.namespace.issue(self.clock.now_ms(), vec![Issued { fact, body: Some(body) }]);
+        self.say(batch);
+    }
+
+    fn say(&mut self, batch: Batch) {
+        let outcome = self.admit(batch, Facts::default());
+        assert!(matches!(outcome, Outcome::Admitted(_)), "a server's own batch: {outcome:?}");
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn id(&self) -> NamespaceId {
+        self.id
+    }
+
+    /// What the log adds up to.
+    #[must_use]
+    pub fn projections(&self) -> &Projections {
+        self.namespace.projections()
+    }
+
+    /// Every record, in order.
+    #[must_use]
+    pub fn records_all(&self) -> Vec<Logged> {
+        self.read(Seq(0), usize::MAX).expect("its disk works")
+    }
+
+    /// The stored chunks.
+    #[must_use]
+    pub fn chunks(&self) -> &TwinChunks {
+        &self.chunks
+    }
+
+    /// How many batches came under a dot that was used for another.
+    #[must_use]
+    pub fn evidence(&self) -> u64 {
+        self.evidence
+    }
+
+    /// The power goes within the next few writes.
+    pub fn cut_power_soon(&mut self, random: &mut Random) {
+        self.log.cut_power_soon(random);
+    }
+
+    /// The machine goes down and comes up.
+    pub fn restart(&mut self, random: &mut Random) {
+        self.log.crash(random);
+        self.down = false;
+        self.sent.clear();
+        self.namespace = Namespace::new(self.id, self.key.clone());
+        let records = self.records_all();
+        self.namespace.replay(&records).expect("what was admitted folds again");
+    }
+
+    /// Whether it waits to be started again.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    fn read(&self, after: Seq, bytes_max: usize) -> Result<Vec<Logged>, LogError> {
+        now(self.log.log().read(self.id, after, bytes_max))
+    }
+
+    fn admit(&mut self, batch: Batch, facts: Facts) -> Outcome {
+        let mut input = Input::Submit { batch, facts };
+        loop {
+            let (mut outcome, mut next) = (None, None);
+            for effect in self.namespace.step(self.clock.now_ms(), input) {
+                match effect {
+                    Effect::Find(dot) => next = Some(Input::Found(now(self.log.log().find(self.id, dot)))),
+                    Effect::Append { expected, record } => {
+                        let done = now(self.log.log().append(expected, record));
+                        self.down |= done.is_err();
+                        next = Some(Input::Appended(done));
+                    }
+                    Effect::CatchUp { after } => next = Some(Input::CaughtUp(self.read(after, usize::MAX))),
+                    Effect::KeepEvidence { .. } => self.evidence += 1,
+                    Effect::Reply(reply) => outcome = Some(reply),
+                    Effect::Wake(_) => {}
+                }
+            }
+            match (outcome, next) {
+                (Some(outcome), _) => return outcome,
+                (None, Some(answer)) => input = answer,
+                (None, None) => unreachable!("a namespace that wants nothing has answered"),
+            }
+        }
+    }
+
+    // --- what devices ask ----------------------------------------------------------------------------------
+
+    /// See [`annals_engine::transport::Transport::records`].
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn records(&self, query: &RecordsQuery) -> Result<Records, Problem> {
+        let head = self.projections().head();
+        if query.log.is_some_and(|log| log != self.id) {
+            return Err(Problem::plain(Code::OtherLog));
+        }
+        let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let limit = limit.min(RECORDS_BYTES_MAX);
+        let read = |after: Seq| self.read(after, limit).map_err(|error| unavailable(&error));
+        let mut records = if query.after > Seq(0) { read(Seq(query.after.0 - 1))? } else { Vec::new() };
+        if query.after > Seq(0) {
+            let continues = records.first().is_some_and(|logged| {
+                let admission = logged.record.admission();
+                logged.record.last_seq() == query.after
+                    && query.chain == Some(admission.chain)
+                    && query.epoch == admission.epoch
+            });
+            if !continues {
+                return Err(Problem::plain(Code::ChainMismatch));
+            }
+            records.remove(0);
+        }
+        if records.is_empty() && query.after < head.seq {
+            records = read(query.after)?;
+        }
+        let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
+        Ok(Records { log: self.id, head: HeadInfo::from(head), records })
+    }
+
+    /// See [`annals_engine::transport::Transport::submit`]; `sender` is whose token was shown.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn submit(&mut self, sender: DeviceId, batches: &Batches) -> Result<Outcomes, Problem> {
+        let mut outcomes = Vec::new();
+        for bytes in &batches.batches {
+            let batch = Batch::decode(bytes.to_vec())
+                .map_err(|error| Problem::new(Code::BatchMalformed, error.to_string()))?;
+            assert_eq!(batch.header().device, sender, "devices send their own batches");
+            let facts = self.facts(&batch)?;
+            let outcome = match self.admit(batch, facts) {
+                Outcome::Admitted(record) => BatchOutcome::Admitted { record: ByteBuf::from(record.bytes()) },
+                Outcome::Again(record) => {
+                    BatchOutcome::AlreadyAdmitted { record: ByteBuf::from(record.bytes()) }
+                }
+                Outcome::Refused(refusal) => BatchOutcome::Refused(refusal.to_wire()),
+                Outcome::Failed(error) if outcomes.is_empty() => return Err(unavailable(&error)),
+                Outcome::Failed(_) => break,
+            };
+            let stop = matches!(outcome, BatchOutcome::Refused(_));
+            outcomes.push(outcome);
+            if stop {
+                break;
+            }
+        }
+        Ok(Outcomes { outcomes })
+    }
+
+    fn facts(&mut self, batch: &Batch) -> Result<Facts, Problem> {
+        let (mut missing, mut broken) = (BTreeSet::new(), BTreeSet::new());
+        for content in contents_of(batch) {
+            let listed = match content.manifest {
+                None => Vec::new(),
+                Some(root) => match self.opened(root.id)?.map(|bytes| Manifest::decode(&bytes, &content)) {
+                    None => Vec::new(),
+                    Some(Ok(manifest)) => manifest.chunks.iter().map(|chunk| chunk.id).collect(),
+                    Some(Err(_)) => {
+                        broken.insert(content.id);
+                        Vec::new()
+                    }
+                },
+            };
+            self.read_manifests()?;
+            let named = content.roots().map(|chunk| chunk.id).chain(listed);
+            missing.extend(named.filter(|chunk| !self.has(*chunk)));
+        }
+        Ok(Facts { missing, broken, ..Facts::default() })
+    }
+
+    /// Whether the user may name this chunk.
+    fn has(&self, chunk: ChunkId) -> bool {
+        self.sent.contains(&chunk) || self.namespace.possession().covers(self.projections(), chunk)
+    }
+
+    fn opened(&self, chunk: ChunkId) -> Result<Option<Vec<u8>>, Problem> {
+        let sealed = self.chunks.get(&chunk).map_err(|error| failed(&error))?;
+        Ok(sealed.and_then(|sealed| sealed.open().ok()))
+    }
+
+    fn read_manifests(&mut self) -> Result<(), Problem> {
+        for content in self.namespace.possession().unread() {
+            let root = content.manifest.expect("only contents with a manifest are unread");
+            let bytes = self.opened(root.id)?.unwrap_or_default();
+            self.namespace
+                .possession_mut()
+                .read(&content, &bytes)
+                .expect("a manifest is stored before an event that names it is admitted (I4)");
+        }
+        Ok(())
+    }
+
+    /// See [`annals_engine::transport::Transport::missing`].
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn missing(&mut self, question: &MissingQuestion) -> Result<MissingAnswer, Problem> {
+        self.read_manifests()?;
+        let (possession, projections) = (self.namespace.possession(), self.projections());
+        let whole = |(id, root): &(ContentId, annals_events::ChunkRef)| {
+            possession.covers_manifest(projections, *id, *root)
+        };
+        let places = |known: Vec<bool>| -> Vec<u32> {
+            (0u32..).zip(known).filter(|(_, known)| !known).map(|(at, _)| at).collect()
+        };
+        Ok(MissingAnswer {
+            chunks: places(question.chunks.iter().map(|chunk| self.has(chunk.id)).collect()),
+            manifests: places(question.manifests.iter().map(whole).collect()),
+        })
+    }
+
+    /// See [`annals_engine::transport::Transport::send_chunks`].
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn store(&mut self, chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
+        for chunk in chunks {
+            chunk.check().map_err(|error| Problem::new(Code::ChunkMismatch, error.to_string()))?;
+        }
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        let new: BTreeSet<ChunkId> =
+            self.chunks.missing(&ids).map_err(|error| failed(&error))?.into_iter().collect();
+        self.chunks.put_all(chunks).map_err(|error| failed(&error))?;
+        self.sent.extend(ids);
+        let sizes: BTreeMap<ChunkId, u64> =
+            chunks.iter().map(|chunk| (chunk.id, chunk.bytes.len() as u64)).collect();
+        let new_bytes = sizes.iter().filter(|(id, _)| new.contains(id)).map(|(_, bytes)| bytes).sum();
+        Ok(ChunksStored { new: new.len() as u64, new_bytes })
+    }
+
+    /// See [`annals_engine::transport::Transport::fetch_chunks`]; at most `count_max` of them.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn fetch(&mut self, chunks: &[ChunkId], count_max: usize) -> Result<Vec<SealedChunk>, Problem> {
+        self.read_manifests()?;
+        let mut found = Vec::new();
+        for id in chunks.iter().take(count_max.max(1)) {
+            let readable = self.namespace.possession().covers(self.projections(), *id);
+            match self.chunks.get(id).map_err(|error| failed(&error))?.filter(|_| readable) {
+                Some(sealed) => found.push(sealed),
+                None if found.is_empty() => {
+                    return Err(Problem::new(Code::ChunkUnknown, format!("chunk {id} is not known here")));
+                }
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The digests of its projections.
+    #[must_use]
+    pub fn digests(&self) -> BTreeMap<&'static str, Hash> {
+        self.projections().digests()
+    }
+}
+
+/// The public half of a key.
+#[must_use]
+pub fn public(key: &SigningKey) -> PublicKey {
+    PublicKey(key.verifying_key().to_bytes())
+}
+
+fn unavailable(error: &LogError) -> Problem {
+    let code = if matches!(error, LogError::Unknown { .. }) { Code::Busy } else { Code::LogUnavailable };
+    Problem::new(code, error.to_string())
+}
+
+fn failed(error: &ChunkStoreError) -> Problem {
+    Problem::new(Code::LogUnavailable, error.to_string())
+}

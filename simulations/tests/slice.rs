@@ -1,0 +1,39 @@
+//! A slice of the seeds, for every change: small enough for the gate, large enough to notice that a fault was let
+//! in. Many more are one command (see the README).
+
+use annals_simulations::{Options, Seed, run};
+
+/// Seeds that must pass. Those that do not yet stand in `seeds.txt`.
+fn check(seeds: std::ops::Range<u64>, options: impl Fn(Options) -> Options) {
+    let failed: Vec<String> = seeds
+        .map(Seed)
+        .filter_map(|seed| {
+            let outcome = run(seed, options(Options::of(seed)));
+            let finding = outcome.findings.first()?;
+            Some(format!("{}: {}: {}", seed.0, finding.checker, finding.what))
+        })
+        .collect();
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}
+
+#[test]
+fn people_who_sync_now_and_then_agree_and_lose_nothing() {
+    check(0..60, Options::calm);
+}
+
+#[test]
+fn losses_delays_and_doubles_on_the_way_change_nothing() {
+    check(100..140, |options| Options { crashes: 0, server_crashes: 0, meddling: 0, ..options });
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in (0..6).map(Seed) {
+        let options = Options { lines: true, ..Options::of(seed) };
+        let (one, other) = (run(seed, options), run(seed, options));
+        let differs = one.lines.iter().zip(&other.lines).position(|(a, b)| a != b);
+        assert_eq!(differs.map(|line| &one.lines[line]), None, "seed {}", seed.0);
+        assert_eq!((one.trace, one.steps), (other.trace, other.steps), "seed {}", seed.0);
+    }
+    assert_ne!(run(Seed(0), Options::of(Seed(0))).trace, run(Seed(1), Options::of(Seed(1))).trace);
+}
