@@ -187,6 +187,13 @@ impl Author {
                 return Err(Refusal::SeenUnknown { dot: *dot, last });
             }
         }
+        // What was not pulled cannot be pulled and not shown; and ranges without end are nobody's to walk.
+        for (device, _, last) in batch.header().unseen.ranges() {
+            let pulled = if device == self.device { own_before } else { vector.get(device) };
+            if last > pulled {
+                return Err(Refusal::SeenUnknown { dot: Dot::new(device, last), last: pulled });
+            }
+        }
         Ok(Seen { vector, unseen: batch.header().unseen.clone() })
     }
 }

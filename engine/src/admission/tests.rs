@@ -298,6 +298,13 @@ fn nothing_is_seen_that_was_never_admitted() {
     phone.first = 5;
     phone.seen.raise(Dot::new(id(&phone.key), 4));
     assert_eq!(world.judge(&phone.sign(vec![folder("b")])), Ok(Verdict::Admit));
+    for (counter, good) in [(entry.counter, true), (entry.counter + 1, false), ((1 << 62) - 1, false)] {
+        let mut header = world.device(2).sign(vec![folder("b")]).header().clone();
+        header.unseen = dots(&[Dot::new(entry.device, counter)]);
+        let batch = resigned(&world.device(2).key, &header, named("b").encode());
+        let verdict = world.judge(&batch).map_err(|refusal| refusal.code());
+        assert_eq!(verdict, if good { Ok(Verdict::Admit) } else { Err(Code::SeenUnknown) }, "{counter}");
+    }
     let acknowledged = Fact::Acknowledged { seq: Seq(world.projections.head().seq.0 + 1) };
     world.refuses(&world.device(2).sign(vec![(acknowledged, None)]), Code::SeenUnknown);
 }
@@ -695,15 +702,20 @@ fn body_with_name(body: &Body, name: &str) -> Vec<u8> {
 
 /// A signed batch of one event with these bytes as its body.
 fn assembled(device: &mut Device, fact: Fact, body: Vec<u8>) -> Batch {
-    use ed25519_dalek::Signer;
     let template = device.sign(vec![(fact, Some(named("a")))]);
     let mut header = template.header().clone();
     header.events[0].body_hash = Some(Body::hash_of(&body));
+    resigned(&device.key, &header, body)
+}
+
+/// A batch of one event with this header, signed.
+fn resigned(key: &SigningKey, header: &annals_events::BatchHeader, body: Vec<u8>) -> Batch {
+    use ed25519_dalek::Signer;
     // The signed bytes are the first byte string of the batch: taken from an unsigned one.
-    let unsigned = Batch::assemble(&header, &[0; 64], &[Some(body.clone())]).unwrap();
+    let unsigned = Batch::assemble(header, &[0; 64], &[Some(body.clone())]).unwrap();
     let signed = signed_part(unsigned.bytes());
-    let signature = device.key.sign(&[b"annals batch\0".as_slice(), signed].concat()).to_bytes();
-    Batch::assemble(&header, &signature, &[Some(body)]).unwrap()
+    let signature = key.sign(&[b"annals batch\0".as_slice(), signed].concat()).to_bytes();
+    Batch::assemble(header, &signature, &[Some(body)]).unwrap()
 }
 
 /// The byte string after the head of the outer array.
