@@ -85,8 +85,8 @@ impl ChunkRefs {
     }
 
     /// See [`IdIndex::warm`].
-    pub(crate) fn warm<'a>(&self, chunks: impl Iterator<Item = &'a ChunkId>) {
-        self.index.warm(chunks.map(|chunk| &chunk.0));
+    pub(crate) fn warm(&self, chunks: impl Iterator<Item = ChunkId>) {
+        self.index.warm(chunks.map(|chunk| chunk.0));
     }
 
     fn intern(&mut self, id: &[u8; 32]) -> u32 {

@@ -8,12 +8,13 @@ use crate::{
     FoldError, Projections, Scope,
     batches::{BatchRow, DotIx, What},
     entries::{DeleteRow, EntryIx, PlaceRow, ResolutionRow, flag},
+    heard::{Heard, HeardContent},
     history::{self, NewVersion},
     intern::{NONE, next_index, push},
 };
 use annals_events::{
-    Admission, Batch, Body, ChunkId, DeviceId, Dot, DotSet, EntryId, EntryKind, Event, Fact, Hlc, PublicKey,
-    Seen, Seq, UserId,
+    Admission, Batch, Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Event, Fact, Hlc, PublicKey, Seen,
+    Seq, UserId,
 };
 
 /// One event on its way in.
@@ -25,7 +26,7 @@ struct Arrival<'a> {
     seen: &'a Seen,
     admitted: Option<Seq>,
     /// None where it has none, or where it is withheld or unreadable.
-    body: Option<Body>,
+    body: Option<Heard<'a>>,
 }
 
 impl Arrival<'_> {
@@ -74,8 +75,8 @@ impl Projections {
             self.check_named(batch)?;
             let row = self.begin(batch, position);
             let seen = self.devices.batches.seens[row.seen as usize].clone();
-            let bodies: Vec<Option<Body>> =
-                (0..batch.events().len()).map(|index| batch.body(index).ok().flatten()).collect();
+            let bodies: Vec<Option<Heard<'_>>> =
+                (0..batch.events().len()).map(|index| Heard::of(batch.body_bytes(index)?)).collect();
             self.warm(&bodies);
             for ((index, event), body) in batch.events().iter().enumerate().zip(bodies) {
                 let arrival = Arrival {
@@ -97,11 +98,11 @@ impl Projections {
         Ok(())
     }
 
-    fn warm(&self, bodies: &[Option<Body>]) {
+    fn warm(&self, bodies: &[Option<Heard<'_>>]) {
         if self.scope == Scope::Server {
             let contents = || bodies.iter().flatten().filter_map(|body| body.content.as_ref());
-            self.contents.warm(contents().map(|content| &content.id));
-            self.chunk_refs.warm(contents().flat_map(|c| c.manifest.iter().chain(&c.chunks)).map(|c| &c.id));
+            self.contents.warm(contents().map(|content| content.id));
+            self.chunk_refs.warm(contents().flat_map(HeardContent::roots));
         }
     }
 
@@ -211,15 +212,17 @@ impl Projections {
     fn create(&mut self, hlc: u64, by: &mut Arrival<'_>, parent: EntryId, kind: EntryKind) -> What {
         let folder = self.entry_ix(parent).expect("checked");
         let body = by.body.take();
-        let name = body.as_ref().and_then(|body| body.name.as_ref());
-        let name = name.map_or(NONE, |name| self.names.put(name.as_str()));
+        let name = body.as_ref().and_then(|body| body.name.as_deref());
+        let name = name.map_or(NONE, |name| self.names.put(name));
         let entry = self.entries.len();
         let what = What::Create(entry);
         self.devices.batches.push_event(hlc, what);
         let inner = match kind {
             EntryKind::Folder => self.entries.new_folder(),
             EntryKind::File => self.add_version(by.dot, entry, body.as_ref(), false, &[]),
-            EntryKind::Symlink => self.entries.new_target(body.as_ref().and_then(|body| body.target.clone())),
+            EntryKind::Symlink => self
+                .entries
+                .new_target(body.as_ref().and_then(|body| body.target.as_deref().map(<[u8]>::to_vec))),
         };
         self.entries.add(by.dot, folder, name, inner, kind);
         self.live_entries += 1;
@@ -232,7 +235,7 @@ impl Projections {
             self.attribute_row(entry).set(body.mtime, body.executable, mark);
         }
         // A file's own tags and note would come with a change; a create that carries them is heard as well.
-        if let Some(body) = body.filter(says_more) {
+        if let Some(body) = body.and_then(|body| body.more).filter(|body| says_more(body)) {
             self.attribute_row(entry).change(by.dot, &body, |_| false);
         }
         what
@@ -243,7 +246,7 @@ impl Projections {
         &mut self,
         dot: DotIx,
         entry: EntryIx,
-        body: Option<&Body>,
+        body: Option<&Heard<'_>>,
         merge: bool,
         parents: &[DotIx],
     ) -> u32 {
@@ -253,15 +256,14 @@ impl Projections {
             entry,
             content: content.map(|content| content.id),
             size: content.map_or(0, |content| content.size),
-            manifest: content.is_some_and(|content| content.manifest.is_some()),
+            manifest: content.is_some_and(|content| content.manifest),
             mtime: body.and_then(|body| body.mtime),
             executable: body.and_then(|body| body.executable),
             merge,
         };
         let version = self.versions.add(&new, parents.iter().copied());
         if self.scope == Scope::Server {
-            let roots = content.into_iter().flat_map(|content| content.roots());
-            self.chunk_refs.add(roots.map(|chunk| -> ChunkId { chunk.id }));
+            self.chunk_refs.add(content.into_iter().flat_map(HeardContent::roots));
             self.contents.retain(&self.versions, version);
         }
         version
@@ -279,7 +281,7 @@ impl Projections {
         let entry = self.entry_ix(entry).expect("checked");
         let parent = parent.map_or(NONE, |parent| self.entry_ix(parent).expect("checked"));
         let name = by.body.take().and_then(|body| body.name).filter(|_| parent != NONE);
-        let name = name.map_or(NONE, |name| self.names.put(name.as_str()));
+        let name = name.map_or(NONE, |name| self.names.put(&name));
         let row = next_index(&self.places);
         push(&mut self.places, PlaceRow { dot: by.dot, entry, parent, name });
         self.devices.batches.push_event(hlc, what);
@@ -367,7 +369,9 @@ impl Projections {
             self.attribute_row(entry);
             let mut row = self.attributes.remove(&entry).expect("it was just made");
             row.set(body.mtime, body.executable, mark);
-            row.change(by.dot, &body, |earlier| by.seen.by(author, self.devices.dot(earlier)));
+            if let Some(body) = body.more {
+                row.change(by.dot, &body, |earlier| by.seen.by(author, self.devices.dot(earlier)));
+            }
             self.attributes.insert(entry, row);
         }
         What::Attributes(entry)
@@ -381,7 +385,7 @@ impl Projections {
                 let state = &mut self.devices.rows[device as usize].state;
                 (state.key, state.is_server, state.linked) = (*server, true, true);
                 state.linked_at = state.linked_at.or(by.admitted);
-                self.access.create(by.order, *owner, by.body.take().and_then(|body| body.label));
+                self.access.create(by.order, *owner, by.body.take().and_then(|body| body.more?.label));
             }
             Fact::DeviceLinked { key, user, continues } => self.link_device(*key, *user, *continues, by),
             Fact::DeviceRetired { device, last } => {
@@ -394,7 +398,7 @@ impl Projections {
                 state.acknowledged = state.acknowledged.max(*seq);
             }
             Fact::MemberGranted { user, role } => {
-                let name = by.body.take().and_then(|body| body.user_name);
+                let name = by.body.take().and_then(|body| body.more?.user_name);
                 self.access.call(*user, by.order, name);
                 self.state_role(*user, Some(*role), by);
             }
@@ -419,7 +423,7 @@ impl Projections {
         by: &mut Arrival<'_>,
     ) {
         let device = self.devices.intern(DeviceId::of_key(&key));
-        let body = by.body.take().unwrap_or_default();
+        let body = by.body.take().and_then(|body| body.more).unwrap_or_default();
         self.access.call(user, by.order, body.user_name);
         let row = &mut self.devices.rows[device as usize];
         if row.state.linked && row.link_order > by.order {

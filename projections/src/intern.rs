@@ -83,9 +83,9 @@ impl IdIndex {
 
     /// Touches the slots of ids that are about to be looked up, all at once: the processor waits for memory once
     /// for many of them instead of once for each, which is most of what a lookup costs at millions of rows.
-    pub(crate) fn warm<'a>(&self, ids: impl Iterator<Item = &'a [u8; 32]>) {
+    pub(crate) fn warm(&self, ids: impl Iterator<Item = [u8; 32]>) {
         if let Some(mask) = self.slots.len().checked_sub(1) {
-            std::hint::black_box(ids.fold(0, |sum, id| sum ^ self.slots[spread(id).0 & mask]));
+            std::hint::black_box(ids.fold(0, |sum, id| sum ^ self.slots[spread(&id).0 & mask]));
         }
     }
 

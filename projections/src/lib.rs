@@ -24,6 +24,7 @@ mod digest;
 mod entries;
 mod fold;
 mod heads;
+mod heard;
 mod history;
 mod intern;
 mod liveness;

@@ -23,8 +23,8 @@ pub(crate) struct Contents {
 
 impl Contents {
     /// See [`IdIndex::warm`].
-    pub(crate) fn warm<'a>(&self, contents: impl Iterator<Item = &'a ContentId>) {
-        self.index.warm(contents.map(|content| &content.0));
+    pub(crate) fn warm(&self, contents: impl Iterator<Item = ContentId>) {
+        self.index.warm(contents.map(|content| content.0));
     }
 
     /// A version that is retained and was not counted yet.
