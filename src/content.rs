@@ -3,7 +3,7 @@
 //! Small files are spread over the workers, one file at a time each. A large file is read by one worker, one
 //! large file at a time, and its chunks are hashed and sealed by all of them; when they cannot keep up the
 //! reader lends a hand instead of reading on. So memory is bounded (about 64 MiB where files are beyond 4 GiB,
-//! half of that otherwise) and all cores have work whatever the tree looks like.
+//! half of that otherwise, and what the sink holds) and all cores have work whatever the tree looks like.
 //!
 //! What must always hold: a content that is reported is one state of the file, as far as its size and times can
 //! tell: what changed while it was read is [`CutError::ChangedWhileRead`]. A chunk nobody
@@ -132,7 +132,7 @@ pub fn cut_files_on<R: Reading, S: ChunkSink>(
 /// A file of up to this size is read in one go and cut by one worker.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How much of a large file is read at once, at most.
-const BLOCK_BYTES_MAX: u64 = 16 << 20;
+const BLOCK_BYTES_MAX: u64 = 8 << 20;
 /// How many files may be done before somebody looks at them.
 const REPORTS_WAITING_MAX: usize = 256;
 
@@ -205,7 +205,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             Err(error) => return Ok(Err(error)),
         };
         if let Some(manifest) = manifest {
-            self.workshop.chunk(&mut self.sealer, &manifest)?;
+            self.workshop.chunk(&mut self.sealer, manifest)?;
         }
         chunks.extend(content.manifest);
         Ok(Ok(CutFile { content, chunks, node }))

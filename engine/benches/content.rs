@@ -34,7 +34,7 @@ fn main() {
 }
 
 fn compare(name: &str, cut: Cut, file: &[u8]) {
-    let block = (4 * cut.max as usize).min(16 << 20);
+    let block = (4 * cut.max as usize).min(8 << 20);
     let ways: [Way; 4] = [
         ("bare fastcdc + sha2".to_owned(), Box::new(move |file| bare(cut, file))),
         (format!("fed {} MiB at a time", block >> 20), Box::new(move |file| fed(cut, file, block))),

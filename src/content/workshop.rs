@@ -7,6 +7,7 @@ use super::{ChunkSink, Stopped};
 use annals_engine::content::Sealer;
 use annals_events::{ChunkId, ChunkRef};
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     num::NonZero,
     sync::{
@@ -61,19 +62,23 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
     }
 
     /// Names a chunk, and seals it if it is wanted.
-    pub(super) fn chunk(&self, sealer: &mut Sealer, plain: &[u8]) -> Result<ChunkRef, Stopped> {
+    pub(super) fn chunk<'p>(
+        &self,
+        sealer: &mut Sealer,
+        plain: impl Into<Cow<'p, [u8]>>,
+    ) -> Result<ChunkRef, Stopped> {
         if self.is_stopped() {
             return Err(Stopped);
         }
-        let id = ChunkId::of(plain);
+        let plain = plain.into();
+        let bytes = u32::try_from(plain.len()).expect("chunks are at most 12 MiB");
+        let id = ChunkId::of(&plain);
         let taken = self
             .sink
             .wanted(&id)
             .and_then(|wanted| if wanted { self.sink.take(sealer.seal(id, plain)) } else { Ok(()) });
         match taken {
-            Ok(()) => {
-                Ok(ChunkRef { bytes: u32::try_from(plain.len()).expect("chunks are at most 12 MiB"), id })
-            }
+            Ok(()) => Ok(ChunkRef { bytes, id }),
             Err(error) => {
                 self.error.lock().expect("nothing panics while it holds the lock").get_or_insert(error);
                 self.stop();
@@ -196,8 +201,9 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
     }
 
     fn work_on(&self, sealer: &mut Sealer, job: Job) {
-        let chunk = self.chunk(sealer, &job.plain);
-        self.settle(job.place, chunk, job.plain.len());
+        let bytes = job.plain.len();
+        let chunk = self.chunk(sealer, job.plain);
+        self.settle(job.place, chunk, bytes);
     }
 
     /// Notes that a chunk is done and that so many of the bytes that waited do not any more.
