@@ -164,18 +164,16 @@ struct Author<'a> {
 impl<'a> Author<'a> {
     fn new(scene: Scene<'a>) -> Self {
         let matching = Matching::new(scene.local, scene.synced);
-        let mut forked: BTreeMap<EntryId, Vec<Spot>> = BTreeMap::new();
-        for (_, node) in scene.synced.iter().filter(|(_, n)| n.copy && n.kind == EntryKind::File) {
-            forked.insert(node.entry(), Vec::new());
-        }
-        for spot in matching.tree.spots() {
-            let synced =
-                matching.slot(spot).synced.as_ref().filter(|n| n.kind == EntryKind::File && !n.aside);
-            if let Some(spots) = synced.and_then(|node| forked.get_mut(&node.entry())) {
-                spots.push(spot);
-            }
-        }
-        forked.retain(|_, spots| spots.len() > 1);
+        // By what the disk shows, not by the suffix: a name may be on its way to another.
+        let files = matching.tree.spots().filter_map(|spot| {
+            let synced = matching.slot(spot).synced.as_ref()?;
+            (synced.kind == EntryKind::File && !synced.aside).then(|| (synced.entry(), spot))
+        });
+        let mut files: Vec<(EntryId, Spot)> = files.collect();
+        files.sort_unstable();
+        let forked = files.chunk_by(|one, next| one.0 == next.0).filter(|names| names.len() > 1);
+        let forked =
+            forked.map(|names| (names[0].0, names.iter().map(|(_, spot)| *spot).collect())).collect();
         let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
         let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
         let mut seen = scene.seen.clone();
