@@ -33,6 +33,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether things make room for others. Where somebody is at work among them, this may leave what is caught in
+    /// between nowhere to return to, so it is done right after a look at the folder.
+    #[must_use]
+    pub fn makes_room(&self) -> bool {
+        let shape = &self.ops[..self.together];
+        shape.iter().any(|op| matches!(op, DiskOp::Park { .. } | DiskOp::Remove { .. }))
+    }
+
     /// Whether the disk shows what the log says, as far as it can.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -360,13 +368,35 @@ impl<'a> Planner<'a> {
         self.tree.detach(spot);
     }
 
+    /// Parks a thing with all that stays in it. What goes elsewhere from below it is parked by itself: nothing
+    /// is taken out of a parked folder.
     fn park(&mut self, spot: Spot) {
+        let children: Vec<Spot> = self.tree.children(spot).map(|(_, child)| child).collect();
+        for child in children {
+            self.park_what_leaves(child);
+        }
         let (_, path) = self.tree.path(spot);
         let (slot, expect) = (self.slots, self.identity(spot));
         self.slots += 1;
         self.shape.push(DiskOp::Park { path, slot, expect });
         self.tree.detach(spot);
         self.parked.insert(spot, slot);
+    }
+
+    fn park_what_leaves(&mut self, spot: Spot) {
+        if self.leaves(spot) {
+            return self.park(spot);
+        }
+        let children: Vec<Spot> = self.tree.children(spot).map(|(_, child)| child).collect();
+        children.into_iter().for_each(|child| self.park_what_leaves(child));
+    }
+
+    /// Whether it is to stand in another folder or under another name.
+    fn leaves(&self, spot: Spot) -> bool {
+        let target = self.standing(spot).claimed.filter(|target| !self.skipped.contains(target));
+        let Some((folder, name)) = target.and_then(|target| self.targets.place(target)) else { return false };
+        let folder = if folder == TOP { Some(TOP) } else { self.sources.get(&folder).copied() };
+        folder.is_none_or(|folder| self.tree.place(spot) != Some((folder, name)))
     }
 
     /// What was refused stays in the folder, under another name where its own is needed.

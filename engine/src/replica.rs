@@ -146,8 +146,17 @@ pub struct SetAside {
 struct Working {
     plan: Plan,
     remote: RemoteTree,
-    removals: bool,
+    mode: Mode,
     plans: u32,
+}
+
+/// What a plan may do.
+#[derive(Clone, Copy, Debug)]
+struct Mode {
+    /// Whether it may remove.
+    removals: bool,
+    /// Whether the folder was just looked at.
+    fresh: bool,
 }
 
 /// What a device knows of one namespace.
@@ -207,7 +216,7 @@ impl Replica {
             Input::Refused { batch, dots, why } => self.refused(now_ms, batch, &dots, why, &mut effects),
             Input::Asked { deeds } => {
                 self.sign(now_ms, deeds, Vec::new(), &mut effects);
-                self.make_plan(true, 0, &mut effects);
+                self.make_plan(Mode { removals: true, fresh: false }, 0, &mut effects);
             }
             Input::RetryAside => self.retry_aside(&mut effects),
         }
@@ -344,7 +353,7 @@ impl Replica {
             // A first link to a full folder: the disk catches up, then its own changes are looked at.
             self.remote = Some(remote);
             self.persist(changes, effects);
-            self.make_plan(removals != Removals::Never, 0, effects);
+            self.make_plan(Mode { removals: removals != Removals::Never, fresh: true }, 0, effects);
             return effects.push(Effect::Scan);
         }
         let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
@@ -360,7 +369,8 @@ impl Replica {
             }
             Ok(authored) => {
                 self.take_authored(now_ms, authored, changes, effects);
-                self.make_plan(removals != Removals::Never && local.complete, 0, effects);
+                let removals = removals != Removals::Never && local.complete;
+                self.make_plan(Mode { removals, fresh: true }, 0, effects);
             }
         }
     }
@@ -433,7 +443,7 @@ impl Replica {
             self.cursor = cursor;
         }
         if caught_up && self.working.is_none() {
-            self.make_plan(true, 0, effects);
+            self.make_plan(Mode { removals: true, fresh: false }, 0, effects);
         }
     }
 
@@ -592,13 +602,13 @@ impl Replica {
     // --- plans -------------------------------------------------------------------------------------------------
 
     /// Plans until there is something to do, or nothing left.
-    fn make_plan(&mut self, removals: bool, plans: u32, effects: &mut Vec<Effect>) {
+    fn make_plan(&mut self, mode: Mode, plans: u32, effects: &mut Vec<Effect>) {
         if self.working.is_some() || self.broken {
             return;
         }
         self.remote();
         let remote = self.remote.take().expect("it was just made");
-        let plan = plan(&self.synced, &remote, &self.blocked, removals);
+        let plan = plan(&self.synced, &remote, &self.blocked, mode.removals);
         let mut changes = Vec::new();
         for change in &plan.labels {
             self.synced.apply(change.clone());
@@ -608,13 +618,15 @@ impl Replica {
         self.persist(changes, effects);
         if !plan.ops.is_empty() && plans >= PLANS_MAX {
             effects.push(Effect::Notice(Notice::Restless));
+        } else if plan.makes_room() && !mode.fresh {
+            effects.push(Effect::Scan);
         } else if !plan.ops.is_empty() {
             let realised = plan.ops.iter().filter_map(|op| {
                 remote.nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
             });
             let realised = RemoteTree { nodes: realised.collect() };
             effects.push(Effect::Materialise(plan.clone()));
-            self.working = Some(Working { plan, remote: realised, removals, plans: plans + 1 });
+            self.working = Some(Working { plan, remote: realised, mode, plans: plans + 1 });
         }
         self.remote = Some(remote);
     }

@@ -3,6 +3,7 @@
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
     disk::{Blocked, DiskOp, Outcome},
+    observed::{SyncedChange, parent},
     plan::after,
 };
 
@@ -22,6 +23,10 @@ impl Replica {
                 Err(why) => {
                     self.block(op);
                     blocked.push(why);
+                    if let Some(change) = self.homeless(op) {
+                        self.synced.apply(change.clone());
+                        changes.push(StateChange::Synced(change));
+                    }
                 }
             }
         }
@@ -34,7 +39,7 @@ impl Replica {
         }
         self.remote = remote;
         self.persist(changes, effects);
-        self.make_plan(working.removals, working.plans, effects);
+        self.make_plan(working.mode, working.plans, effects);
         if !blocked.is_empty() {
             let changed = blocked.iter().any(is_local_change);
             effects.push(Effect::Notice(Notice::Blocked(blocked)));
@@ -42,6 +47,13 @@ impl Replica {
                 effects.push(Effect::Scan);
             }
         }
+    }
+
+    /// What was parked, could not be put down, and has no folder to return to is not in the folder any more.
+    fn homeless(&self, op: &DiskOp) -> Option<SyncedChange> {
+        let DiskOp::Park { path, .. } = op else { return None };
+        let folder = parent(path)?;
+        self.synced.get(folder).is_none().then(|| SyncedChange::Remove(path.clone()))
     }
 
     fn block(&mut self, op: &DiskOp) {

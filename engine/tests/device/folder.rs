@@ -183,11 +183,17 @@ impl Folder {
 
     pub(crate) fn apply(&mut self, ops: &[DiskOp], contents: &BTreeMap<ContentId, String>) -> Vec<Outcome> {
         let mut parked = BTreeMap::new();
-        let outcomes = ops.iter().map(|op| self.one(op, contents, &mut parked)).collect();
-        for (slot, was) in parked {
-            let slot = format!("\0{slot}");
-            let free = if self.names.contains_key(&was) { format!("{was} kept") } else { was };
-            self.rename(&slot, &free);
+        let mut outcomes: Vec<Outcome> = ops.iter().map(|op| self.one(op, contents, &mut parked)).collect();
+        for (slot, path) in parked {
+            if self.has_parent(&path) && !self.names.contains_key(&path) {
+                self.rename(&format!("\0{slot}"), &path);
+            } else {
+                // `.annals/kept`: out of the folder, and what it held unobserved is found by nobody.
+                self.remove(&format!("\0{slot}"));
+            }
+            let parking = |op: &DiskOp| matches!(op, DiskOp::Park { slot: it, .. } if *it == slot);
+            let index = ops.iter().position(parking).unwrap();
+            outcomes[index] = Err(Blocked::Kept { path, kept: slot.to_string() });
         }
         outcomes
     }
