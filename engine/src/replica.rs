@@ -71,6 +71,12 @@ pub enum Input {
         /// One for each operation, in order; fewer if the disk gave up.
         outcomes: Vec<Outcome>,
     },
+    /// Clearing up after a crash could not put these back where they were ([`Swept::kept`](crate::disk::Swept)):
+    /// nobody removed them. To be handed in before the first scan.
+    Swept {
+        /// Where they were.
+        kept: Vec<String>,
+    },
     /// The server refused a batch, and trying again would not help.
     Refused {
         /// Which.
@@ -213,6 +219,10 @@ impl Replica {
             Input::Scanned { local, removals } => self.scanned(now_ms, &local, removals, &mut effects),
             Input::Pulled { records, caught_up } => self.pulled(&records, caught_up, &mut effects),
             Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
+            Input::Swept { kept } => {
+                let changes = self.forget(kept.into_iter());
+                self.persist(changes, &mut effects);
+            }
             Input::Refused { batch, dots, why } => self.refused(now_ms, batch, &dots, why, &mut effects),
             Input::Asked { deeds } => {
                 self.sign(now_ms, deeds, Vec::new(), &mut effects);
@@ -394,6 +404,18 @@ impl Replica {
         if !refused.is_empty() {
             effects.push(Effect::Notice(Notice::Unsyncable(refused)));
         }
+    }
+
+    /// Takes out of the synced tree what is not in the folder without anybody having removed it.
+    fn forget(&mut self, paths: impl Iterator<Item = String>) -> Vec<StateChange> {
+        let known = paths.filter(|path| self.synced.get(path).is_some()).collect::<Vec<_>>();
+        let changes = known.into_iter().map(SyncedChange::Remove);
+        changes
+            .map(|change| {
+                self.synced.apply(change.clone());
+                StateChange::Synced(change)
+            })
+            .collect()
     }
 
     /// Signs and folds deeds. They and what else changed are persisted as one.

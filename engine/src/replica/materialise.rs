@@ -3,7 +3,6 @@
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
     disk::{Blocked, DiskOp, Outcome},
-    observed::{SyncedChange, parent},
     plan::after,
 };
 
@@ -22,11 +21,10 @@ impl Replica {
                 }
                 Err(why) => {
                     self.block(op);
-                    blocked.push(why);
-                    if let Some(change) = self.homeless(op) {
-                        self.synced.apply(change.clone());
-                        changes.push(StateChange::Synced(change));
+                    if let Blocked::Kept { path, .. } = &why {
+                        changes.extend(self.forget(std::iter::once(path.clone())));
                     }
+                    blocked.push(why);
                 }
             }
         }
@@ -47,13 +45,6 @@ impl Replica {
                 effects.push(Effect::Scan);
             }
         }
-    }
-
-    /// What was parked, could not be put down, and has no folder to return to is not in the folder any more.
-    fn homeless(&self, op: &DiskOp) -> Option<SyncedChange> {
-        let DiskOp::Park { path, .. } = op else { return None };
-        let folder = parent(path)?;
-        self.synced.get(folder).is_none().then(|| SyncedChange::Remove(path.clone()))
     }
 
     fn block(&mut self, op: &DiskOp) {

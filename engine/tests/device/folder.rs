@@ -20,6 +20,8 @@ pub(crate) struct Folder {
     pub(crate) names: BTreeMap<String, u64>,
     pub(crate) inodes: BTreeMap<u64, Inode>,
     freed: Vec<u64>,
+    /// What is in `.annals/kept`, by where it was.
+    pub(crate) kept: Vec<String>,
     last_ino: u64,
     now: i64,
 }
@@ -190,6 +192,7 @@ impl Folder {
             } else {
                 // `.annals/kept`: out of the folder, and what it held unobserved is found by nobody.
                 self.remove(&format!("\0{slot}"));
+                self.kept.push(path.clone());
             }
             let parking = |op: &DiskOp| matches!(op, DiskOp::Park { slot: it, .. } if *it == slot);
             let index = ops.iter().position(parking).unwrap();

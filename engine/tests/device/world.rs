@@ -188,6 +188,7 @@ impl World {
                     Effect::Submit(_) => {}
                     Effect::Materialise(plan) => {
                         let outcomes = device.folder.apply(&plan.ops, &self.contents);
+                        device.folder.kept.clear();
                         inputs.push(Input::Materialised { outcomes });
                     }
                     Effect::Scan => device.wants_scan = true,
@@ -212,6 +213,8 @@ impl World {
         // What was compacted must be the same.
         device.frames = vec![StateChange::encode(&device.replica.state())];
         device.wants_scan = true;
+        let kept = std::mem::take(&mut device.folder.kept);
+        self.step(d, Input::Swept { kept });
     }
 
     pub(crate) fn scan(&mut self, d: usize) {
