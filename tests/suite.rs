@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it says unwrap")]
 
+mod format;
 mod place;
 mod server;
 mod sharing;
