@@ -51,6 +51,26 @@ impl Projections {
     }
 }
 
+/// What a dot is, as far as it matters to those that name it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Create(EntryKind),
+    Place,
+    Version,
+    Delete,
+    Other,
+}
+
+impl Class {
+    fn is_version(self) -> bool {
+        matches!(self, Self::Version | Self::Create(EntryKind::File))
+    }
+
+    fn may_be_hidden(self) -> bool {
+        matches!(self, Self::Version | Self::Place | Self::Create(_))
+    }
+}
+
 /// One event and what it names.
 struct Naming<'a> {
     whole: &'a Projections,
@@ -72,30 +92,33 @@ impl Naming<'_> {
             Fact::AttributesChanged { entry } => self.entry(*entry),
             Fact::EntryDeleted { entries, hides } => {
                 self.all(entries, is_create)?;
-                self.all(hides, DotKind::is_place_or_version)
+                self.all(hides, Class::may_be_hidden)
             }
             Fact::EntryRestored { entry, place, lifts, shows } => {
                 self.entry(*entry)?;
                 place.map_or(Ok(()), |place| self.folder(place))?;
-                self.all(lifts, |kind| kind == DotKind::Delete)?;
-                self.all(shows, DotKind::is_place_or_version)
+                self.all(lifts, |class| class == Class::Delete)?;
+                self.all(shows, Class::may_be_hidden)
             }
             Fact::EntryPurged { entries } => self.all(entries, is_create),
-            Fact::VersionsExpired { versions } => self.all(versions, DotKind::is_version),
+            Fact::VersionsExpired { versions } => self.all(versions, Class::is_version),
             _ => Ok(()),
         }
     }
 
-    fn one(&self, dot: Dot, right: impl Fn(DotKind) -> bool) -> Result<(), FoldError> {
-        let by = self.batch.dot(self.index);
-        match self.kind(dot) {
-            Some(kind) if right(kind) => Ok(()),
-            Some(_) => Err(FoldError::WrongKind { dot: by, named: dot }),
-            None => Err(FoldError::Unknown { dot: by, missing: dot }),
+    fn one(&self, dot: Dot, right: impl Fn(Class) -> bool) -> Result<(), FoldError> {
+        match self.class(dot) {
+            Some(class) if right(class) => Ok(()),
+            Some(_) => Err(self.wrong(dot)),
+            None => Err(FoldError::Unknown { dot: self.batch.dot(self.index), missing: dot }),
         }
     }
 
-    fn all(&self, dots: &DotSet, right: impl Fn(DotKind) -> bool) -> Result<(), FoldError> {
+    fn wrong(&self, named: Dot) -> FoldError {
+        FoldError::WrongKind { dot: self.batch.dot(self.index), named }
+    }
+
+    fn all(&self, dots: &DotSet, right: impl Fn(Class) -> bool) -> Result<(), FoldError> {
         dots.iter().try_for_each(|dot| self.one(dot, &right))
     }
 
@@ -107,37 +130,63 @@ impl Naming<'_> {
         if folder == EntryId::ROOT {
             return Ok(());
         }
-        self.one(folder.0, |kind| matches!(kind, DotKind::Create { kind: EntryKind::Folder, .. }))
+        self.one(folder.0, |class| class == Class::Create(EntryKind::Folder))
     }
 
+    /// All of them versions of `file`.
     fn versions(&self, file: EntryId, sets: &[&DotSet]) -> Result<(), FoldError> {
-        self.one(file.0, |kind| matches!(kind, DotKind::Create { kind: EntryKind::File, .. }))?;
-        sets.iter().try_for_each(|set| self.all(set, |kind| kind.is_version() && kind.entry() == Some(file)))
+        self.one(file.0, |class| class == Class::Create(EntryKind::File))?;
+        for dot in sets.iter().flat_map(|set| set.iter()) {
+            self.one(dot, Class::is_version)?;
+            if self.file_of(dot) != Some(file) {
+                return Err(self.wrong(dot));
+            }
+        }
+        Ok(())
     }
 
-    /// What a dot is: of an earlier batch, or earlier in this one.
-    fn kind(&self, dot: Dot) -> Option<DotKind> {
-        let header = self.batch.header();
-        if dot.device != header.device || dot.counter < header.first {
-            return self.whole.dot_kind(dot);
-        }
-        let at = usize::try_from(dot.counter - header.first).ok().filter(|&at| at < self.index)?;
-        Some(match header.events[at].fact {
-            Fact::EntryCreated { entry_kind, .. } => {
-                DotKind::Create { entry: EntryId(dot), kind: entry_kind }
+    /// The file that a version, which is known, belongs to.
+    fn file_of(&self, version: Dot) -> Option<EntryId> {
+        match self.earlier_here(version) {
+            Some(Fact::EntryCreated { .. }) => Some(EntryId(version)),
+            Some(Fact::VersionUploaded { entry, .. } | Fact::VersionsMerged { entry, .. }) => Some(*entry),
+            Some(_) => None,
+            None => {
+                let version = self.whole.version_ix(self.whole.devices.index(version)?)?;
+                Some(self.whole.entry_id(self.whole.versions.entry[version as usize]))
             }
-            Fact::EntryMoved { entry, .. } => DotKind::Move { entry },
-            Fact::EntryRestored { entry, place, .. } => DotKind::Restore { entry, placed: place.is_some() },
-            Fact::VersionUploaded { entry, .. } => DotKind::Upload { entry },
-            Fact::VersionsMerged { entry, .. } => DotKind::Merge { entry },
-            Fact::EntryDeleted { .. } => DotKind::Delete,
-            Fact::ConflictResolved { entry, .. } => DotKind::Resolve { entry },
-            Fact::AttributesChanged { entry } => DotKind::Attributes { entry },
-            _ => DotKind::Other,
+        }
+    }
+
+    /// The fact of an event that stands before this one in the batch.
+    fn earlier_here(&self, dot: Dot) -> Option<&Fact> {
+        let header = self.batch.header();
+        let at = dot.counter.checked_sub(header.first).filter(|_| dot.device == header.device)?;
+        let at = usize::try_from(at).ok().filter(|&at| at < self.index)?;
+        Some(&header.events[at].fact)
+    }
+
+    /// What a dot is: earlier in this batch, or of an earlier one.
+    fn class(&self, dot: Dot) -> Option<Class> {
+        if let Some(fact) = self.earlier_here(dot) {
+            return Some(match fact {
+                Fact::EntryCreated { entry_kind, .. } => Class::Create(*entry_kind),
+                Fact::EntryMoved { .. } | Fact::EntryRestored { .. } => Class::Place,
+                Fact::VersionUploaded { .. } | Fact::VersionsMerged { .. } => Class::Version,
+                Fact::EntryDeleted { .. } => Class::Delete,
+                _ => Class::Other,
+            });
+        }
+        Some(match self.whole.devices.batches.what(self.whole.devices.index(dot)?) {
+            What::Create(entry) => Class::Create(self.whole.entries.kind(entry)),
+            What::Move(_) | What::Restore(_) => Class::Place,
+            What::Upload(_) | What::Merge(_) => Class::Version,
+            What::Delete(_) => Class::Delete,
+            What::Resolve(_) | What::Attributes(_) | What::Other => Class::Other,
         })
     }
 }
 
-fn is_create(kind: DotKind) -> bool {
-    matches!(kind, DotKind::Create { .. })
+fn is_create(class: Class) -> bool {
+    matches!(class, Class::Create(_))
 }

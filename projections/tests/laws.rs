@@ -446,6 +446,21 @@ fn a_batch_that_cannot_be_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_version_of_another_file_is_no_parent() {
+    let dot = |n| Dot::new(DeviceId([1; 16]), n);
+    let create = || Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
+    let edit =
+        |parent| Fact::VersionUploaded { entry: EntryId(dot(1)), parents: DotSet::from_iter([dot(parent)]) };
+    let mut folds = folded(&[batch_of(1, 1, &[], vec![create(), create()])]);
+    let wrong = |dot, named| Err(FoldError::WrongKind { dot, named });
+    assert_eq!(folds.apply(&batch_of(1, 3, &[], vec![edit(2)]), None, 0), wrong(dot(3), dot(2)));
+    // The same where it stands in one batch with what it names.
+    let batch = batch_of(1, 3, &[], vec![create(), edit(1), edit(3)]);
+    assert_eq!(folds.apply(&batch, None, 0), wrong(dot(5), dot(3)));
+    assert_eq!(folds.apply(&batch_of(1, 3, &[], vec![create(), edit(1), edit(4)]), None, 0), Ok(()));
+}
+
+#[test]
 fn an_admission_may_come_later_and_changes_no_digest() {
     let batch =
         batch_of(1, 1, &[], vec![Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File }]);
