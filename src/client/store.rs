@@ -26,8 +26,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// Frames that are appended together at most: a first pull is thousands of records.
-const FRAMES_PER_GROUP: usize = 64;
+/// Changes that go into one frame, if they are small.
+const CHANGES_PER_FRAME: usize = 4096;
+/// About how large a frame gets.
+const FRAME_BYTES: usize = 4 << 20;
+/// About how large a group gets.
+const GROUP_BYTES: usize = 32 << 20;
 
 /// The device's own state on disk.
 pub(super) struct Store {
@@ -79,13 +83,20 @@ impl Store {
     }
 
     pub(super) fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
-        // A first sync has tens of thousands of changes; a frame has a limit, a reader some memory.
-        let frames: Vec<Vec<u8>> = changes.chunks(4096).map(StateChange::encode).collect();
-        append(&mut self.state, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>()).map(drop)
+        let frames = frames_of(changes);
+        if frames.iter().map(Vec::len).sum::<usize>() <= GROUP_BYTES {
+            return append(&mut self.state, &frames).map(drop);
+        }
+        // Too much for one group, as a first sync of many files is: a crash may come between two groups. Batches
+        // first: what the synced tree then lacks, the next look at the folder finds to be in the log already.
+        let (tree, rest): (Vec<_>, Vec<_>) =
+            changes.iter().cloned().partition(|change| matches!(change, StateChange::Synced(_)));
+        append(&mut self.state, &frames_of(&rest))?;
+        append(&mut self.state, &frames_of(&tree)).map(drop)
     }
 
     pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
-        let frames: Vec<&[u8]> = records.iter().map(|record| record.bytes()).collect();
+        let frames: Vec<Vec<u8>> = records.iter().map(|record| record.bytes().to_vec()).collect();
         let places = append(&mut self.records, &frames)?;
         Ok(records
             .into_iter()
@@ -112,10 +123,39 @@ fn open_row(folder: &Path, device: DeviceId) -> Result<Segments, StoreError> {
     Ok(segments)
 }
 
-fn append(row: &mut Segments, frames: &[&[u8]]) -> Result<Vec<Place>, StoreError> {
+/// Changes as frames that are well below a frame's limit, in order.
+fn frames_of(changes: &[StateChange]) -> Vec<Vec<u8>> {
+    let encoded = changes.chunks(CHANGES_PER_FRAME).map(StateChange::encode);
+    encoded
+        .zip(changes.chunks(CHANGES_PER_FRAME))
+        .flat_map(|(frame, changes)| split(frame, changes))
+        .collect()
+}
+
+/// A frame that is too large as several.
+fn split(frame: Vec<u8>, changes: &[StateChange]) -> Vec<Vec<u8>> {
+    if frame.len() <= FRAME_BYTES || changes.len() == 1 {
+        return vec![frame];
+    }
+    let (front, back) = changes.split_at(changes.len() / 2);
+    [front, back].into_iter().flat_map(|half| split(StateChange::encode(half), half)).collect()
+}
+
+/// Appends frames in groups that fit; each group is durable as one.
+fn append(row: &mut Segments, frames: &[Vec<u8>]) -> Result<Vec<Place>, StoreError> {
     let mut places = Vec::with_capacity(frames.len());
-    for group in frames.chunks(FRAMES_PER_GROUP) {
-        places.extend(row.append(group).map_err(store_error)?);
+    let (mut group, mut bytes): (Vec<&[u8]>, usize) = (Vec::new(), 0);
+    for frame in frames {
+        if bytes + frame.len() > GROUP_BYTES && !group.is_empty() {
+            places.extend(row.append(&group).map_err(store_error)?);
+            group.clear();
+            bytes = 0;
+        }
+        bytes += frame.len() + 64;
+        group.push(frame);
+    }
+    if !group.is_empty() {
+        places.extend(row.append(&group).map_err(store_error)?);
     }
     Ok(places)
 }
