@@ -13,11 +13,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("content", &[]),
     ("chunk_store", &[]),
     ("transport", &["clock"]),
+    ("verification", &[]),
     ("actors", &["clock", "chunk_store", "content"]),
     ("server", &["actors", "clock", "chunk_store", "content"]),
-    ("client", &["clock", "disk", "content", "chunk_store", "transport"]),
+    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification"]),
     ("bench", &["clock", "disk", "content", "chunk_store"]),
-    ("cli", &["client", "server", "actors", "clock", "disk", "content", "chunk_store", "transport", "bench"]),
+    (
+        "cli",
+        &[
+            "client",
+            "server",
+            "actors",
+            "clock",
+            "disk",
+            "content",
+            "chunk_store",
+            "transport",
+            "bench",
+            "verification",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

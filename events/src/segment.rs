@@ -226,6 +226,7 @@ impl Segments {
                 Some(segments.move_file_aside(last)?)
             }
         };
+        segments.make_durable()?;
         Ok((segments, torn))
     }
 
@@ -392,6 +393,17 @@ impl Segments {
             self.file = Some(self.reader.file(end.place.number())?);
         }
         Ok(())
+    }
+
+    /// Whoever was killed between writing and syncing left bytes that are whole and not yet on the disk: from here
+    /// on they are read and answered for, so they have to be.
+    fn make_durable(&mut self) -> Result<(), SegmentError> {
+        if let Some(file) = self.file.clone()
+            && let Err(error) = file.sync()
+        {
+            return Err(self.stop(&error));
+        }
+        Ok(self.disk.sync_names()?)
     }
 
     fn move_tail_aside(&mut self, bytes: &[u8]) -> Result<Torn, SegmentError> {

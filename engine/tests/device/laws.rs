@@ -1,3 +1,5 @@
+//! Laws: whatever people do and in whichever order devices meet, they end with the same folders and lose nothing.
+
 use crate::{
     folder::Folder,
     world::{World, user},

@@ -1,3 +1,5 @@
+//! Plans over random pairs of trees: they come to an end, show what the log says, and remove nothing else.
+
 use crate::{folder::Folder, world::content};
 use annals_engine::{
     disk::DiskOp,

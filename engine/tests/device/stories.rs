@@ -1,3 +1,5 @@
+//! Stories of devices around a server: what a person would see.
+
 use crate::world::{World, user};
 use annals_engine::{author::Removals, replica::Notice};
 use annals_events::{EntryKind, Role};

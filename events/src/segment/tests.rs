@@ -294,3 +294,20 @@ fn a_frame_or_group_over_its_limit_is_not_written() {
     }
     assert!(segments.append(&[&large[1..]]).is_ok());
 }
+
+#[test]
+fn what_a_killed_process_wrote_and_did_not_sync_is_durable_once_it_was_opened() {
+    let whole = ForgetfulDisk::new();
+    let (mut segments, _) = open(&whole, 6000, None).unwrap();
+    append(&mut segments, &[vec![1; 10]]).unwrap();
+    // The same bytes, written and never synced.
+    let disk = ForgetfulDisk::new();
+    disk.create(&file_name(1)).unwrap().append(&whole.contents(&file_name(1)).unwrap()).unwrap();
+    let (opened, _) = open(&disk, 6000, None).unwrap();
+    let shown = all(&opened).unwrap();
+    assert_eq!(shown, [vec![1; 10]]);
+    // The power goes, and with it all that was never synced.
+    disk.crash(|_| 0);
+    let (after, _) = open(&disk, 6000, None).unwrap();
+    assert_eq!(all(&after).unwrap(), shown);
+}
