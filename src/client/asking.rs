@@ -192,9 +192,9 @@ impl Folder {
                 }
             }
             When::At(ms) => {
-                let before = versions.iter().filter(|line| line.at <= *ms);
+                let mut before = versions.iter().filter(|line| line.at <= *ms);
                 before
-                    .last()
+                    .next_back()
                     .map(|line| line.version)
                     .ok_or_else(|| ClientError::NotYet { path: path.into() })
             }
