@@ -6,13 +6,14 @@ use super::{
     host::{Machine, Progress, http_of},
     store::Store,
 };
-use crate::{disk::FolderDisk, transport::Http};
+use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
 use annals_engine::{
     chunk_store::ChunkStore as _,
+    clock::Clock as _,
     disk::Disk as _,
     journal::Identity,
     observed::RemoteTree,
-    replica::Replica,
+    replica::{Effect, Input, Replica},
     round::{self, Report, RoundError, Wish},
 };
 use annals_events::{EntryKind, Fact};
@@ -137,12 +138,18 @@ impl Folder {
         let state = root.join(STATE_FOLDER);
         let lock = lock(&state, root)?;
         let identity = Identity { namespace: binding.namespace, key };
-        let store = Store::open(&state, binding.device)?;
-        let replica = store.replica(identity.clone())?;
+        let mut store = Store::open(&state, binding.device)?;
+        let mut replica = store.replica(identity.clone())?;
         let mut disk = FolderDisk::open(root)?;
         let swept = disk.sweep()?;
         if !swept.kept.is_empty() {
             tracing::warn!(?swept.kept, "files that a crash caught between two names lie in .annals/kept");
+            let kept = swept.kept.into_iter().map(|(path, _)| path).collect();
+            for effect in replica.step(SystemClock.now_ms(), Input::Swept { kept }) {
+                if let Effect::Persist(changes) = effect {
+                    store.persist(&changes)?;
+                }
+            }
         }
         let last: Option<Last> =
             fs::read(state.join(LAST)).ok().and_then(|text| serde_json::from_slice(&text).ok());
