@@ -5,10 +5,10 @@
 //! stderr everything else; errors are `error: …` and `hint: …`, with the exit codes of [`failure::Exit`].
 
 pub mod arguments;
-pub mod failure;
-//TMP mod bench;
+mod bench;
 mod cat;
 mod devices;
+pub mod failure;
 mod history;
 mod invite;
 mod link;
@@ -99,7 +99,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::User(user) => user::run(&user, talk),
         Verb::Link(link) => link::run(&link, directory, talk),
         Verb::Unlink(unlink) => unlink::run(&unlink, directory, talk),
-        //TMP Verb::Bench(bench) => bench::run(&bench, talk),
+        Verb::Bench(bench) => bench::run(&bench),
         Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
         Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)

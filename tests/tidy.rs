@@ -17,7 +17,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actors", &["clock", "chunk_store", "content"]),
     ("server", &["actors", "clock", "chunk_store", "content"]),
     ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification"]),
-    ("bench", &["clock", "disk", "content", "chunk_store"]),
     (
         "cli",
         &[

@@ -359,20 +359,26 @@ pub struct Verify {
 /// `annals bench …`.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// Durable appends to the embedded log
+    /// Durable appends to the embedded log, beside SQLite; --entries: groups of 256 events
     Append(BenchSize),
-    /// Replay of a log into all projections
+    /// Replay of a log into all projections, and their memory; --entries: files
     Replay(BenchSize),
-    /// Chunk and hash data in memory
+    /// Cut and hash in memory, beside the bare loop; --entries: mebibytes
     Content(BenchSize),
-    /// Memory of the projections
-    Memory(BenchSize),
+    /// One measurement of `replay`, in a process of its own
+    #[command(hide = true)]
+    Measure {
+        /// Which.
+        role: String,
+        /// The records.
+        path: PathBuf,
+    },
 }
 
 /// How much to measure.
 #[derive(Args, Debug)]
 pub struct BenchSize {
-    /// Entries, events or mebibytes, whichever the measurement counts
+    /// How much, in what the measurement counts
     #[arg(long)]
     pub entries: Option<usize>,
 }

@@ -1,6 +1,6 @@
 //! Replay of a namespace's records into all projections: events a second on one core, and bytes a file.
 //!
-//!     cargo bench -p annals-projections --bench replay [-- FILES]
+//!     annals bench replay [--entries FILES]
 //!
 //! Two workloads at FILES (a million) files with names of 20 bytes and 4 chunks each. `sync`: one device creates
 //! them depth first in full batches. `mixed`: four devices in windows of 100 events none of which has seen the
@@ -23,21 +23,22 @@ use annals_projections::{Projections, Scope};
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
-    path::PathBuf,
+    path::Path,
     time::Instant,
 };
 
 const NAMESPACE: NamespaceId = NamespaceId([7; 16]);
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if let [role, path] = &arguments[..] {
-        return child(role, &PathBuf::from(path));
-    }
-    let files: u64 = arguments.first().map_or(1_000_000, |n| n.parse().expect("FILES is a number"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let sync = folder.join("replay-sync");
-    let mixed = folder.join("replay-mixed");
+/// Measures speed and memory at this many files (a million unless said otherwise), each in a process of its own: this
+/// program again, with `bench measure ROLE PATH`.
+///
+/// # Panics
+/// Where a measurement fails.
+pub fn run(files: Option<usize>) {
+    let files = files.unwrap_or(1_000_000) as u64;
+    let folder = tempfile::tempdir().unwrap();
+    let sync = folder.path().join("replay-sync");
+    let mixed = folder.path().join("replay-mixed");
     Log::create(&sync).first_sync(files);
     Log::create(&mixed).mixed(files);
     for (role, path) in [
@@ -48,15 +49,17 @@ fn main() {
         ("memory server", &sync),
         ("memory device", &sync),
     ] {
-        let status =
-            std::process::Command::new(std::env::current_exe().unwrap()).args([role]).arg(path).status();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = child.args(["bench", "measure", role]).arg(path).status();
         assert!(status.unwrap().success());
     }
-    [sync, mixed].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
 /// One measurement in a process of its own.
-fn child(role: &str, path: &PathBuf) {
+///
+/// # Panics
+/// Where the records do not fold.
+pub fn measure(role: &str, path: &Path) {
     let mut records = Records(BufReader::new(File::open(path).unwrap()));
     if let Some(scope) = role.strip_prefix("memory ") {
         let scope = if scope == "server" { Scope::Server } else { Scope::Device };
@@ -155,7 +158,7 @@ struct Log {
 }
 
 impl Log {
-    fn create(path: &PathBuf) -> Self {
+    fn create(path: &Path) -> Self {
         let server = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
         let out = BufWriter::new(File::create(path).unwrap());
         Self { out, server, chain: Chain::default(), seq: 0, hlc: 1 << 40, random: 1 }

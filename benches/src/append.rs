@@ -1,6 +1,6 @@
 //! Durable appends in groups of 256 events of 400 bytes: the embedded log beside SQLite (WAL, synchronous=FULL).
 //!
-//! `cargo bench -p annals-events --all-features --bench append [-- GROUPS [FOLDER]]`
+//! `annals bench append [--entries GROUPS]`, in the folder for temporary files (TMPDIR).
 //!
 //! Four rows: the log with one batch of 256 events a group, as devices send them; the log with 256 batches of one event
 //! that wait side by side, which only group commit makes bearable; the same bytes written to a bare file with one fdatasync a group, which
@@ -27,12 +27,13 @@ use std::{io::Write, path::Path, sync::Arc, time::Duration};
 const GROUP: usize = 256;
 const EVENT_BYTES: usize = 400;
 
-fn main() {
-    // Cargo adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let groups = arguments.first().map_or(1000, |a| a.parse().expect("a number of groups"));
-    let parent = arguments.get(1).map_or_else(std::env::temp_dir, Into::into);
-    let folder = tempfile::tempdir_in(parent).expect("a folder to write in");
+/// Appends this many groups (a thousand unless said otherwise), each way.
+///
+/// # Panics
+/// Where the disk does not take them.
+pub fn run(groups: Option<usize>) {
+    let groups = groups.unwrap_or(1000).max(10);
+    let folder = tempfile::tempdir().expect("a folder to write in");
     println!(
         "{groups} groups of {GROUP} events of {EVENT_BYTES} bytes, each durable, in {}",
         folder.path().display()

@@ -1,6 +1,6 @@
 //! Cutting and naming on one core, in memory, beside the bare loop over the same crates.
 //!
-//! `cargo bench -p annals-engine --bench content [MiB]`: every row is the best of nine rounds in which each way
+//! `annals bench content [--entries MiB]`: every row is the best of nine rounds in which each way
 //! has its turn: what else the machine does can only make one slower. Time is that of the thread, not of the
 //! clock. The ratio is of those; the bar is 90 % for a file fed in blocks as the driver reads them.
 
@@ -17,14 +17,12 @@ const ROUNDS: usize = 9;
 /// One way to cut and name a whole file. Answers with how many chunks it has.
 type Way = (String, Box<dyn Fn(&[u8]) -> usize>);
 
-fn main() {
-    // `cargo bench` hands over `--bench`, `cargo test --benches` nothing: then a few MiB show that it runs.
-    let mut arguments = std::env::args().skip(1);
-    let mib = match (arguments.any(|argument| argument == "--bench"), std::env::args().nth(1)) {
-        (_, Some(number)) if number.parse::<usize>().is_ok() => number.parse().unwrap(),
-        (true, _) => 256,
-        (false, _) => 4,
-    };
+/// Cuts this many mebibytes (256 unless said otherwise), each way.
+///
+/// # Panics
+/// Where two ways cut differently.
+pub fn run(mib: Option<usize>) {
+    let mib = mib.unwrap_or(256).max(1);
     let file = noise(mib << 20);
     println!("{mib} MiB of noise, one core, best of {ROUNDS}");
     for (name, cut) in [("small", Cut::SMALL), ("medium", Cut::MEDIUM), ("large", Cut::LARGE)] {

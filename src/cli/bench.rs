@@ -1,0 +1,24 @@
+//! `annals bench`: measurements that anybody can repeat.
+
+use super::{
+    arguments::Bench,
+    failure::{Exit, Failure},
+};
+
+#[cfg(feature = "bench")]
+pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
+    use annals_benches::{append, content, replay};
+    match bench {
+        Bench::Append(size) => append::run(size.entries),
+        Bench::Replay(size) => replay::run(size.entries),
+        Bench::Content(size) => content::run(size.entries),
+        Bench::Measure { role, path } => replay::measure(role, path),
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(not(feature = "bench"))]
+pub(super) fn run(_: &Bench) -> Result<Exit, Failure> {
+    Err(Failure::usage("this build has no measurements")
+        .hint("build one that has: cargo run --release --features bench -- bench …"))
+}
