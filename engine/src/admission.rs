@@ -45,9 +45,15 @@ impl Needs {
     }
 }
 
-/// The contents that a batch's events name, event by event.
+/// The contents that a batch's events name, event by event. What a kind has no use for is passed over.
 pub fn contents_of(batch: &Batch) -> impl Iterator<Item = Content> + '_ {
-    (0..batch.events().len()).filter_map(|i| batch.body(i).ok().flatten().and_then(|body| body.content))
+    let versions = batch.events().iter().enumerate().filter(|(_, event)| {
+        matches!(
+            event.fact,
+            Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } | Fact::VersionsMerged { .. }
+        )
+    });
+    versions.filter_map(|(index, _)| batch.body(index).ok().flatten().and_then(|body| body.content))
 }
 
 /// What was looked up.

@@ -142,11 +142,11 @@ impl Folder {
     }
 
     fn device_label(&self, device: DeviceId) -> String {
-        let state = self.replica.log().devices().get(device);
-        state
-            .map(|state| state.label.clone())
-            .filter(|label| !label.is_empty())
-            .unwrap_or_else(|| device.to_hex()[..8].to_owned())
+        match self.replica.log().devices().get(device) {
+            Some(state) if state.is_server => "server".into(),
+            Some(state) if !state.label.is_empty() => state.label.clone(),
+            _ => device.to_hex()[..8].to_owned(),
+        }
     }
 
     fn user_name(&self, device: DeviceId) -> String {

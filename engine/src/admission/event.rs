@@ -162,7 +162,7 @@ impl Check<'_> {
                 let tags = !body.tags_added.is_empty() || !body.tags_removed.is_empty();
                 let plain = body.mtime.is_some() || body.executable.is_some() || body.note.is_some();
                 self.needs("change", tags || plain)?;
-                let empty = body.tags_added.iter().any(String::is_empty);
+                let empty = body.tags_added.iter().chain(&body.tags_removed).any(String::is_empty);
                 self.needs("tag", !empty)
             }
             Fact::EntryDeleted { entries, hides } => {
