@@ -17,7 +17,8 @@ use annals_events::{
     ChunkId, DeviceId, Record,
     log::{Logged, Position},
     segment::{
-        FolderDisk as SegmentFolder, Place, SegmentConfig, SegmentError, SegmentKind, SegmentReader, Segments,
+        FolderDisk as SegmentFolder, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentKind,
+        SegmentReader, Segments,
     },
 };
 use std::{
@@ -48,18 +49,36 @@ pub(super) struct Kept(SegmentReader);
 impl Store {
     /// Opens the state in `folder` (`.annals/`), or begins it. What a crash left half written is moved aside.
     pub(super) fn open(folder: &Path, device: DeviceId) -> Result<Self, StoreError> {
-        let records = open_row(&folder.join("records"), device)?;
-        let state = open_row(&folder.join("state"), device)?;
-        let kept = Kept(records.reader());
-        Ok(Self { records, kept, state, outbox: Outbox::new(folder.join("outbox"), device) })
+        let disk = |name: &str| {
+            let disk = SegmentFolder::new(folder.join(name)).map_err(|error| store_error(error.into()))?;
+            Ok::<_, StoreError>(Arc::new(disk) as Arc<dyn SegmentDisk>)
+        };
+        Self::open_on(disk("records")?, disk("state")?, Outbox::new(folder.join("outbox"), device), device)
     }
 
-    /// The replica that follows from all of it.
-    pub(super) fn replica(&self, identity: Identity) -> Result<Replica, StoreError> {
+    fn open_on(
+        records: Arc<dyn SegmentDisk>,
+        state: Arc<dyn SegmentDisk>,
+        outbox: Outbox,
+        device: DeviceId,
+    ) -> Result<Self, StoreError> {
+        let (records, state) = (open_row(records, device)?, open_row(state, device)?);
+        let kept = Kept(records.reader());
+        Ok(Self { records, kept, state, outbox })
+    }
+
+    /// Every change that was persisted, in order.
+    fn changes(&self) -> Result<Vec<StateChange>, StoreError> {
         let mut changes = Vec::new();
         for frame in self.state.reader().frames(self.state.end()) {
             changes.extend(StateChange::decode(&frame.map_err(store_error)?.bytes).map_err(damaged)?);
         }
+        Ok(changes)
+    }
+
+    /// The replica that follows from all of it.
+    pub(super) fn replica(&self, identity: Identity) -> Result<Replica, StoreError> {
+        let changes = self.changes()?;
         let mut wrong = None;
         let records = self.records().map_while(|logged| logged.map_err(|error| wrong = Some(error)).ok());
         let replica = Replica::restore(identity, NameRules::default(), changes, records).map_err(damaged);
@@ -113,10 +132,9 @@ impl KeptRecords for Kept {
     }
 }
 
-fn open_row(folder: &Path, device: DeviceId) -> Result<Segments, StoreError> {
-    let disk = SegmentFolder::new(folder).map_err(|error| store_error(error.into()))?;
+fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId) -> Result<Segments, StoreError> {
     let config = SegmentConfig::new(SegmentKind::Journal, device.0);
-    let (segments, torn) = Segments::open(Arc::new(disk), config, None).map_err(store_error)?;
+    let (segments, torn) = Segments::open(disk, config, None).map_err(store_error)?;
     if let Some(torn) = torn {
         tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
     }
@@ -231,5 +249,72 @@ impl ChunkStore for Outbox {
 
     fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {
         self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), |packs| packs.verify(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_events::{
+        Seq,
+        log::{Head, author::Author},
+        segment::ForgetfulDisk,
+    };
+    use proptest::prelude::*;
+
+    const DEVICE: DeviceId = DeviceId([9; 16]);
+
+    fn open(records: &ForgetfulDisk, state: &ForgetfulDisk) -> Result<Store, StoreError> {
+        let outbox = Outbox::new(std::env::temp_dir().join("annals-no-such-outbox"), DEVICE);
+        Store::open_on(Arc::new(records.clone()), Arc::new(state.clone()), outbox, DEVICE)
+    }
+
+    /// The `nth` thing that a device writes down: some changes that can be told apart.
+    fn changes(nth: u64, count: u64) -> Vec<StateChange> {
+        (0..count).map(|i| StateChange::JournalCleared { next: nth * 1000 + i }).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_a_device_wrote_down_is_there_after_a_power_cut_at_any_step_and_nothing_by_halves(
+            sizes in prop::collection::vec(1..40_u64, 1..8), steps in 0..60_u64, mut dice: u64,
+        ) {
+            let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
+            let mut store = open(&records, &state).unwrap();
+            let mut author = Author::new(1, 1, Head::default());
+            let (mut written, mut kept) = (Vec::new(), 0);
+            state.cut_power_after(steps);
+            records.cut_power_after(steps);
+            for (nth, count) in sizes.iter().enumerate() {
+                let (next, record) = (changes(nth as u64, *count), author.record(2, 100));
+                if store.keep(vec![record]).is_err() {
+                    break;
+                }
+                kept += 1;
+                let before = written.len();
+                written.extend(next.clone());
+                if store.persist(&next).is_err() {
+                    written.truncate(before);
+                    break;
+                }
+            }
+            let mut choose = |below: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (dice >> 33) % below
+            };
+            state.crash(&mut choose);
+            records.crash(&mut choose);
+            let after = open(&records, &state).unwrap();
+            let found = after.changes().unwrap();
+            prop_assert_eq!(&found[..written.len()], &written[..]);
+            // What was on its way when the power went is there as a whole, or not at all.
+            let more = sizes.iter().scan(0, |sum, count| { *sum += count; Some(*sum) }).collect::<Vec<u64>>();
+            prop_assert!(found.is_empty() || more.contains(&(found.len() as u64)));
+            let seqs: Vec<Seq> = after.records().map(|logged| logged.unwrap().record.seq()).collect();
+            prop_assert!(seqs.len() == kept || seqs.len() == kept + 1);
+            prop_assert!(seqs.iter().enumerate().all(|(nth, seq)| seq.0 == 2 * nth as u64 + 1));
+        }
     }
 }
