@@ -34,7 +34,7 @@ use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
 
 use serde_bytes::ByteBuf;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -194,7 +194,8 @@ pub fn exchange<H: Host>(replica: &mut Replica, host: &mut H, wish: Wish) -> Res
         report: Report::default(),
         trouble: None,
         rescan: true,
-        sent_anew: None,
+        looked_for: None,
+        resends: 0,
     };
     round.run()?;
     match round.trouble {
@@ -211,8 +212,10 @@ struct Round<'a, H: Host> {
     /// What went wrong and did not have to end the round.
     trouble: Option<RoundError>,
     rescan: bool,
-    /// The batch whose missing chunks were sent once more.
-    sent_anew: Option<annals_events::Hash>,
+    /// The batch for whose missing chunks the folder was looked at once more.
+    looked_for: Option<annals_events::Hash>,
+    /// How often missing chunks were sent once more.
+    resends: usize,
 }
 
 impl<H: Host> Round<'_, H> {
@@ -226,7 +229,13 @@ impl<H: Host> Round<'_, H> {
             if !online {
                 return Ok(());
             }
-            let sent = self.submit()?;
+            let sent = match self.submit() {
+                Err(error) if error.is_passing() => {
+                    self.keep_pending_chunks()?;
+                    return Err(error);
+                }
+                answer => answer?,
+            };
             if self.replica.is_settled() {
                 self.host.empty_outbox();
             }
@@ -451,7 +460,12 @@ impl<H: Host> Round<'_, H> {
             // Without its content a file is blocked; the reason is the round's.
             (Ok(outcomes), None) => Ok(outcomes),
             (Ok(outcomes), Some(trouble)) => {
-                self.trouble(trouble);
+                // What was just saved here can be fetched once its event is in the log.
+                if trouble.is_unknown_chunk() && self.replica.pending().next().is_some() {
+                    self.rescan = true;
+                } else {
+                    self.trouble(trouble);
+                }
                 Ok(outcomes)
             }
             (Err(error), _) => Err(RoundError::Disk(error)),
@@ -556,24 +570,65 @@ impl<H: Host> Round<'_, H> {
         if self.replica.pending().next().is_some_and(|first| first.hash() != batch) {
             self.pull(false)?;
         }
-        let problem = || crate::protocol::Problem {
+        let mut refused = refused;
+        let problem = crate::protocol::Problem {
             hint: refused.hint.clone(),
             ..crate::protocol::Problem::new(refused.code, refused.message.clone())
         };
-        if refused.code == Code::ChunksMissing && self.sent_anew != Some(batch) {
-            self.sent_anew = Some(batch);
-            self.send_again(&refused.chunks)?;
-            return Ok(0);
+        if refused.code == Code::ChunksMissing {
+            let lost = self.send_missing(batch, &refused.chunks)?;
+            self.resends += 1;
+            match lost.is_empty() {
+                true if self.resends <= TURNS_MAX => return Ok(0),
+                true => return Err(TransportError::Refused(problem).into()),
+                false => refused.dots = self.naming(batch, &lost),
+            }
         }
         match refused.code.exit_code() {
-            4 => return Err(TransportError::Refused(problem()).into()),
+            4 => return Err(TransportError::Refused(problem).into()),
             3 => return Err(RoundError::Lineage(refused.message)),
             _ => {}
         }
         let input = Input::Refused { batch, dots: refused.dots, why: refused.message };
         let effects = self.replica.step(self.host.now_ms(), input);
         self.perform(effects)?;
+        if refused.code == Code::ChunksMissing {
+            // What is in the folder now was not refused: it is looked at as if it were new.
+            let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
+            self.perform(effects)?;
+        }
         Ok(events)
+    }
+
+    /// Sends chunks that the server had and does not know any more. Answers with those that are nowhere to be found: not
+    /// in the outbox, and no file in the folder has them, wherever it was moved.
+    fn send_missing(
+        &mut self,
+        batch: annals_events::Hash,
+        chunks: &[ChunkId],
+    ) -> Result<BTreeSet<ChunkId>, RoundError> {
+        let lost = self.send_again(chunks)?;
+        if lost.is_empty() || self.looked_for == Some(batch) {
+            return Ok(lost);
+        }
+        self.looked_for = Some(batch);
+        self.look(true)?;
+        self.send_again(chunks)
+    }
+
+    /// The events of a pending batch that name any of `chunks`: they can never be admitted, the others can.
+    fn naming(&self, batch: annals_events::Hash, chunks: &BTreeSet<ChunkId>) -> Vec<Dot> {
+        let batch = self.replica.pending().find(|pending| pending.hash() == batch);
+        let events =
+            batch.iter().flat_map(|batch| (0..batch.events().len()).map(move |index| (batch, index)));
+        let naming = events.filter(|(batch, index)| {
+            let content = batch.body(*index).ok().flatten().and_then(|body| body.content);
+            // Which file a chunk belongs to that only a manifest lists cannot be told without that manifest.
+            content.is_some_and(|content| {
+                content.manifest.is_some() || content.roots().any(|chunk| chunks.contains(&chunk.id))
+            })
+        });
+        naming.map(|(batch, index)| batch.dot(index)).collect()
     }
 }
 

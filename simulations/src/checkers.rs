@@ -128,12 +128,15 @@ fn nothing_written_is_lost(world: &World) {
     }
 }
 
-/// I3: what a person wrote and nobody, anywhere, overwrote or removed is shown in every folder. Not checked: where,
-/// and what was let go of and should still be shown because somebody else went on with it.
+/// I3: what a person wrote and nobody, anywhere, overwrote or removed is shown in every folder, or was set aside before
+/// the eyes of its author (a file kept beside the folder after a race). Not checked: where, and what was let go of
+/// and should still be shown because somebody else went on with it.
 fn nothing_kept_vanishes(world: &World) {
     let let_go = let_go(world);
     let volumes: Vec<BTreeSet<Vec<u8>>> = world.visible().into_iter().map(|tree| contents(&tree)).collect();
-    for bytes in world.diary.borrow().contents().filter(|bytes| !let_go.contains(*bytes)) {
+    let kept: BTreeSet<Vec<u8>> = kept(world);
+    let whole = |bytes: &&Vec<u8>| !let_go.contains(*bytes) && !kept.contains(*bytes);
+    for bytes in world.diary.borrow().contents().filter(whole) {
         for (n, shown) in volumes.iter().enumerate() {
             if !shown.contains(bytes) {
                 world.find("nothing vanishes", format!("device {n}: {}", String::from_utf8_lossy(bytes)));
@@ -157,10 +160,14 @@ fn let_go(world: &World) -> BTreeSet<Vec<u8>> {
 /// What is in any folder, or kept beside it.
 fn shown(world: &World) -> BTreeSet<Vec<u8>> {
     let mut shown: BTreeSet<Vec<u8>> = world.visible().iter().flat_map(contents).collect();
-    for volume in world.volumes() {
-        shown.extend(volume.borrow().kept().map(<[u8]>::to_vec));
-    }
+    shown.extend(kept(world));
     shown
+}
+
+/// What is kept beside any folder.
+fn kept(world: &World) -> BTreeSet<Vec<u8>> {
+    let volumes = world.volumes().iter();
+    volumes.flat_map(|volume| volume.borrow().kept().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
 }
 
 fn contents(tree: &BTreeMap<String, Visible>) -> BTreeSet<Vec<u8>> {

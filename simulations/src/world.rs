@@ -357,6 +357,9 @@ impl World {
             RoundError::MassDelete(_) => self.chaos.get(),
             // The content of a file could not be had: the link says why.
             RoundError::Blocked(_) => self.chaos.get(),
+            // A save that was overwritten before it got into the log, while a restarted server forgot that it had been
+            // sent: its author is told.
+            RoundError::SetAside { why, .. } => why.contains("chunks were not sent"),
             _ => false,
         };
         if !expected && device.machine.point.has_power() {
@@ -404,9 +407,9 @@ impl World {
 
     /// Lets everybody exchange everything until nothing changes. Answers whether that came.
     fn heal(&self, phase: &'static str) -> bool {
-        self.chaos.set(false);
         self.trace.note(format_args!("{phase}"));
-        if self.server.borrow().is_down() {
+        if self.chaos.replace(false) {
+            // Also where its power is there still: it may be about to go.
             self.restart_server();
         }
         for (link, volume) in self.links.iter().zip(&self.volumes) {

@@ -111,6 +111,12 @@ impl RoundError {
         matches!(self, Self::Transport(error) if error.is_passing())
     }
 
+    /// Whether the server does not know a chunk that was asked for.
+    #[must_use]
+    pub fn is_unknown_chunk(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.code == crate::protocol::Code::ChunkUnknown)
+    }
+
     /// Whether the server lets this device in no more.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

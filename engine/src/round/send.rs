@@ -179,13 +179,33 @@ impl<H: Host> Round<'_, H> {
         bodies.filter_map(|body| body.content).collect()
     }
 
-    /// Chunks that the server asked for although they had been sent, or should have been there.
-    pub(super) fn send_again(&mut self, chunks: &[ChunkId]) -> Result<(), RoundError> {
+    /// Chunks that the server asked for although they had been sent, or should have been there; answers with those
+    /// that are not to be found.
+    pub(super) fn send_again(&mut self, chunks: &[ChunkId]) -> Result<BTreeSet<ChunkId>, RoundError> {
         let left = self.send_from_outbox(chunks)?;
-        if left.is_empty() {
-            return Ok(());
+        self.find_in_folder(left, true)
+    }
+
+    /// The server went away before it took what was signed: the chunks of that go into the outbox while the folder still
+    /// has them, for the server may forget what it was sent.
+    pub(super) fn keep_pending_chunks(&mut self) -> Result<(), RoundError> {
+        let roots =
+            self.pending_contents().into_iter().flat_map(|content| content.roots().collect::<Vec<_>>());
+        let ids: Vec<ChunkId> = unique(roots).iter().map(|chunk| chunk.id).collect();
+        let lacking = self.host.parts().outbox.missing(&ids)?;
+        self.find_in_folder(lacking.into_iter().collect(), false).map(drop)
+    }
+
+    /// Looks for chunks of pending events in the files that had them, and sends them or puts them into the outbox.
+    /// Answers with those that are not there any more.
+    fn find_in_folder(
+        &mut self,
+        lacking: BTreeSet<ChunkId>,
+        online: bool,
+    ) -> Result<BTreeSet<ChunkId>, RoundError> {
+        if lacking.is_empty() {
+            return Ok(lacking);
         }
-        // The folder may still hold what was sent once.
         let contents: BTreeSet<_> = self.pending_contents().into_iter().map(|content| content.id).collect();
         let held = self
             .replica
@@ -195,16 +215,17 @@ impl<H: Host> Round<'_, H> {
         let paths: Vec<(String, u64)> = held.map(|(path, node)| (path.clone(), node.disk.size)).collect();
         let files: Vec<FileToRead> =
             paths.into_iter().map(|(path, size)| FileToRead { path, size, replaced: None }).collect();
-        let lacking = Mutex::new(left);
+        let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
-        let mut delivery = Delivery::new(self.replica.namespace(), true);
+        let mut delivery = Delivery::new(self.replica.namespace(), online);
         self.host.cut(&files, &wanted, &mut |chunk, transport, outbox| {
             let full = delivery.parcel.add(chunk);
             delivery.send(full, transport, outbox)
         })?;
         let parts = self.host.parts();
         let rest = delivery.parcel.rest();
-        delivery.send(rest, parts.transport, parts.outbox)
+        delivery.send(rest, parts.transport, parts.outbox)?;
+        Ok(lacking.into_inner().expect("nobody panics holding it"))
     }
 
     /// Sends those of `chunks` that the outbox has; answers with the others.

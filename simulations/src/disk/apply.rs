@@ -77,7 +77,7 @@ impl Disk for TwinDisk {
             call.lose();
             return Err(lost);
         }
-        call.finish();
+        call.finish(ops, &mut outcomes);
         Ok(outcomes)
     }
 
@@ -86,7 +86,7 @@ impl Disk for TwinDisk {
         let mut volume = self.volume.borrow_mut();
         let mut swept = Swept::default();
         for held in std::mem::take(&mut volume.hands) {
-            volume.put_back_or_keep(held, &mut swept);
+            volume.sweep_one(held, &mut swept);
         }
         Ok(swept)
     }
@@ -334,13 +334,20 @@ impl Call {
         done(None)
     }
 
-    /// All is durable: what came out goes, what was parked and never taken up goes back.
-    fn finish(self) {
+    /// All is durable: what came out goes. What was parked and never taken up goes back, and its parking was not done.
+    fn finish(self, ops: &[DiskOp], outcomes: &mut [Outcome]) {
         let mut volume = self.disk.volume.borrow_mut();
         self.out.into_iter().for_each(|out| volume.release(out.ino));
-        let mut swept = Swept::default();
         for held in std::mem::take(&mut volume.hands) {
-            volume.put_back_or_keep(held, &mut swept);
+            let (path, slot) = (held.path.clone(), held.slot);
+            let blocked = match volume.put_back(held, false) {
+                Ok(_) => changed(&volume, &path),
+                Err(held) => Blocked::Kept { path, kept: volume.keep(&held) },
+            };
+            let parking = |op: &DiskOp| matches!(op, DiskOp::Park { slot: it, .. } if Some(*it) == slot);
+            if let Some(index) = ops.iter().rposition(parking) {
+                outcomes[index] = Err(blocked);
+            }
         }
     }
 
@@ -351,25 +358,40 @@ impl Call {
 }
 
 impl Volume {
-    fn put_back_or_keep(&mut self, held: InHand, swept: &mut Swept) {
-        for path in [Some(&held.path), held.onward.as_ref()].into_iter().flatten() {
+    /// Puts what was in our hands back to where it was (or `onward` to where it was going); answers where that is.
+    fn put_back(&mut self, held: InHand, onward: bool) -> Result<String, InHand> {
+        let onward = held.onward.as_ref().filter(|_| onward);
+        for path in [Some(&held.path), onward].into_iter().flatten() {
             if self.find(path).is_none()
                 && let Some((folder, name)) = self.place(path)
             {
                 self.attach(folder, name, held.ino);
-                swept.put_back.push(path.clone());
-                return;
+                return Ok(path.clone());
             }
         }
-        let now = self.node(held.ino).identity();
-        if now.kind != EntryKind::Folder && held.expect.is_but_moved(&now) {
-            self.release(held.ino);
-            swept.removed += 1;
-            return;
-        }
+        Err(held)
+    }
+
+    fn keep(&mut self, held: &InHand) -> String {
         let kept = format!("{}-{}", self.kept.len() + 1, held.path.rsplit('/').next().unwrap_or_default());
         self.kept.push((kept.clone(), held.ino));
-        swept.kept.push((held.path, kept));
+        kept
+    }
+
+    fn sweep_one(&mut self, held: InHand, swept: &mut Swept) {
+        match self.put_back(held, true) {
+            Ok(path) => swept.put_back.push(path),
+            Err(held) => {
+                let now = self.node(held.ino).identity();
+                if now.kind != EntryKind::Folder && held.expect.is_but_moved(&now) {
+                    self.release(held.ino);
+                    swept.removed += 1;
+                } else {
+                    let kept = self.keep(&held);
+                    swept.kept.push((held.path, kept));
+                }
+            }
+        }
     }
 }
 
