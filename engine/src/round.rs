@@ -24,7 +24,7 @@ use crate::{
     author::Removals,
     chunk_store::ChunkStore,
     content::SealedChunk,
-    disk::{Disk, DiskError, DiskOp, Node},
+    disk::{Blocked, Disk, DiskError, DiskOp, Node},
     observed::LocalTree,
     protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Code, RecordsQuery, Refused},
     replica::{Effect, Input, Notice, Replica, StateChange},
@@ -390,7 +390,10 @@ impl<H: Host> Round<'_, H> {
             }
             Notice::Blocked(blocked) => {
                 self.report.blocked = blocked.iter().map(ToString::to_string).collect();
-                let hard = blocked.into_iter().find(|why| !crate::replica::is_local_change(why));
+                // What waits for its event to be in the log is looked at again in this round.
+                let waits = |why: &Blocked| self.rescan && matches!(why, Blocked::Content { .. });
+                let mut hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
+                let hard = hard.find(|why| !waits(why));
                 if let Some(why) = hard {
                     self.trouble(RoundError::Blocked(why));
                 }

@@ -1,7 +1,10 @@
 //! What must hold when a world has healed: one function each, whose first line says what it checks and what not.
 
 use crate::{device::content_of, disk::Visible, world::World};
-use annals_engine::{chunk_store::ChunkStore, observed::RemoteTree};
+use annals_engine::{
+    chunk_store::ChunkStore,
+    observed::{RemoteNode, RemoteTree},
+};
 use annals_events::{ContentId, EntryKind, Record};
 use annals_projections::{Projections, Scope};
 use std::{
@@ -63,7 +66,16 @@ fn projections_agree(world: &World) {
             }
         }
         if !settled {
-            world.find("projections agree", format!("device {n} is not settled"));
+            let (synced, signed) = (replica.synced().clone(), replica.pending().count());
+            let differ = |(path, there): (&String, &RemoteNode)| match synced.get(path) {
+                Some(here) if here.agrees(there) && !here.aside => None,
+                here => Some(format!("{path:?}: the log says {there:?}, the disk agreed on {here:?}")),
+            };
+            let mut words: Vec<String> = replica.remote().nodes.iter().filter_map(differ).collect();
+            let left = synced.iter().filter(|(path, _)| !replica.remote().nodes.contains_key(*path));
+            words.extend(left.map(|(path, here)| format!("{path:?}: the disk agreed on {here:?}")));
+            let what = format!("device {n} is not settled: {signed} batches wait, {}", words.join("; "));
+            world.find("projections agree", what);
         }
     });
 }

@@ -11,6 +11,8 @@
 
 mod apply;
 mod person;
+#[cfg(test)]
+mod tests;
 
 pub use apply::TwinDisk;
 

@@ -21,6 +21,11 @@ impl Diary {
         self.known.iter()
     }
 
+    /// Takes note that this was written.
+    pub fn note(&mut self, bytes: &[u8]) {
+        self.known.insert(bytes.to_vec());
+    }
+
     /// Something to write.
     fn next(&mut self, who: usize, random: &mut Random) -> Vec<u8> {
         if random.percent(4)
@@ -93,7 +98,7 @@ pub fn act(volume: &mut Volume, who: usize, diary: &mut Diary, random: &mut Rand
                 volume.write(&path, &bytes)
             };
             if done {
-                diary.known.insert(bytes.clone());
+                diary.note(&bytes);
             }
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
             done.then(|| format!("{act:?} {path:?} {text:?}"))

@@ -569,3 +569,35 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the checkers find in a healed world after `damage`.
+    fn found(damage: impl Fn(&World)) -> Vec<&'static str> {
+        let world = World::new(Seed(3), Options { steps: 20, ..Options::of(Seed(3)).calm() });
+        world.play();
+        assert!(world.heal("healing"));
+        damage(&world);
+        checkers::check_all(&world);
+        world.findings.borrow().iter().map(|finding| finding.checker).collect()
+    }
+
+    #[test]
+    fn checkers_find_what_they_are_for_and_nothing_else() {
+        assert!(found(|_| ()).is_empty());
+        let missing = found(|world| world.diary.borrow_mut().note(b"written and nowhere"));
+        assert_eq!(missing, ["nothing lost", "nothing vanishes"]);
+        let differs = found(|world| assert!(world.volumes[1].borrow_mut().write("other", b"x")));
+        assert_eq!(differs, ["folders agree"]);
+        let unsaid = found(|world| {
+            world.volumes.iter().for_each(|volume| assert!(volume.borrow_mut().make_folder("same")));
+        });
+        assert_eq!(unsaid, ["folders agree"], "the log does not say so");
+        let behind = found(|world| {
+            world.server.borrow_mut().link(public(&SigningKey::from_bytes(&[9; 32])), UserId([1; 16]), "new");
+        });
+        assert!(behind.contains(&"projections agree") && behind.contains(&"acknowledged"), "{behind:?}");
+    }
+}
