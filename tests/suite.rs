@@ -9,6 +9,7 @@
 )]
 
 mod format;
+mod lost_state;
 mod place;
 mod server;
 mod sharing;

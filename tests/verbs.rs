@@ -28,6 +28,20 @@ fn one_version_of_a_file_is_shown_read_and_brought_back() {
 }
 
 #[test]
+fn a_restore_takes_the_place_of_what_is_in_the_folder_and_keeps_that_as_a_version() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.link("ada", "one");
+    let first = place.json(&["history", "one/a.txt", "--json"])[0]["version"].as_str().unwrap().to_owned();
+    place.write("one/a.txt", "not synced yet");
+    place.annals(&["restore", "one/a.txt", "--version", &first]).ok();
+    assert_eq!(place.read("one/a.txt"), "first");
+    let history = place.json(&["history", "one/a.txt", "--json"]);
+    assert_eq!(history.as_array().unwrap().len(), 3, "{history}");
+    assert_eq!(place.tree("one").len(), 1);
+}
+
+#[test]
 fn tags_and_notes_travel() {
     let place = Place::with_server();
     place.write("one/a.txt", "text");
@@ -59,6 +73,7 @@ fn the_log_tells_what_happened() {
         .collect();
     assert_eq!(kinds.first().map(String::as_str), Some("namespace_created"));
     assert!(kinds.ends_with(&["entry_created".into(), "entry_moved".into()]), "{kinds:?}");
+    assert!(place.annals(&["log", "one", "b.txt"]).ok().out.contains("entry_moved"));
     let about = place.annals(&["log", "one", "one/b.txt", "--limit", "1"]).ok().out;
     assert!(about.contains("entry_moved") && about.contains("b.txt"), "{about}");
 }

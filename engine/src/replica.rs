@@ -469,6 +469,32 @@ impl Replica {
         }
     }
 
+    /// Why records that came must not be kept: they do not go on where this device is, or one is by this device and is
+    /// neither known nor what it signed. Then somebody else has its key, or its state was put back to an older one:
+    /// its folder does not show what the log says it made, and going on would take that for seen (I3, I7).
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn check_lineage(&self, records: &[Arc<Record>]) -> Result<(), String> {
+        let mut cursor = self.cursor;
+        for record in records {
+            let (admission, batch) = (record.admission(), record.batch());
+            if admission.seq.0 != cursor.seq.0 + 1 {
+                return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
+            }
+            record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
+            let signed = || self.pending().any(|pending| pending.hash() == batch.hash());
+            if batch.header().device == self.device() && !signed() {
+                return Err(format!(
+                    "record {} is by this device, which did not make it: was its state copied, or put back?",
+                    admission.seq
+                ));
+            }
+            cursor = Head { seq: record.last_seq(), chain: admission.chain, epoch: admission.epoch };
+        }
+        Ok(())
+    }
+
     /// Whether `record` goes on where the cursor is, and is by whom it says.
     fn check(&self, record: &Record, cursor: Head) -> Result<(), String> {
         let admission = record.admission();

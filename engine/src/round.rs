@@ -30,7 +30,7 @@ use crate::{
     replica::{Effect, Input, Notice, Replica, StateChange},
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, Role, log::Logged};
 
 use serde_bytes::ByteBuf;
 use std::{
@@ -220,7 +220,13 @@ struct Round<'a, H: Host> {
 
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
+        let could_change = self.may_change();
         let mut online = self.pull_at_first()?;
+        if self.may_change() && !could_change {
+            // What was refused before may be taken now.
+            let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
+            self.perform(effects)?;
+        }
         for _ in 0..TURNS_MAX {
             if self.rescan {
                 self.rescan = false;
@@ -246,6 +252,13 @@ impl<H: Host> Round<'_, H> {
             online = true;
         }
         Ok(())
+    }
+
+    /// Whether this device's user may change entries, as far as the device knows.
+    fn may_change(&self) -> bool {
+        let log = self.replica.log();
+        let user = log.devices().get(self.replica.device()).and_then(|state| state.user);
+        user.and_then(|user| log.access().role(user)).is_some_and(|role| role >= Role::Editor)
     }
 
     fn trouble(&mut self, trouble: impl Into<RoundError>) {
@@ -316,6 +329,8 @@ impl<H: Host> Round<'_, H> {
         if records.is_empty() {
             return Ok(());
         }
+        // Before they are durable: what was kept is folded at every start from then on.
+        self.replica.check_lineage(&records).map_err(RoundError::Lineage)?;
         let records = self.host.keep(records)?;
         let effects = self.replica.step(self.host.now_ms(), Input::Pulled { records, caught_up: false });
         self.perform(effects)

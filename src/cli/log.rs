@@ -47,7 +47,7 @@ pub(super) fn run(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let path = log.path.as_ref().map(|path| place::path_in(folder.root(), path, directory)).transpose()?;
+    let path = place::log_path(log, folder.root(), directory)?;
     let since = log.since.as_deref().map(|text| moment::parse(text, cat::now())).transpose()?;
     let events = folder.events(path.as_deref(), since, log.after, log.limit)?;
     for line in events.into_iter().map(Line::from) {

@@ -10,7 +10,11 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         Verb::Invite(arg) | Verb::Status(arg) => (arg.folder.as_ref(), None),
         Verb::Devices(arg) => (arg.folder.as_ref(), None),
         Verb::Sync(arg) => (arg.folder.as_ref(), None),
-        Verb::Log(arg) => (arg.folder.as_ref(), None),
+        // `annals log PATH` means a path where PATH is no linked folder.
+        Verb::Log(arg) => match &arg.folder {
+            Some(named) if arg.path.is_none() && exactly(named, directory).is_err() => (None, Some(named)),
+            folder => (folder.as_ref(), None),
+        },
         Verb::Verify(arg) => (arg.folder.as_ref(), None),
         Verb::Namespaces(arg) => (arg.folder.as_ref(), None),
         Verb::Share(arg) => (Some(&arg.path), None),
@@ -27,6 +31,21 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         (Some(folder), _) => exactly(folder, directory),
         (None, Some(path)) => around(&absolute(path, directory), path),
         (None, None) => around(directory, Path::new(".")),
+    }
+}
+
+/// The path that `annals log` is about: one of the folder that was named, or else of where it was typed.
+pub(crate) fn log_path(
+    log: &super::arguments::Log,
+    root: &Path,
+    directory: &Path,
+) -> Result<Option<String>, Failure> {
+    match (&log.folder, &log.path) {
+        (_, Some(path)) => path_in(root, path, directory).or_else(|_| path_in(root, path, root)).map(Some),
+        (Some(named), None) if absolute(named, directory) != root => {
+            path_in(root, named, directory).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn run(
         return Err(Failure::usage("say which version: --version ID or --at T")
             .hint(format!("`annals history {}` lists them", restore.path.display())));
     }
+    // What is in the folder now becomes a version before another one takes its place.
+    sync::exchange(folder, talk)?;
     let version = folder.version_at(&path, &when)?;
     folder.restore(&path, version)?;
     sync::exchange(folder, talk)?;

@@ -6,11 +6,12 @@ use super::{
     talk::Talk,
     verify,
 };
-use crate::client::control::ControlSocket;
+use crate::client::control::{self, ControlSocket};
 use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, Stopper, serve};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -39,8 +40,18 @@ pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<()
     let folder = data_folder(data)?;
     let socket = ControlSocket::open(&folder)
         .map_err(|error| Failure::failed(format!("no control socket in {}: {error}", folder.display())))?;
-    let (log, chunks) = (serving.log(), serving.chunks());
-    std::thread::spawn(move || socket.serve(|request| verify::answer(&request, &*log, &*chunks)));
+    // Not held beyond a request: the log is closed, and its index brought up to it, when the server stops.
+    let (log, chunks) = (Arc::downgrade(&serving.log()), Arc::downgrade(&serving.chunks()));
+    std::thread::spawn(move || {
+        socket.serve(|request| match (log.upgrade(), chunks.upgrade()) {
+            (Some(log), Some(chunks)) => verify::answer(&request, &*log, &*chunks),
+            _ => control::Answer {
+                exit: Exit::Failed as u8,
+                remarks: "error: the server stops\n".into(),
+                ..Default::default()
+            },
+        });
+    });
     Ok(())
 }
 

@@ -17,7 +17,11 @@ pub(super) fn run_tag(
 ) -> Result<Exit, Failure> {
     let path = place::path_in(folder.root(), &tag.path, directory)?;
     let (mut added, mut removed) = (Vec::new(), Vec::new());
-    for change in &tag.changes {
+    // What begins with a dash is a tag to remove, but for this one.
+    let (flags, changes): (Vec<&String>, Vec<&String>) =
+        tag.changes.iter().partition(|change| *change == "--json");
+    talk.output.json |= !flags.is_empty();
+    for change in &changes {
         let (list, name) = match change.split_at_checked(1) {
             Some(("+", name)) if !name.is_empty() => (&mut added, name),
             Some(("-", name)) if !name.is_empty() => (&mut removed, name),
@@ -28,7 +32,7 @@ pub(super) fn run_tag(
         };
         list.push(name.to_owned());
     }
-    if !tag.changes.is_empty() {
+    if !changes.is_empty() {
         folder.tag(&path, added, removed)?;
         sync::exchange(folder, talk)?;
     }

@@ -28,7 +28,7 @@ impl<'a> Talk<'a> {
 
     /// A line of the result.
     pub(crate) fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
-        writeln!(self.out, "{text}").map_err(Failure::writing)
+        writeln!(self.out, "{}", shown(&text.to_string())).map_err(Failure::writing)
     }
 
     /// A result that is bytes.
@@ -52,7 +52,7 @@ impl<'a> Talk<'a> {
         if self.output.quiet {
             return Ok(());
         }
-        writeln!(self.remarks, "{text}").map_err(Failure::writing)
+        writeln!(self.remarks, "{}", shown(&text.to_string())).map_err(Failure::writing)
     }
 
     pub(crate) fn raw_remarks(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -77,6 +77,12 @@ impl Failure {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.message == CLOSED_PIPE
     }
+}
+
+/// `text` with control characters spelled out: names may hold any, and must not paint the reader's terminal or break a
+/// line.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 const CLOSED_PIPE: &str = "nobody reads the result";

@@ -26,6 +26,15 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         Err(BindingError::NotLinked { .. }) => {}
         Err(error) => return Err(error.into()),
     }
+    let data = place::absolute(&serve::data_folder(up.data.as_deref())?, directory);
+    if data.starts_with(&wanted) || wanted.starts_with(&data) {
+        return Err(Failure::usage(format!(
+            "the server's data ({}) and {} lie inside one another",
+            data.display(),
+            wanted.display()
+        ))
+        .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
+    }
     let serving = serve::start(up.data.as_deref(), &up.listen, up.insecure)?;
     talk.line(format_args!("listening on {}", serving.url()))?;
     talk.flush()?;

@@ -216,10 +216,9 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
         talk.json(&report)?;
     } else {
         for problem in &report.problems {
-            talk.line(format_args!(
-                "{}\n  where: {}\n  affects: {}",
-                problem.what, problem.place, problem.affects
-            ))?;
+            talk.line(&problem.what)?;
+            talk.line(format_args!("  where: {}", problem.place))?;
+            talk.line(format_args!("  affects: {}", problem.affects))?;
         }
         let verdict = if report.ok { "whole" } else { "DAMAGED" };
         talk.line(format_args!("{verdict}: {} events, chain {}", report.seq, &report.chain[..16]))?;
@@ -227,6 +226,7 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     if report.ok {
         return Ok(Exit::Done);
     }
-    talk.remark("error: verification failed\nhint: keep a copy of everything before you change anything")?;
+    talk.remark("error: verification failed")?;
+    talk.remark("hint: keep a copy of everything before you change anything")?;
     Ok(Exit::Verification)
 }

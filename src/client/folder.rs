@@ -350,7 +350,7 @@ struct Last {
 }
 
 /// The lock of a folder: free again as soon as the process is gone, however it went.
-fn lock(state: &Path, root: &Path) -> Result<File, ClientError> {
+pub(super) fn lock(state: &Path, root: &Path) -> Result<File, ClientError> {
     let failed = |source| ClientError::Folder { folder: root.to_owned(), source };
     let lock =
         File::options().create(true).truncate(false).write(true).open(state.join("lock")).map_err(failed)?;

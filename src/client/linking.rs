@@ -2,7 +2,7 @@
 
 use super::{
     ClientError,
-    binding::{Binding, FORMAT},
+    binding::{Binding, BindingError, FORMAT},
 };
 use crate::transport::Http;
 use annals_engine::protocol::{Credential, LinkRequest, link_message};
@@ -33,8 +33,18 @@ pub struct LinkWish {
 /// # Errors
 /// [`ClientError`]; nothing is left in the folder then, but for the folder itself.
 pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
-    let folder = prepare(folder)?;
     let http = Http::new(&wish.url, None)?;
+    http.server()?;
+    let folder = prepare(folder)?;
+    let result = introduce(&folder, &http, wish);
+    if result.is_err() {
+        // Nothing is left behind but what was there: this fails where there is more.
+        drop(fs::remove_dir(folder.join(super::STATE_FOLDER)));
+    }
+    Ok((folder, result?))
+}
+
+fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Binding, ClientError> {
     let challenge = http.challenge()?;
     let key = SigningKey::from_bytes(&random::<32>());
     let public = PublicKey(key.verifying_key().to_bytes());
@@ -63,13 +73,16 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
         user_name: linked.account.name,
         token: linked.token,
     };
-    binding.write(&folder, &key)?;
-    Ok((folder, binding))
+    binding.write(folder, &key)?;
+    Ok(binding)
 }
 
 /// The folder with every symlink on the way resolved, made if missing, and free to be linked.
 fn prepare(folder: &Path) -> Result<PathBuf, ClientError> {
     let io = |source| ClientError::Folder { folder: folder.into(), source };
+    if let Some(outer) = folder.parent().and_then(super::binding::linked_at_or_above) {
+        return Err(BindingError::Inside { folder: folder.into(), outer }.into());
+    }
     fs::create_dir_all(folder).map_err(io)?;
     let folder = folder.canonicalize().map_err(io)?;
     Binding::check_free(&folder)?;
@@ -99,11 +112,12 @@ pub fn host_name() -> String {
 /// # Errors
 /// [`ClientError::Held`] while another process has the folder.
 pub fn unlink(root: &Path) -> Result<bool, ClientError> {
-    let folder = super::Folder::open(root)?;
-    let binding = folder.binding().clone();
+    let (binding, _) = Binding::read(root)?;
+    // The state itself may be damaged: taking the link away is the way out then.
+    let lock = super::folder::lock(&root.join(super::STATE_FOLDER), root)?;
     let http = super::host::http_of(&binding)?;
     let retired = http.retire(binding.namespace, binding.device).is_ok();
-    drop(folder);
+    drop(lock);
     let state = root.join(super::STATE_FOLDER);
     // The link first: what is left of a removal that was cut off is no link.
     let removed = fs::remove_file(state.join("link.json")).and_then(|()| fs::remove_dir_all(&state));

@@ -60,7 +60,10 @@ impl Folder {
             let lifts = shows.iter().flat_map(|dot| log.hidden_by(dot)).collect();
             said.push(Said { fact: Fact::EntryRestored { entry, place: None, lifts, shows }, body: None });
         }
-        let heads = log.human_heads(entry);
+        let shown = self.replica.remote().nodes.get(path).filter(|node| node.entries.contains(&entry));
+        let shown = shown.map(|node| node.heads.clone()).filter(|heads| !heads.is_empty());
+        // Of a file in conflict, only what stands at this path is replaced.
+        let heads = shown.unwrap_or_else(|| self.replica.log().human_heads(entry));
         if heads != [version] {
             let old = round::body_of(&self.replica, self.store.kept(), version)?;
             let old = old.ok_or_else(|| ClientError::Withheld { version: version.to_string() })?;

@@ -17,7 +17,10 @@ use annals_events::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// One thing that a device must not forget.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,10 +141,14 @@ impl Replica {
                 StateChange::SetAside(aside) => replica.aside.push(aside),
             }
         }
+        let mut own = BTreeMap::new();
         for logged in records {
             replica.check(&logged.record, replica.cursor).map_err(RestoreError::Record)?;
             replica.fold(&logged).map_err(RestoreError::Record)?;
-            let admission = logged.record.admission();
+            let (admission, batch) = (logged.record.admission(), logged.record.batch());
+            if batch.header().device == replica.device() {
+                own.insert(batch.header().first, batch.hash());
+            }
             replica.cursor =
                 Head { seq: logged.record.last_seq(), chain: admission.chain, epoch: admission.epoch };
         }
@@ -149,6 +156,16 @@ impl Replica {
         replica.unsettled.retain(|dot, _| !seen.vector.covers(*dot) || seen.unseen.contains(*dot));
         let device = replica.device();
         let last = replica.log.devices().get(device).map_or(0, |state| state.last_counter);
+        let other = |pending: &&Pending| {
+            let admitted = own.get(&pending.batch.header().first);
+            admitted.is_some_and(|hash| *hash != pending.batch.hash())
+        };
+        if let Some(pending) = queue.iter().find(other) {
+            let first = pending.batch.header().first;
+            return Err(RestoreError::Record(format!(
+                "event {first} of this device is not the one that it signed"
+            )));
+        }
         for pending in queue.into_iter().filter(|pending| pending.batch.last() > last) {
             for event in pending.batch.events() {
                 replica.clock.observe(event.hlc);
