@@ -7,7 +7,7 @@ use crate::{
     record::Record,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -24,8 +24,9 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct QueueState {
     jobs: VecDeque<Job>,
-    /// Who waits for room.
-    waiting: Vec<Waker>,
+    /// Who waits for room, by turn: nobody overtakes, or appends that were made one after the other would be refused.
+    waiting: BTreeMap<u64, Waker>,
+    turns: u64,
     closed: bool,
 }
 
@@ -46,6 +47,13 @@ struct AnswerState {
     waker: Option<Waker>,
 }
 
+impl QueueState {
+    /// Whose turn it is looks again; it calls the one after it.
+    fn wake_next(&self) {
+        self.waiting.values().take(1).for_each(Waker::wake_by_ref);
+    }
+}
+
 impl Queue {
     pub(super) fn new(jobs_max: usize) -> Self {
         Self { state: Mutex::default(), filled: Condvar::new(), jobs_max }
@@ -55,7 +63,7 @@ impl Queue {
     pub(super) fn append(self: &Arc<Self>, expected: Seq, record: Arc<Record>) -> Append {
         let answer = Arc::<Answer>::default();
         let job = Job { expected, record, answer: answer.clone() };
-        Append { queue: self.clone(), job: Some(job), answer }
+        Append { queue: self.clone(), job: Some(job), turn: None, answer }
     }
 
     /// All that waits, as soon as anything does; none once the queue is closed and empty.
@@ -68,9 +76,7 @@ impl Queue {
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let jobs = state.jobs.drain(..).collect();
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        state.wake_next();
         Some(jobs)
     }
 
@@ -81,7 +87,7 @@ impl Queue {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         self.filled.notify_all();
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// Closes the queue and gives up what waits in it when this is dropped.
@@ -119,7 +125,19 @@ impl Drop for Job {
 pub(super) struct Append {
     queue: Arc<Queue>,
     job: Option<Job>,
+    /// While it waits for room.
+    turn: Option<u64>,
     answer: Arc<Answer>,
+}
+
+impl Drop for Append {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            let mut state = lock(&self.queue.state);
+            state.waiting.remove(&turn);
+            state.wake_next();
+        }
+    }
 }
 
 impl Future for Append {
@@ -133,12 +151,21 @@ impl Future for Append {
                 drop(state);
                 return Poll::Ready(Err(LogError::Unavailable { what: "the log is closed".into() }));
             }
-            if state.jobs.len() >= queue.jobs_max {
-                state.waiting.push(context.waker().clone());
-                self.job = Some(job);
+            let first = state.waiting.keys().next().copied();
+            if state.jobs.len() >= queue.jobs_max || first.is_some_and(|first| Some(first) != self.turn) {
+                let turn = self.turn.unwrap_or(state.turns);
+                state.turns = state.turns.max(turn + 1);
+                state.waiting.insert(turn, context.waker().clone());
+                (self.turn, self.job) = (Some(turn), Some(job));
                 return Poll::Pending;
             }
+            if let Some(turn) = self.turn.take() {
+                state.waiting.remove(&turn);
+            }
             state.jobs.push_back(job);
+            if state.jobs.len() < queue.jobs_max {
+                state.wake_next();
+            }
             drop(state);
             queue.filled.notify_one();
         }
