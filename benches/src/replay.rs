@@ -1,6 +1,6 @@
 //! Replay of a namespace's records into all projections: events a second on one core, and bytes a file.
 //!
-//!     annals bench replay [--entries FILES]
+//! `annals bench replay [--entries FILES]`
 //!
 //! Two workloads at FILES (a million) files with names of 20 bytes and 4 chunks each. `sync`: one device creates
 //! them depth first in full batches. `mixed`: four devices in windows of 100 events none of which has seen the
