@@ -180,7 +180,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Outbox(_) => Failure::failed(message),
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
         RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
-        RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("your files are as you left them; `annals status FOLDER` lists what was set aside"),
+        RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),
     }
 }
