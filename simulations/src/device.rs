@@ -16,7 +16,7 @@ use annals_engine::{
     disk::{Disk, DiskError, Reading},
     journal::Identity,
     names::NameRules,
-    replica::{Replica, StateChange},
+    replica::{Effect, Input, Replica, StateChange},
     round::{
         FileRead, FileToRead, Host, KeptRecords, Parts, Report, RoundError, Step, StoreError, Take,
         Unreadable, Wish, exchange,
@@ -41,6 +41,8 @@ pub struct Machine {
     state: Vec<Vec<u8>>,
     records: Kept,
     sealer: Sealer,
+    /// What sweeps could not put back and the replica was not told yet.
+    homeless: Vec<String>,
 }
 
 #[derive(Default)]
@@ -70,6 +72,7 @@ impl Machine {
             state: Vec::new(),
             records: Kept::default(),
             sealer: Sealer::new(),
+            homeless: Vec::new(),
         }
     }
 
@@ -261,8 +264,18 @@ impl Device {
             return Ok(());
         }
         self.machine.point.start();
-        self.machine.disk.sweep()?;
-        self.replica = Some(self.machine.reopen()?);
+        let swept = self.machine.disk.sweep()?;
+        let mut replica = self.machine.reopen()?;
+        self.machine.homeless.extend(swept.kept.into_iter().map(|(path, _)| path));
+        // What the sweep could not put back was removed by nobody; it is told until it is written down.
+        let now_ms = self.machine.now_ms();
+        for effect in replica.step(now_ms, Input::Swept { kept: self.machine.homeless.clone() }) {
+            if let Effect::Persist(changes) = effect {
+                self.machine.persist(&changes)?;
+            }
+        }
+        self.machine.homeless.clear();
+        self.replica = Some(replica);
         Ok(())
     }
 

@@ -111,8 +111,11 @@ impl Author<'_> {
         let mut parts: Vec<(Vec<Spot>, DotSet)> = vec![(Vec::new(), DotSet::new())];
         let mut above: Vec<Spot> = Vec::new();
         for spot in self.matching.tree.walk(top) {
-            if self.matching.slot(spot).synced.as_ref().is_none_or(|node| node.aside) {
+            let Some(synced) = self.matching.slot(spot).synced.as_ref().filter(|node| !node.aside) else {
                 continue;
+            };
+            if spot != top && self.forked.contains_key(&synced.entry()) && self.survives(synced.entry()) {
+                continue; // Only a name of it is gone with the folder: the file went elsewhere under another.
             }
             let folder = self.matching.tree.place(spot).map(|(folder, _)| folder);
             while above.last().is_some_and(|last| Some(*last) != folder) {

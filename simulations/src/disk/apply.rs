@@ -383,7 +383,8 @@ impl Volume {
             Ok(path) => swept.put_back.push(path),
             Err(held) => {
                 let now = self.node(held.ino).identity();
-                if now.kind != EntryKind::Folder && held.expect.is_but_moved(&now) {
+                // What was parked is somebody's; what was replaced or removed is done with.
+                if held.slot.is_none() && held.expect.is_but_moved(&now) {
                     self.release(held.ino);
                     swept.removed += 1;
                 } else {
