@@ -73,14 +73,15 @@ pub fn measure(role: &str, path: &Path) {
         println!("{role}: {} B a file, {} MB for {files}", grown / files, grown >> 20);
         return;
     }
-    let all: Vec<Vec<u8>> = records.by_ref().collect();
+    let mut all: Vec<Vec<u8>> = records.by_ref().collect();
     let group = if role.ends_with("one by one") { 1 } else { 64 };
     let mut folds = Projections::new(NAMESPACE, Scope::Server);
     let (mut chain, mut events, mut position) = (Chain::default(), 0, 0);
     let (mut decoding, start, started) = (0.0, Instant::now(), cpu_seconds());
-    for bytes in all.chunks(group) {
+    for bytes in all.chunks_mut(group) {
         let decode_start = cpu_seconds();
-        let records: Vec<Record> = bytes.iter().map(|bytes| Record::decode(bytes.clone()).unwrap()).collect();
+        let records: Vec<Record> =
+            bytes.iter_mut().map(|bytes| Record::decode(std::mem::take(bytes)).unwrap()).collect();
         for record in &records {
             record.check_chain(chain).unwrap();
             chain = record.admission().chain;

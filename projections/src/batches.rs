@@ -169,7 +169,11 @@ fn last_at_or_below(batches: &[(u64, u32)], counter: u64) -> Option<usize> {
     if counter < lowest {
         return None;
     }
-    let share = u128::from(counter - lowest) * (batches.len() as u128 - 1) / u128::from(highest - lowest);
+    let (way, all, steps) = (counter - lowest, highest - lowest, batches.len() as u64 - 1);
+    let share = match way.checked_mul(steps) {
+        Some(product) => product / all,
+        None => u64::try_from(u128::from(way) * u128::from(steps) / u128::from(all)).expect("at most steps"),
+    };
     let guess = usize::try_from(share).expect("below the number of batches");
     let (mut low, mut high, mut step) = (guess, guess + 1, 1);
     while batches[low].0 > counter {

@@ -160,6 +160,25 @@ impl Entries {
         ix
     }
 
+    /// Reads an entry's own columns, for nothing but to have them at hand.
+    pub(crate) fn touch(&self, ix: EntryIx) -> u32 {
+        let ix = ix as usize;
+        let columns = [&self.parent, &self.rich, &self.inner, &self.next, &self.prev];
+        columns.into_iter().fold(u32::from(self.flags[ix]), |sum, column| sum ^ column[ix])
+    }
+
+    /// The same for the rows that its own columns name.
+    pub(crate) fn touch_beside(&self, ix: EntryIx) -> u32 {
+        let rich = self.rich(ix).map_or(0, |rich| rich.edge);
+        if self.kind(ix) == EntryKind::Folder {
+            let first = self.folder(ix).first_child;
+            return rich ^ self.prev.get(first as usize).unwrap_or(&0);
+        }
+        let (prev, next) = (self.prev[ix as usize], self.next[ix as usize]);
+        let beside = self.next.get(prev as usize).unwrap_or(&0) ^ self.prev.get(next as usize).unwrap_or(&0);
+        rich ^ beside
+    }
+
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.born.len()).expect("checked when added")
     }

@@ -72,6 +72,7 @@ impl Projections {
             return Err(FoldError::OtherNamespace { expected: self.namespace, actual: header.namespace });
         }
         if !self.is_known(batch)? {
+            self.warm_named(batch);
             self.check_named(batch)?;
             let row = self.begin(batch, position);
             let seen = self.devices.batches.seens[row.seen as usize].clone();
