@@ -22,6 +22,26 @@ fn everything_in_a_folder_reaches_the_other_device() {
 }
 
 #[test]
+fn the_executable_bit_travels_as_chmod_means_it() {
+    let place = Place::with_server();
+    let mode = |path: &str| fs::metadata(place.path(path)).unwrap().permissions().mode() & 0o777;
+    let set = |path: &str, mode| {
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    place.write("one/run.sh", "#!/bin/sh\n");
+    set("one/run.sh", 0o755);
+    place.link("ada", "one");
+    place.link("ada", "two");
+    set("two/run.sh", 0o755);
+    set("one/run.sh", 0o644);
+    place.sync_all(&["one", "two"]);
+    assert_eq!(mode("two/run.sh"), 0o644);
+    set("two/run.sh", 0o755);
+    place.sync_all(&["two", "one"]);
+    assert_eq!(mode("one/run.sh"), 0o755);
+}
+
+#[test]
 fn edits_renames_and_deletes_travel_in_every_direction() {
     let place = Place::with_server();
     let all = ["one", "two", "three"];

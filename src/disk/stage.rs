@@ -186,10 +186,19 @@ pub(super) fn old_file(folder: &Folder, path: &str) -> Option<Stat> {
     (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat)
 }
 
-/// The permissions of a file that takes the place of `old`.
+/// The permissions of a file that takes the place of `old`. Where the executable bit changes it does so for everybody,
+/// as `chmod +x` and `chmod -x` have it: may be run by whoever may read, or by nobody.
 pub(super) fn mode_like(old: &Stat, executable: bool) -> Mode {
-    let kept = Mode::from_raw_mode(old.st_mode) & ((Mode::RWXU - Mode::XUSR) | Mode::RWXG | Mode::RWXO);
-    if executable { kept | Mode::XUSR } else { kept }
+    let kept = Mode::from_raw_mode(old.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+    match (kept.contains(Mode::XUSR), executable) {
+        (true, false) => kept - (Mode::XUSR | Mode::XGRP | Mode::XOTH),
+        (false, true) => {
+            let readers = [(Mode::RGRP, Mode::XGRP), (Mode::ROTH, Mode::XOTH)];
+            let runs = readers.into_iter().filter(|(reads, _)| kept.contains(*reads));
+            runs.fold(kept | Mode::XUSR, |mode, (_, runs)| mode | runs)
+        }
+        _ => kept,
+    }
 }
 
 /// Gives a new file the owner, as far as we may, and the permissions of the one that it replaces.

@@ -56,8 +56,42 @@ fn a_replaced_file_keeps_its_mode_but_for_the_executable_bit() {
     let outcome = folder.one(op);
     assert_eq!(node(&outcome), folder.node("a"));
     assert_eq!(folder.text("a"), "new");
-    assert_eq!(fs::metadata(folder.path("a")).unwrap().mode() & 0o7777, 0o650);
+    assert_eq!(fs::metadata(folder.path("a")).unwrap().mode() & 0o7777, 0o640);
     folder.assert_clean();
+}
+
+#[test]
+fn what_may_be_run_may_be_run_by_whoever_may_read_it_and_what_may_not_by_nobody() {
+    for (before, executable, after) in [
+        (0o755, false, 0o644),
+        (0o644, true, 0o755),
+        (0o640, true, 0o750),
+        (0o604, true, 0o705),
+        (0o600, true, 0o700),
+        (0o711, false, 0o600),
+        // No change is no reason to change anything.
+        (0o744, true, 0o744),
+        (0o654, false, 0o654),
+    ] {
+        let mut folder = Fixture::new();
+        for name in ["set", "replaced"] {
+            folder.given(name, "old");
+            fs::set_permissions(folder.path(name), fs::Permissions::from_mode(before)).unwrap();
+        }
+        let expect = folder.now("set");
+        let set =
+            DiskOp::SetAttributes { path: "set".into(), mtime_ns: None, executable: Some(executable), expect };
+        let DiskOp::WriteFile { path, content, size, mtime_ns, expect, .. } = folder.over("replaced", "new")
+        else {
+            unreachable!()
+        };
+        let replaced = DiskOp::WriteFile { path, content, size, mtime_ns, executable, expect };
+        assert!(folder.apply(&[set, replaced]).iter().all(Result::is_ok));
+        for name in ["set", "replaced"] {
+            let mode = fs::metadata(folder.path(name)).unwrap().mode() & 0o7777;
+            assert_eq!(mode, after, "{name}: {before:o} becomes {mode:o}");
+        }
+    }
 }
 
 #[test]
