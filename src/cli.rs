@@ -105,6 +105,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
             namespaces::run_on_server(&namespaces, talk)
         }
         Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, directory, talk),
+        Verb::Status(status) => status::run_beside(&status, typed, directory, talk),
         Verb::Log(log) if log.follow => log::follow(&log, typed, directory, talk),
         folder_verb => on_folder(folder_verb, typed, directory, talk),
     }
@@ -143,14 +144,22 @@ pub(crate) fn answer(request: &control::Request, folder: &mut client::Folder) ->
     answer_with(request, |verb, talk| run_on_folder(verb, folder, &request.directory, talk))
 }
 
+/// What a daemon says while its folder is at a round; `None`: who asks has to wait.
+pub(crate) fn answer_meanwhile(request: &control::Request, root: &Path) -> Option<control::Answer> {
+    status::answer_meanwhile(request, root)
+}
+
+fn read_line(typed: &[String]) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(std::iter::once("annals").chain(typed.iter().map(String::as_str)))
+}
+
 /// Reads what was typed elsewhere, runs it, and keeps what it says.
 fn answer_with(
     request: &control::Request,
     run: impl FnOnce(Verb, &mut Talk<'_>) -> Result<Exit, Failure>,
 ) -> control::Answer {
     let (mut out, mut remarks) = (Vec::new(), Vec::new());
-    let arguments = std::iter::once("annals").chain(request.arguments.iter().map(String::as_str));
-    let exit = match CommandLine::try_parse_from(arguments) {
+    let exit = match read_line(&request.arguments) {
         Err(wrong) => {
             remarks.extend_from_slice(wrong.to_string().as_bytes());
             Exit::Usage

@@ -12,12 +12,14 @@ mod error;
 mod folder;
 mod host;
 mod linking;
+mod standing;
 mod store;
 mod telling;
 
 pub use asking::{EventLine, VersionLine, When};
 pub use binding::{Binding, BindingError, STATE_FOLDER};
 pub use error::ClientError;
-pub use folder::{Folder, SetAsideLine, State, Status, SyncReport};
+pub use folder::{Folder, SyncReport};
 pub use host::Progress;
 pub use linking::{LinkWish, host_name, link, namespaces_of, random, unlink};
+pub use standing::{PathLine, SetAsideLine, State, Status};

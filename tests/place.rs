@@ -82,6 +82,20 @@ impl Place {
         said(&mut self.command(arguments))
     }
 
+    /// Starts a command that goes on.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Running { child, out }
+    }
+
+    /// Sends the server a signal.
+    pub fn signal_server(&self, signal: &str) {
+        let id = self.server.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+
     /// Links `folder` as a device of that name, and syncs it once.
     pub fn link(&self, user: &str, folder: &str) {
         self.link_to(user, folder, None);
@@ -145,6 +159,42 @@ impl Place {
         list(&root, &root, &mut lines);
         lines.sort();
         lines
+    }
+}
+
+/// A command that goes on until it is told to end.
+pub struct Running {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    /// Waits for a line of its output that begins so.
+    pub fn says(&mut self, beginning: &str) -> String {
+        let mut line = String::new();
+        while !line.starts_with(beginning) {
+            line.clear();
+            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "it ended without saying {beginning:?}");
+        }
+        line.trim_end().to_owned()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+
+    /// Tells it to end, and waits: its exit code.
+    pub fn ends(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -13,6 +13,7 @@ mod lost_state;
 mod place;
 mod server;
 mod sharing;
+mod standing;
 mod support;
 mod tidy;
 mod two_devices;

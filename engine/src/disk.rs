@@ -427,6 +427,24 @@ pub enum Blocked {
     },
 }
 
+impl Blocked {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Changed { path, .. }
+            | Self::Kept { path, .. }
+            | Self::NoFolder { path }
+            | Self::NotEmpty { path }
+            | Self::Name { path, .. }
+            | Self::ReadOnly { path, .. }
+            | Self::Full { path }
+            | Self::Content { path, .. }
+            | Self::Other { path, .. } => path,
+        }
+    }
+}
+
 /// What [`Disk::sweep`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {

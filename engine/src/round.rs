@@ -84,6 +84,11 @@ pub trait Host {
 
     /// Tells whoever watches how far the round is.
     fn progress(&mut self, step: Step);
+
+    /// Whether the round shall end as soon as it can, with [`RoundError::Stopped`]. What is done by then stays done.
+    fn is_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Takes a chunk that was wanted, and may send it or put it into the outbox; waiting there is how a slow network
@@ -181,12 +186,16 @@ const GROUP_BYTES: u64 = 256 << 20;
 /// Operations handed to the disk together.
 const OPS_PER_GROUP: usize = 512;
 
-/// Exchanges everything that can be exchanged.
+/// Exchanges everything that can be exchanged; answers with what it did, and whether that is all.
 ///
 /// # Errors
-/// [`RoundError`]. What could be done was done: with no server in reach, what changed in the folder is in the
-/// journal.
-pub fn exchange<H: Host>(replica: &mut Replica, host: &mut H, wish: Wish) -> Result<Report, RoundError> {
+/// [`RoundError`], beside the report. What could be done was done: with no server in reach, what changed in the folder
+/// is in the journal.
+pub fn exchange<H: Host>(
+    replica: &mut Replica,
+    host: &mut H,
+    wish: Wish,
+) -> (Report, Result<(), RoundError>) {
     let mut round = Round {
         replica,
         host,
@@ -197,11 +206,9 @@ pub fn exchange<H: Host>(replica: &mut Replica, host: &mut H, wish: Wish) -> Res
         looked_for: None,
         resends: 0,
     };
-    round.run()?;
-    match round.trouble {
-        Some(trouble) => Err(trouble),
-        None => Ok(round.report),
-    }
+    let result = round.run();
+    let result = result.and_then(|()| round.trouble.map_or(Ok(()), Err));
+    (round.report, result)
 }
 
 struct Round<'a, H: Host> {
@@ -261,6 +268,12 @@ impl<H: Host> Round<'_, H> {
         user.and_then(|user| log.access().role(user)).is_some_and(|role| role >= Role::Editor)
     }
 
+    /// Tells how far it is, and ends here if it was told to.
+    fn go_on(&mut self, step: Step) -> Result<(), RoundError> {
+        self.host.progress(step);
+        if self.host.is_stopped() { Err(RoundError::Stopped) } else { Ok(()) }
+    }
+
     fn trouble(&mut self, trouble: impl Into<RoundError>) {
         let trouble = trouble.into();
         self.trouble.get_or_insert(trouble);
@@ -312,7 +325,7 @@ impl<H: Host> Round<'_, H> {
             let nothing = records.is_empty();
             self.take_records(records)?;
             let seq = self.replica.cursor().seq;
-            self.host.progress(Step::Pulling { done: seq.0, of: answer.head.seq.0 });
+            self.go_on(Step::Pulling { done: seq.0, of: answer.head.seq.0 })?;
             if nothing || seq >= answer.head.seq {
                 break;
             }
@@ -340,8 +353,11 @@ impl<H: Host> Round<'_, H> {
 
     /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
     fn look(&mut self, online: bool) -> Result<(), RoundError> {
-        self.host.progress(Step::Scanning);
+        self.go_on(Step::Scanning)?;
         let scan = self.host.parts().disk.scan()?;
+        self.report.looks += 1;
+        self.report.blocked.clear();
+        self.report.waiting.clear();
         self.report.skipped = scan.skipped.iter().map(|s| (s.path.clone(), s.why.to_string())).collect();
         let (mut local, unread) = LocalTree::of(&scan, self.replica.synced());
         let mut groups = groups_of(unread.iter().map(|path| self.file_to_read(path, &local)).collect());
@@ -353,7 +369,7 @@ impl<H: Host> Round<'_, H> {
                 local.read(&path, &read.node, read.content);
             }
             let bytes = self.report.plain_bytes;
-            self.host.progress(Step::Reading { done, of, bytes });
+            self.go_on(Step::Reading { done, of, bytes })?;
         }
         let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
         let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
@@ -404,12 +420,13 @@ impl<H: Host> Round<'_, H> {
                 self.report.skipped.extend(paths.into_iter().map(|(path, why)| (path, why.to_string())));
             }
             Notice::Blocked(blocked) => {
-                self.report.blocked = blocked.iter().map(ToString::to_string).collect();
                 // What waits for its event to be in the log is looked at again in this round.
                 let waits = |why: &Blocked| self.rescan && matches!(why, Blocked::Content { .. });
-                let mut hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
-                let hard = hard.find(|why| !waits(why));
-                if let Some(why) = hard {
+                let hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
+                let hard: Vec<Blocked> = hard.filter(|why| !waits(why)).collect();
+                let words = hard.iter().map(|why| (why.path().to_owned(), why.to_string()));
+                self.report.blocked.extend(words);
+                if let Some(why) = hard.into_iter().next() {
                     self.trouble(RoundError::Blocked(why));
                 }
             }
@@ -439,7 +456,13 @@ impl<H: Host> Round<'_, H> {
                     break;
                 }
             }
-            self.host.progress(Step::Writing { done: outcomes.len() as u64, of: ops.len() as u64 });
+            let step = Step::Writing { done: outcomes.len() as u64, of: ops.len() as u64 };
+            if let Err(stopped) = self.go_on(step)
+                && outcomes.len() < ops.len()
+            {
+                failed = Some(stopped);
+                break;
+            }
         }
         self.report.ops += outcomes.len() as u64;
         let effects = self.replica.step(self.host.now_ms(), Input::Materialised { outcomes });

@@ -244,11 +244,11 @@ impl Device {
     pub fn round(&mut self, wish: Wish) -> Result<Report, RoundError> {
         self.start()?;
         let replica = self.replica.as_mut().expect("it was just started");
-        let done = exchange(replica, &mut self.machine, wish);
+        let (report, done) = exchange(replica, &mut self.machine, wish);
         if !self.machine.point.has_power() {
             self.replica = None;
         }
-        done
+        done.map(|()| report)
     }
 
     /// The power goes.

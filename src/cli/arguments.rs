@@ -204,7 +204,7 @@ pub struct Link {
 }
 
 /// A linked folder.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct FolderArg {
     /// The linked folder [default: the one this runs in]
     pub folder: Option<PathBuf>,

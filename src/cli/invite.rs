@@ -5,22 +5,40 @@ use super::{
     moment,
     talk::Talk,
 };
-use crate::client::Folder;
-use annals_engine::protocol::TicketRequest;
+use crate::client::{Binding, Folder};
+use annals_engine::protocol::{Ticket, TicketRequest};
+use serde::Serialize;
+
+/// `annals invite --json`.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    ticket: String,
+    expires: String,
+    server: &'a str,
+    namespace: String,
+    /// What to type on the next device.
+    link: String,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(binding: &'a Binding, ticket: &Ticket) -> Self {
+        Self {
+            ticket: ticket.code.clone(),
+            expires: moment::rfc3339(ticket.expires),
+            server: &binding.server,
+            namespace: binding.namespace.to_hex(),
+            link: link_line(&binding.server, &ticket.code),
+        }
+    }
+}
 
 pub(super) fn run(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let namespace = Some(folder.binding().namespace);
     let ticket = folder.http()?.ticket(&TicketRequest { namespace, ..TicketRequest::default() })?;
-    let server = &folder.binding().server;
     if talk.output.json {
-        talk.json(&serde_json::json!({
-            "ticket": ticket.code,
-            "expires": moment::rfc3339(ticket.expires),
-            "server": server,
-            "namespace": ticket.namespace,
-        }))?;
+        talk.json(&Document::new(folder.binding(), &ticket))?;
     } else {
-        talk.line(link_line(server, &ticket.code))?;
+        talk.line(link_line(&folder.binding().server, &ticket.code))?;
         talk.remark(format_args!("good once, until {}", moment::rfc3339(ticket.expires)))?;
     }
     Ok(Exit::Done)

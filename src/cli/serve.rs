@@ -7,7 +7,7 @@ use super::{
     verify,
 };
 use crate::client::control::{self, ControlSocket};
-use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, Stopper, serve};
+use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, serve};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
@@ -16,11 +16,18 @@ use std::{
 
 pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let serving = start(asked.data.as_deref(), &asked.listen, asked.insecure)?;
-    talk.line(format_args!("listening on {}", serving.url()))?;
+    if talk.output.json {
+        talk.json(&serde_json::json!({ "url": serving.url() }))?;
+    } else {
+        talk.line(format_args!("listening on {}", serving.url()))?;
+    }
     talk.flush()?;
-    answer_others(&serving, asked.data.as_deref())?;
-    stop_on_signal(serving.stopper());
-    serving.wait()?;
+    let socket = answer_others(&serving, asked.data.as_deref())?;
+    let stopper = serving.stopper();
+    on_signal(move || stopper.stop());
+    let ended = serving.wait();
+    socket.close();
+    ended?;
     Ok(Exit::Done)
 }
 
@@ -36,14 +43,16 @@ pub(super) fn start(data: Option<&Path>, listen: &str, insecure: bool) -> Result
 }
 
 /// Answers verbs about the data while this process has it.
-pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<Arc<ControlSocket>, Failure> {
     let folder = data_folder(data)?;
     let socket = ControlSocket::open(&folder)
         .map_err(|error| Failure::failed(format!("no control socket in {}: {error}", folder.display())))?;
+    let socket = Arc::new(socket);
+    let ear = Arc::clone(&socket);
     // Not held beyond a request: the log is closed, and its index brought up to it, when the server stops.
     let (log, chunks) = (Arc::downgrade(&serving.log()), Arc::downgrade(&serving.chunks()));
     std::thread::spawn(move || {
-        socket.serve(|request| match (log.upgrade(), chunks.upgrade()) {
+        ear.serve(|request| match (log.upgrade(), chunks.upgrade()) {
             (Some(log), Some(chunks)) => verify::answer(&request, &*log, &*chunks),
             _ => control::Answer {
                 exit: Exit::Failed as u8,
@@ -52,7 +61,7 @@ pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<()
             },
         });
     });
-    Ok(())
+    Ok(socket)
 }
 
 fn address(text: &str) -> Result<SocketAddr, Failure> {
@@ -74,11 +83,6 @@ pub(super) fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
     base.map(|base| base.join("annals")).ok_or_else(|| {
         Failure::usage("nobody knows where your data folder is").hint("name one with --data DIR")
     })
-}
-
-/// Lets requests at work finish, and ends, when the process is asked to.
-fn stop_on_signal(stopper: Stopper) {
-    on_signal(move || stopper.stop());
 }
 
 /// Calls `then` once the process is asked to end (SIGINT, SIGTERM); a second signal ends it at once.

@@ -1,4 +1,4 @@
-//! Sizes as people write them: `500MB`, `2 TiB`.
+//! Amounts as people write them: `500MB`, `2 TiB`, `1 event`.
 
 use super::failure::Failure;
 
@@ -38,6 +38,12 @@ pub fn human(bytes: u64) -> String {
     }
 }
 
+/// `1 event`, `2 events`.
+#[must_use]
+pub fn many(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +58,7 @@ mod tests {
         for bad in ["", "GB", "-1", "1.5GB", "1 XB", "99999999999TB"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        assert_eq!((many(1, "event"), many(0, "event")), ("1 event".into(), "0 events".into()));
         assert_eq!(human(999), "999 B");
         assert_eq!(human(15_300_000_000), "15.3 GB");
     }

@@ -5,18 +5,29 @@ use super::{
     failure::{Exit, Failure},
     place,
     progress::Bar,
-    size,
+    serve,
+    size::{self, many},
+    status::attention,
     talk::Talk,
 };
-use crate::client::{self, Folder, SyncReport};
+use crate::client::{
+    self, Folder, SyncReport,
+    daemon::{Answers, News, Stop},
+};
 use std::path::Path;
 
 pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     folder.accept_deletes(sync.accept_deletes);
     let result = folder.sync_once(&mut Bar::new(talk.terminal));
     folder.accept_deletes(false);
-    let report = result?;
-    say(&report, folder, talk)?;
+    if let Ok(report) = &result {
+        say(report, talk)?;
+    }
+    let status = folder.status();
+    for line in attention(&status.set_aside, &status.skipped, &status.in_the_way) {
+        talk.remark(line)?;
+    }
+    result?;
     Ok(Exit::Done)
 }
 
@@ -29,25 +40,18 @@ pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), F
     }
 }
 
-fn say(report: &SyncReport, folder: &Folder, talk: &mut Talk<'_>) -> Result<(), Failure> {
+fn say(report: &SyncReport, talk: &mut Talk<'_>) -> Result<(), Failure> {
     if talk.output.json {
         return talk.json(report);
     }
     talk.remark(format_args!(
-        "{} events sent, {} received; {} new chunks, {} sent, {} received",
-        report.events_sent,
+        "{} sent, {} received; {}, {} sent, {} received",
+        many(report.events_sent, "event"),
         report.events_received,
-        report.new_chunks,
+        many(report.new_chunks, "new chunk"),
         size::human(report.sent_bytes),
         size::human(report.received_bytes)
-    ))?;
-    for refused in folder.set_aside() {
-        talk.remark(format_args!("set aside: {} ({})", refused.path, refused.why))?;
-    }
-    for (path, why) in folder.skipped() {
-        talk.remark(format_args!("not synced: {path} ({why})"))?;
-    }
-    Ok(())
+    ))
 }
 
 pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -61,9 +65,43 @@ pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> 
     let mut folder = Folder::open(&root)?;
     folder.accept_deletes(sync.accept_deletes);
     talk.remark(format_args!("keeping {} in sync; Ctrl-C ends it", root.display()))?;
-    client::daemon::run(folder, super::answer, &mut |said| {
-        // Whoever watches has gone: the work goes on.
-        drop(talk.remark(said));
-    })?;
+    let stop = Stop::default();
+    let told = stop.clone();
+    serve::on_signal(move || told.now());
+    keep(folder, talk, &stop)
+}
+
+/// Keeps a folder in sync until `stop`, and says how that goes.
+pub(super) fn keep(folder: Folder, talk: &mut Talk<'_>, stop: &Stop) -> Result<Exit, Failure> {
+    let answers = Answers { verb: super::answer, meanwhile: super::answer_meanwhile };
+    let mut bar = Bar::new(talk.terminal);
+    // Whoever watches may have gone: the work goes on.
+    let mut tell = |news: News<'_>| drop(say_news(news, talk));
+    client::daemon::run(folder, answers, &mut tell, &mut bar, stop)?;
     Ok(Exit::Done)
+}
+
+fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
+    match news {
+        News::InSync(status) if talk.output.json => {
+            talk.json(&serde_json::json!({ "in_sync": { "files": status.files, "folders": status.folders, "bytes": status.bytes } }))?;
+        }
+        News::InSync(status) => {
+            talk.line(format_args!(
+                "in sync: {}, {}",
+                many(status.files, "file"),
+                size::human(status.bytes)
+            ))?;
+            for line in attention(&status.set_aside, &status.skipped, &status.in_the_way) {
+                talk.remark(line)?;
+            }
+        }
+        News::Trouble(error) => {
+            let failure = Failure::from(error);
+            talk.remark(format_args!("error: {}", failure.message))?;
+            failure.hint.iter().try_for_each(|hint| talk.remark(format_args!("hint: {hint}")))?;
+        }
+        News::Recovered => talk.remark("in sync again")?,
+    }
+    talk.flush()
 }

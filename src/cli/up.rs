@@ -3,7 +3,7 @@
 use super::{
     arguments::Up,
     failure::{Exit, Failure},
-    invite, moment, place, serve,
+    invite, moment, place, serve, sync,
     talk::Talk,
 };
 use crate::{
@@ -15,6 +15,7 @@ use annals_engine::{
     protocol::{Code, Credential, NewAccount, Problem, Quota, TicketRequest},
     transport::TransportError,
 };
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -36,28 +37,33 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
     let serving = serve::start(up.data.as_deref(), &up.listen, up.insecure)?;
-    talk.line(format_args!("listening on {}", serving.url()))?;
-    talk.flush()?;
-    serve::answer_others(&serving, up.data.as_deref())?;
-    let root = linked(&wanted, &serving)?;
+    if !talk.output.json {
+        talk.line(format_args!("listening on {}", serving.url()))?;
+        talk.flush()?;
+    }
+    let socket = serve::answer_others(&serving, up.data.as_deref())?;
+    let stop = Stop::default();
+    let (told, stopper) = (stop.clone(), serving.stopper());
+    // The server goes too: a round that waits for it would not end.
+    serve::on_signal(move || {
+        told.now();
+        stopper.stop();
+    });
+    let kept = keep(&wanted, &serving, talk, &stop);
+    socket.close();
+    let stopped = serving.stop();
+    kept?;
+    stopped?;
+    Ok(Exit::Done)
+}
+
+fn keep(wanted: &Path, serving: &Serving, talk: &mut Talk<'_>, stop: &Stop) -> Result<(), Failure> {
+    let root = linked(wanted, serving)?;
     let mut folder = Folder::open(&root)?;
     folder.move_to(&serving.url())?;
-    talk.line(format_args!("keeping {} as `{}`", root.display(), folder.binding().namespace_label))?;
     say_how_to_link(&mut folder, talk)?;
-    let stop = Stop::default();
-    let told = stop.clone();
-    serve::on_signal(move || told.now());
-    client::daemon::run_until(
-        folder,
-        super::answer,
-        &mut |said| {
-            // Whoever watches may have gone: the work goes on.
-            drop(talk.remark(said));
-        },
-        &stop,
-    )?;
-    serving.stop()?;
-    Ok(Exit::Done)
+    sync::keep(folder, talk, stop)?;
+    Ok(())
 }
 
 /// The folder, linked to this server: as it was, or as a new device of the person who runs this.
@@ -117,11 +123,32 @@ fn own_name() -> String {
 fn say_how_to_link(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failure> {
     let namespace = Some(folder.binding().namespace);
     let ticket = folder.http()?.ticket(&TicketRequest { namespace, ..TicketRequest::default() })?;
+    let (binding, root) = (folder.binding(), folder.root());
+    if talk.output.json {
+        talk.json(&Document {
+            url: &binding.server,
+            folder: root.display().to_string(),
+            name: &binding.namespace_label,
+            invitation: invite::Document::new(binding, &ticket),
+        })?;
+        return talk.flush();
+    }
+    talk.line(format_args!("keeping {} as `{}`", root.display(), binding.namespace_label))?;
     talk.line("on the next device, type (once, within 15 minutes; `annals invite` makes another):")?;
-    talk.line(format_args!("  {}", invite::link_line(&folder.binding().server, &ticket.code)))?;
+    talk.line(format_args!("  {}", invite::link_line(&binding.server, &ticket.code)))?;
     talk.remark(format_args!(
         "the ticket is good until {}; Ctrl-C ends this",
         moment::rfc3339(ticket.expires)
     ))?;
     talk.flush()
+}
+
+/// The first line of `annals up --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    url: &'a str,
+    folder: String,
+    name: &'a str,
+    #[serde(flatten)]
+    invitation: invite::Document<'a>,
 }

@@ -9,6 +9,8 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 /// A verb on its way to the daemon.
@@ -34,12 +36,15 @@ pub struct Answer {
 
 /// Longest request that is read, in bytes.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
+/// How long a request may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A socket that answers until it is dropped; its file goes with it.
+/// A socket that answers until it is closed; its file goes with it.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    closed: AtomicBool,
 }
 
 impl ControlSocket {
@@ -56,13 +61,31 @@ impl ControlSocket {
         }
         // Unix sockets have short names (108 bytes): bind by way of the folder's handle.
         let handle = std::fs::File::open(folder)?;
-        Ok(Self { listener: UnixListener::bind(by_handle(&handle))?, path })
+        Ok(Self { listener: UnixListener::bind(by_handle(&handle))?, path, closed: AtomicBool::new(false) })
     }
 
-    /// Answers requests with `run`, one after the other, until accepting fails.
+    /// Nobody is answered any more, and the file goes.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // Whoever waits for the next request wakes up.
+        let own = self.path.parent().and_then(|folder| std::fs::File::open(folder).ok());
+        drop(own.and_then(|folder| UnixStream::connect(by_handle(&folder)).ok()));
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "control socket");
+        }
+    }
+
+    /// Answers requests with `run`, one after the other, until it is closed.
     pub fn serve(&self, mut run: impl FnMut(Request) -> Answer) {
         for stream in self.listener.incoming() {
+            if self.closed.load(Ordering::SeqCst) {
+                return;
+            }
             let Ok(mut stream) = stream else { return };
+            // Who connects and asks nothing must not keep others waiting.
+            if stream.set_read_timeout(Some(PATIENCE)).is_err() {
+                continue;
+            }
             let mut line = String::new();
             let read = BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line);
             let Some(request) = read.ok().and_then(|_| serde_json::from_str(&line).ok()) else { continue };
@@ -76,8 +99,8 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, "control socket");
+        if !self.closed.load(Ordering::SeqCst) {
+            self.close();
         }
     }
 }

@@ -97,6 +97,18 @@ impl ClientError {
         }
     }
 
+    /// Whether nothing can be written there.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Folder { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+            }
+            Self::Disk(DiskError::ReadOnly { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// What the server said, where that is it.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {

@@ -4,30 +4,28 @@ use super::{
     ClientError,
     binding::{Binding, STATE_FOLDER},
     host::{Machine, Progress, http_of},
+    standing::{LastRound, Noting},
     store::Store,
 };
 use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
 use annals_engine::{
-    chunk_store::ChunkStore as _,
     clock::Clock as _,
     disk::Disk as _,
     journal::Identity,
-    observed::RemoteTree,
     replica::{Effect, Input, Replica},
-    round::{self, Report, RoundError, Wish},
+    round::{self, Wish},
 };
-use annals_events::{EntryKind, Fact};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 /// This device's half of a namespace.
 pub struct Folder {
-    root: PathBuf,
-    binding: Binding,
+    pub(super) root: PathBuf,
+    pub(super) binding: Binding,
     identity: Identity,
     pub(super) replica: Replica,
     pub(super) store: Store,
@@ -35,69 +33,9 @@ pub struct Folder {
     opener: Arc<Mutex<FolderDisk>>,
     http: Option<Http>,
     wish: Wish,
-    last: Report,
-    last_error: Option<String>,
-    offline: bool,
+    pub(super) last: LastRound,
     /// Held as long as this is.
     _lock: File,
-}
-
-/// In which state a folder is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Everything is exchanged.
-    Idle,
-    /// Something waits to be sent or written.
-    Syncing,
-    /// The server was not reached the last time.
-    Offline,
-    /// A person has to look.
-    Attention,
-}
-
-impl State {
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Syncing => "syncing",
-            Self::Offline => "offline",
-            Self::Attention => "attention",
-        }
-    }
-}
-
-/// `annals status --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// In one word.
-    pub state: State,
-    /// The namespace's id.
-    pub namespace: String,
-    /// The device's label.
-    pub device: String,
-    /// The server's address.
-    pub server: String,
-    /// The last event that is known, pending ones included.
-    pub seq: u64,
-    /// The last event that was pulled.
-    pub cursor: u64,
-    /// Events that wait to be sent.
-    pub pending_events: u64,
-    /// Bytes of chunks that wait to be sent.
-    pub pending_bytes: u64,
-    /// Open conflicts.
-    pub conflicts: u64,
-    /// Files that the folder shows.
-    pub files: u64,
-    /// Folders that the folder shows.
-    pub folders: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// What went wrong the last time.
-    pub last_error: Option<String>,
 }
 
 /// `annals sync --once --json`.
@@ -117,15 +55,6 @@ pub struct SyncReport {
     pub received_bytes: u64,
     /// Plain bytes of changed files that did not have to go over the wire.
     pub saved_bytes: u64,
-}
-
-/// A change that was refused, for the person who made it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SetAsideLine {
-    /// What it was about, as far as the events say.
-    pub path: String,
-    /// What the server said.
-    pub why: String,
 }
 
 impl Folder {
@@ -151,8 +80,6 @@ impl Folder {
                 }
             }
         }
-        let last: Option<Last> =
-            fs::read(state.join(LAST)).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let opener = Arc::new(Mutex::new(FolderDisk::open(root)?));
         Ok(Self {
             root: root.to_owned(),
@@ -164,9 +91,7 @@ impl Folder {
             opener,
             http: None,
             wish: Wish::default(),
-            last: Report::default(),
-            offline: last.as_ref().is_some_and(|last| last.offline),
-            last_error: last.and_then(|last| last.error),
+            last: LastRound::read(root),
             _lock: lock,
         })
     }
@@ -229,20 +154,21 @@ impl Folder {
         self.http()?;
         let http = self.http.take().expect("it was just made");
         let before = (http.traffic().sent(), http.traffic().received());
+        let mut noting = Noting::new(&self.root, progress);
         let mut machine = Machine {
             disk: &mut self.disk,
             opener: &self.opener,
             store: &mut self.store,
             http: &http,
             identity: &self.identity,
-            progress,
+            progress: &mut noting,
         };
-        let result = round::exchange(&mut self.replica, &mut machine, self.wish);
+        let (report, result) = round::exchange(&mut self.replica, &mut machine, self.wish);
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
-        self.remember(result.as_ref());
-        let report = result?;
-        let answer = SyncReport {
+        self.remember(&report, &result);
+        result?;
+        Ok(SyncReport {
             events_sent: report.events_sent,
             events_received: report.events_received,
             chunks: report.chunks,
@@ -250,103 +176,8 @@ impl Folder {
             sent_bytes: traffic.0,
             received_bytes: traffic.1,
             saved_bytes: report.plain_bytes.saturating_sub(report.chunk_bytes_sent),
-        };
-        self.last = report;
-        Ok(answer)
+        })
     }
-
-    /// Remembers how the round went, for `status` in another process.
-    fn remember(&mut self, result: Result<&Report, &RoundError>) {
-        self.offline = matches!(result, Err(error) if error.is_passing());
-        self.last_error = result.err().map(ToString::to_string);
-        let last = Last { offline: self.offline, error: self.last_error.clone() };
-        let text = serde_json::to_vec(&last).expect("plain data with text keys");
-        if let Err(error) = fs::write(self.root.join(STATE_FOLDER).join(LAST), text) {
-            tracing::debug!(%error, "how the round went could not be noted");
-        }
-    }
-
-    /// What was not synced in the last round, and why.
-    pub fn skipped(&self) -> impl Iterator<Item = (&str, &str)> {
-        let waiting = self.last.waiting.iter().map(|path| (path.as_str(), "it is being written"));
-        self.last.skipped.iter().map(|(path, why)| (path.as_str(), why.as_str())).chain(waiting)
-    }
-
-    /// Changes that were refused; what they changed is still in the folder.
-    #[must_use]
-    pub fn set_aside(&self) -> Vec<SetAsideLine> {
-        let mut lines = Vec::new();
-        for aside in self.replica.aside() {
-            for (index, event) in aside.batch.events().iter().enumerate() {
-                if aside.events.contains(aside.batch.dot(index)) {
-                    let name = aside.batch.body(index).ok().flatten().and_then(|body| body.name);
-                    let path = match (self.path_of(&event.fact), name) {
-                        (Some(path), _) => path,
-                        (None, Some(name)) => name.to_string(),
-                        (None, None) => event.fact.kind().to_owned(),
-                    };
-                    lines.push(SetAsideLine { path, why: aside.why.clone() });
-                }
-            }
-        }
-        lines
-    }
-
-    fn path_of(&self, fact: &Fact) -> Option<String> {
-        match fact {
-            Fact::VersionUploaded { entry, .. }
-            | Fact::EntryMoved { entry, .. }
-            | Fact::AttributesChanged { entry } => self.path_of_entry(*entry),
-            _ => None,
-        }
-    }
-
-    /// How the folder stands, by what is known here.
-    pub fn status(&mut self) -> Status {
-        let settled = self.replica.is_settled();
-        let conflicts = self.replica.log().conflicts().iter().filter(|conflict| conflict.open).count() as u64;
-        let pending_events: u64 = self.replica.pending().map(|batch| batch.events().len() as u64).sum();
-        let cursor = self.replica.cursor().seq.0;
-        let remote: &RemoteTree = self.replica.remote();
-        let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for node in remote.nodes.values() {
-            match node.kind {
-                EntryKind::Folder => folders += 1,
-                EntryKind::File | EntryKind::Symlink => files += 1,
-            }
-            bytes += node.size;
-        }
-        let attention = self.last_error.is_some() && !self.offline || !self.replica.aside().is_empty();
-        Status {
-            state: match (self.offline, attention, settled) {
-                (true, ..) => State::Offline,
-                (_, true, _) => State::Attention,
-                (_, _, true) => State::Idle,
-                _ => State::Syncing,
-            },
-            namespace: self.binding.namespace.to_hex(),
-            device: self.binding.device_label.clone(),
-            server: self.binding.server.clone(),
-            seq: cursor + pending_events,
-            cursor,
-            pending_events,
-            pending_bytes: self.store.outbox.stats().map_or(0, |stats| stats.stored_bytes),
-            conflicts,
-            files,
-            folders,
-            bytes,
-            last_error: self.last_error.clone(),
-        }
-    }
-}
-
-/// How the last round went: worth a word in `status`, and nothing more.
-const LAST: &str = "last.json";
-
-#[derive(Default, Serialize, Deserialize)]
-struct Last {
-    offline: bool,
-    error: Option<String>,
 }
 
 /// The lock of a folder: free again as soon as the process is gone, however it went.

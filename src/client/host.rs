@@ -25,6 +25,11 @@ use std::sync::{Arc, Mutex, mpsc};
 pub trait Progress {
     /// `done` of `of` (0: nobody knows) of something, and the bytes that went by.
     fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64);
+
+    /// Whether it shall end as soon as it can.
+    fn is_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody is watching.
@@ -110,6 +115,10 @@ impl Host for Machine<'_> {
             }
             Step::Writing { done, of } => self.progress.step("writing files", done, of, 0),
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.progress.is_stopped()
     }
 }
 

@@ -29,12 +29,14 @@ pub struct Report {
     pub ops: u64,
     /// Events that were refused and set aside.
     pub set_aside: u64,
+    /// How often it looked at the folder; what follows is of the last time.
+    pub looks: u64,
     /// Files that are being written, and wait.
     pub waiting: Vec<String>,
     /// What is not synced, and why.
     pub skipped: Vec<(String, String)>,
-    /// What could not be done in the folder, for people.
-    pub blocked: Vec<String>,
+    /// Where something is in the way of what the log says, and what.
+    pub blocked: Vec<(String, String)>,
 }
 
 /// How far a round is.
@@ -99,6 +101,9 @@ pub enum RoundError {
         /// What the server said.
         why: String,
     },
+    /// It was told to end.
+    #[error("stopped before everything was exchanged")]
+    Stopped,
     /// The plan never comes to an end, which is a mistake in this program.
     #[error("the folder does not come to rest")]
     Restless,

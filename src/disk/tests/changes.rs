@@ -79,8 +79,12 @@ fn what_may_be_run_may_be_run_by_whoever_may_read_it_and_what_may_not_by_nobody(
             fs::set_permissions(folder.path(name), fs::Permissions::from_mode(before)).unwrap();
         }
         let expect = folder.now("set");
-        let set =
-            DiskOp::SetAttributes { path: "set".into(), mtime_ns: None, executable: Some(executable), expect };
+        let set = DiskOp::SetAttributes {
+            path: "set".into(),
+            mtime_ns: None,
+            executable: Some(executable),
+            expect,
+        };
         let DiskOp::WriteFile { path, content, size, mtime_ns, expect, .. } = folder.over("replaced", "new")
         else {
             unreachable!()

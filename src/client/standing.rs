@@ -1,0 +1,366 @@
+//! How a linked folder stands: in one word, in numbers, and what in it needs a person.
+//!
+//! What must always hold: it can be read whoever has the folder. The last round's word lies in
+//! `.annals/standing.json`, in place of what was there as a whole, so that `status` works beside a command that is at
+//! work, and where nothing can be written. It is a word for people and programs: nothing is decided by it, and it is not
+//! durable on purpose.
+
+use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, host::Progress};
+use crate::clock::SystemClock;
+use annals_engine::{
+    chunk_store::ChunkStore as _,
+    clock::Clock as _,
+    observed::RemoteTree,
+    round::{Report, RoundError},
+};
+use annals_events::{Dot, EntryId, EntryKind, Fact};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where it lies in `.annals/`.
+const STANDING: &str = "standing.json";
+/// How often at most a round notes how far it is, in milliseconds.
+const NOTE_EVERY_MS: u64 = 1_000;
+
+/// In which state a folder is, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Everything is exchanged.
+    Idle,
+    /// Something waits to be sent or written, or somebody is at it.
+    #[default]
+    Syncing,
+    /// The server was not reached the last time.
+    Offline,
+    /// A person has to look.
+    Attention,
+}
+
+impl State {
+    /// The word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Syncing => "syncing",
+            Self::Offline => "offline",
+            Self::Attention => "attention",
+        }
+    }
+}
+
+/// `annals status --json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// In one word.
+    pub state: State,
+    /// The namespace's id.
+    pub namespace: String,
+    /// What people call it.
+    pub namespace_name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// For whom this device acts.
+    pub user: String,
+    /// The device's label.
+    pub device: String,
+    /// The server's address.
+    pub server: String,
+    /// The last event that is known, pending ones included.
+    pub seq: u64,
+    /// The last event that was pulled.
+    pub cursor: u64,
+    /// Events that wait to be sent.
+    pub pending_events: u64,
+    /// Bytes of chunks that wait to be sent.
+    pub pending_bytes: u64,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Files that the folder shows.
+    pub files: u64,
+    /// Folders that the folder shows.
+    pub folders: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What went wrong the last time.
+    pub last_error: Option<String>,
+    /// What somebody is doing there right now.
+    pub doing: Option<String>,
+    /// Changes that were refused.
+    pub set_aside: Vec<SetAsideLine>,
+    /// What is in the folder and not synced.
+    pub skipped: Vec<PathLine>,
+    /// What the log says and the folder does not show, because something is in the way.
+    pub in_the_way: Vec<PathLine>,
+}
+
+/// A change that was refused, for the person who made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAsideLine {
+    /// What it was about, as far as the events say.
+    pub path: String,
+    /// What was refused: the kind of the event.
+    pub kind: String,
+    /// What the server said.
+    pub why: String,
+    /// Where in the folder what it held is; none where it held nothing, or that was removed since.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+}
+
+/// A path, and what about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathLine {
+    /// Which.
+    pub path: String,
+    /// What about it.
+    pub why: String,
+}
+
+/// How the last round went.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastRound {
+    offline: bool,
+    error: Option<String>,
+    skipped: Vec<PathLine>,
+    in_the_way: Vec<PathLine>,
+}
+
+impl LastRound {
+    /// As the process that did it wrote it down.
+    pub(super) fn read(root: &Path) -> Self {
+        read(root).map_or_else(Self::default, |status| Self {
+            offline: status.state == State::Offline,
+            error: status.last_error,
+            skipped: status.skipped,
+            in_the_way: status.in_the_way,
+        })
+    }
+
+    fn take(&mut self, report: &Report, result: &Result<(), RoundError>) {
+        if matches!(result, Err(RoundError::Stopped)) {
+            return;
+        }
+        self.offline = matches!(result, Err(error) if error.is_passing());
+        self.error = result.as_ref().err().map(ToString::to_string);
+        if report.looks == 0 {
+            return;
+        }
+        // A file that cannot be read waits as well: once is enough.
+        let waiting = report.waiting.iter().map(|path| (path.clone(), "it is being written".to_owned()));
+        self.skipped = each_once(waiting.chain(report.skipped.iter().cloned()));
+        self.in_the_way = each_once(report.blocked.iter().cloned());
+    }
+}
+
+fn each_once(lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
+    let by_path: BTreeMap<String, String> = lines.collect();
+    by_path.into_iter().map(|(path, why)| PathLine { path, why }).collect()
+}
+
+impl Folder {
+    /// Remembers how a round went, for `status` in any process.
+    pub(super) fn remember(&mut self, report: &Report, result: &Result<(), RoundError>) {
+        self.last.take(report, result);
+        let status = self.status();
+        write(&self.root, &status);
+    }
+
+    /// What was not synced in the last round, and why.
+    #[must_use]
+    pub fn skipped(&self) -> &[PathLine] {
+        &self.last.skipped
+    }
+
+    /// Changes that were refused; what they changed is still in the folder.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<SetAsideLine> {
+        let mut lines = Vec::new();
+        for aside in self.replica.aside() {
+            let events = aside.batch.events().iter().enumerate();
+            for (index, event) in events.filter(|(index, _)| aside.events.contains(aside.batch.dot(*index))) {
+                let name = aside.batch.body(index).ok().flatten().and_then(|body| body.name);
+                let place = self.place_of_refused(aside.batch.dot(index));
+                let path = self.path_of(&event.fact).or_else(|| name.map(|name| name.to_string()));
+                lines.push(SetAsideLine {
+                    path: path.or_else(|| place.clone()).unwrap_or_default(),
+                    kind: event.fact.kind().to_owned(),
+                    why: aside.why.clone(),
+                    place,
+                });
+            }
+        }
+        lines
+    }
+
+    fn path_of(&self, fact: &Fact) -> Option<String> {
+        match fact {
+            Fact::VersionUploaded { entry, .. }
+            | Fact::EntryMoved { entry, .. }
+            | Fact::AttributesChanged { entry }
+            | Fact::ConflictResolved { entry, .. }
+            | Fact::EntryRestored { entry, .. } => self.path_of_entry(*entry),
+            Fact::EntryDeleted { entries, .. } => {
+                entries.iter().next().and_then(|dot| self.path_of_entry(EntryId(dot)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where in the folder what was refused is.
+    fn place_of_refused(&self, dot: Dot) -> Option<String> {
+        let holds = |heads: &[Dot], head: Option<Dot>, entries: &[EntryId]| {
+            heads.contains(&dot) || head == Some(dot) || entries.contains(&EntryId(dot))
+        };
+        let mut aside = self.replica.synced().iter().filter(|(_, node)| node.aside);
+        aside.find(|(_, node)| holds(&node.heads, node.head, &node.entries)).map(|(path, _)| path.clone())
+    }
+
+    /// Whose namespace this is, by name.
+    fn owner_name(&self) -> String {
+        let access = self.replica.log().access();
+        match access.owner() {
+            Some(owner) if owner == self.binding.user => self.binding.user_name.clone(),
+            Some(owner) => match access.name(owner) {
+                "" => owner.to_hex()[..8].to_owned(),
+                name => name.to_owned(),
+            },
+            None => String::new(),
+        }
+    }
+
+    /// How the folder stands, by what is known here.
+    pub fn status(&mut self) -> Status {
+        let settled = self.replica.is_settled();
+        let conflicts = self.replica.log().conflicts().iter().filter(|conflict| conflict.open).count() as u64;
+        let pending_events: u64 = self.replica.pending().map(|batch| batch.events().len() as u64).sum();
+        let cursor = self.replica.cursor().seq.0;
+        let remote: &RemoteTree = self.replica.remote();
+        let (mut files, mut folders, mut bytes) = (0, 0, 0);
+        for node in remote.nodes.values() {
+            match node.kind {
+                EntryKind::Folder => folders += 1,
+                EntryKind::File | EntryKind::Symlink => files += 1,
+            }
+            bytes += node.size;
+        }
+        let set_aside = self.set_aside();
+        let attention = self.last.error.is_some() || !set_aside.is_empty();
+        Status {
+            state: match (self.last.offline, attention, settled) {
+                (true, ..) => State::Offline,
+                (_, true, _) => State::Attention,
+                (_, _, true) => State::Idle,
+                _ => State::Syncing,
+            },
+            seq: cursor + pending_events,
+            cursor,
+            pending_events,
+            pending_bytes: self.store.outbox.stats().map_or(0, |stats| stats.stored_bytes),
+            conflicts,
+            files,
+            folders,
+            bytes,
+            owner: self.owner_name(),
+            last_error: self.last.error.clone(),
+            doing: None,
+            set_aside,
+            skipped: self.last.skipped.clone(),
+            in_the_way: self.last.in_the_way.clone(),
+            ..Status::of(&self.binding)
+        }
+    }
+}
+
+impl Status {
+    /// What the link alone says.
+    fn of(binding: &Binding) -> Self {
+        Self {
+            namespace: binding.namespace.to_hex(),
+            namespace_name: binding.namespace_label.clone(),
+            user: binding.user_name.clone(),
+            device: binding.device_label.clone(),
+            server: binding.server.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// How a folder stood after its last round: without its state, which another process has, or which cannot be opened
+    /// here because of `hindrance`.
+    ///
+    /// # Errors
+    /// [`ClientError::Binding`] where it is not linked.
+    pub fn as_noted(root: &Path, hindrance: &ClientError) -> Result<Self, ClientError> {
+        let (binding, _) = Binding::read(root)?;
+        let noted = read(root).filter(|noted| noted.namespace == binding.namespace.to_hex());
+        let mut status = noted.unwrap_or_else(|| Self::of(&binding));
+        if matches!(hindrance, ClientError::Held { .. }) {
+            status.state = State::Syncing;
+            status.doing.get_or_insert_with(|| "another command is at work in it".to_owned());
+        } else {
+            status.state = State::Attention;
+            status.doing = None;
+            status.last_error = Some(hindrance.to_string());
+        }
+        Ok(status)
+    }
+}
+
+fn path_in(root: &Path) -> PathBuf {
+    root.join(STATE_FOLDER).join(STANDING)
+}
+
+fn read(root: &Path) -> Option<Status> {
+    serde_json::from_slice(&fs::read(path_in(root)).ok()?).ok()
+}
+
+fn write(root: &Path, status: &Status) {
+    let path = path_in(root);
+    let text = serde_json::to_vec(status).expect("plain data with text keys");
+    if fs::read(&path).is_ok_and(|before| before == text) {
+        return;
+    }
+    let fresh = path.with_extension("new");
+    if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
+        tracing::debug!(%error, "how the folder stands could not be noted");
+    }
+}
+
+/// Notes how far a round is, once it takes a while, beside whoever watches.
+pub(super) struct Noting<'a> {
+    root: PathBuf,
+    watching: &'a mut dyn Progress,
+    noted_ms: u64,
+    status: Option<Status>,
+}
+
+impl<'a> Noting<'a> {
+    pub(super) fn new(root: &Path, watching: &'a mut dyn Progress) -> Self {
+        Self { root: root.to_owned(), watching, noted_ms: SystemClock.now_ms(), status: None }
+    }
+}
+
+impl Progress for Noting<'_> {
+    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
+        self.watching.step(what, done, of, bytes);
+        let now_ms = SystemClock.now_ms();
+        if now_ms.abs_diff(self.noted_ms) < NOTE_EVERY_MS {
+            return;
+        }
+        self.noted_ms = now_ms;
+        let Self { root, status, .. } = self;
+        let status = status.get_or_insert_with(|| read(root).unwrap_or_default());
+        status.doing = Some(if of == 0 { what.to_owned() } else { format!("{what}, {done} of {of}") });
+        write(root, status);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.watching.is_stopped()
+    }
+}

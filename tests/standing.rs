@@ -1,0 +1,148 @@
+//! How a folder stands is told by whoever can read it: with a daemon, beside a command, where nothing can be written.
+
+use crate::place::Place;
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    process::Command,
+};
+
+fn status(place: &Place, folder: &str) -> Value {
+    place.json(&["status", folder, "--json"])
+}
+
+#[test]
+fn what_is_not_synced_is_told_once_also_by_the_next_process() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    let _socket = UnixListener::bind(place.path("one/socket")).unwrap();
+    place.link("ada", "one");
+    let said = status(&place, "one");
+    assert_eq!(said["skipped"], json!([{"path": "socket", "why": "a socket"}]), "{said}");
+    assert_eq!((&said["in_the_way"], &said["set_aside"]), (&json!([]), &json!([])), "{said}");
+    let text = place.annals(&["status", "one"]).ok().out;
+    assert_eq!(text.matches("not synced: socket (a socket)").count(), 1, "{text}");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_once() {
+    let place = Place::with_server();
+    place.link("ada", "one");
+    place.write("one/secret.txt", "text");
+    fs::set_permissions(place.path("one/secret.txt"), fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(place.path("one/secret.txt")).is_ok() {
+        return; // Nothing is unreadable for root.
+    }
+    place.sync("one").ok();
+    let said = status(&place, "one");
+    assert_eq!(said["skipped"].as_array().unwrap().len(), 1, "{said}");
+    assert_eq!(said["skipped"][0]["path"], "secret.txt");
+}
+
+#[test]
+fn what_was_refused_is_told_with_the_place_where_it_is_and_whose_folder_it_is() {
+    let place = Place::with_server();
+    place.write("adas/plan.txt", "the plan");
+    place.link("ada", "adas");
+    place.annals(&["share", "adas", "--with", "bob", "--role", "viewer"]).ok();
+    place.link_to("bob", "bobs", Some("ada/home"));
+    place.write("bobs/plan.txt", "bob's idea");
+    place.write("bobs/new.txt", "another");
+    place.sync("bobs").exits(6);
+    let said = status(&place, "bobs");
+    assert_eq!(said["state"], "attention");
+    assert_eq!((&said["owner"], &said["user"]), (&json!("ada"), &json!("bob")), "{said}");
+    let aside = said["set_aside"].as_array().unwrap();
+    let of = |path: &str| aside.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(of("plan.txt")["where"], "plan (refused).txt", "{said}");
+    assert_eq!(of("new.txt")["where"], "new.txt", "{said}");
+    assert!(!of("plan.txt")["why"].as_str().unwrap().is_empty());
+    let text = place.annals(&["status", "bobs"]).ok().out;
+    assert!(text.contains("home of ada, here as bob's device"), "{text}");
+    assert!(text.contains("it is here as `plan (refused).txt`"), "{text}");
+}
+
+#[test]
+fn a_folder_that_another_command_holds_still_says_how_it_stands() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    // As `sync --once` has it: locked, and nobody to ask.
+    let lock = File::options().write(true).open(place.path("one/.annals/lock")).unwrap();
+    lock.lock().unwrap();
+    let said = status(&place, "one");
+    assert_eq!((&said["state"], &said["files"]), (&json!("syncing"), &json!(1)), "{said}");
+    assert!(place.annals(&["status", "one"]).ok().out.contains("another command is at work"));
+    place.annals(&["devices", "one"]).fails(1, "in use");
+    // Also before the first round has come to an end.
+    fs::remove_file(place.path("one/.annals/standing.json")).unwrap();
+    assert_eq!(status(&place, "one")["namespace_name"], "home");
+}
+
+#[test]
+fn a_daemon_says_how_the_folder_stands_also_while_its_server_hangs() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let mut daemon = place.start(&["sync", "one"]);
+    assert_eq!(daemon.says("in sync"), "in sync: 1 file, 4 B");
+    assert_eq!(status(&place, "one")["files"], 1);
+    place.signal_server("STOP");
+    // Whether a round has begun by now or not: it is answered.
+    for _ in 0..3 {
+        assert_eq!(status(&place, "one")["namespace_name"], "home");
+    }
+    place.signal_server("CONT");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_does_so_and_leaves_nothing_behind() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    for signal in ["INT", "TERM"] {
+        let mut daemon = place.start(&["sync", "one"]);
+        daemon.says("in sync");
+        assert!(place.exists("one/.annals/control.sock"));
+        assert_eq!(daemon.ends(signal), Some(0), "{signal}");
+        assert!(!place.exists("one/.annals/control.sock"), "{signal}");
+        place.sync("one").ok();
+    }
+}
+
+#[test]
+fn up_says_when_the_first_copy_is_done_and_ends_cleanly() {
+    let place = Place::new();
+    (0..3).for_each(|n| place.write(&format!("folder/{n}.txt"), "text"));
+    for signal in ["INT", "TERM"] {
+        let mut up = place.start(&["up", "folder", "--data", "data", "--listen", "127.0.0.1:0"]);
+        up.says("listening on http://127.0.0.1:");
+        assert!(up.says("  annals link ").contains("--ticket"));
+        assert_eq!(up.says("in sync"), "in sync: 3 files, 12 B");
+        assert_eq!(up.ends(signal), Some(0), "{signal}");
+        assert!(!place.exists("folder/.annals/control.sock") && !place.exists("data/control.sock"));
+    }
+    place.annals(&["verify", "--data", "data"]).ok();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_still_says_how_it_stands() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let program = env!("CARGO_BIN_EXE_annals");
+    let script = format!(
+        "mount --bind one one && mount -o remount,ro,bind one && {program} status one --json && {program} status one"
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).current_dir(place.dir.path());
+    let said = crate::place::said(&mut shell);
+    if said.err.contains("unshare") || said.err.contains("mount:") {
+        return; // This machine lets nobody make a folder read-only in a corner of its own.
+    }
+    let said = said.ok();
+    let document: Value = serde_json::from_str(said.out.lines().next().unwrap()).unwrap();
+    assert_eq!((&document["state"], &document["files"]), (&json!("attention"), &json!(1)), "{document}");
+    assert!(said.out.contains("Read-only file system"), "{}", said.out);
+}
