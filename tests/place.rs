@@ -15,6 +15,8 @@ pub struct Place {
     pub dir: TempDir,
     server: Option<Child>,
     pub url: String,
+    /// Whose right to read and write is that of everybody, also where the tests run as root.
+    nobody: bool,
 }
 
 /// What a command said, and how it ended.
@@ -28,12 +30,37 @@ pub struct Said {
 impl Place {
     /// An empty folder, nobody serving.
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), server: None, url: String::new() }
+        Self { dir: tempfile::tempdir().unwrap(), server: None, url: String::new(), nobody: false }
     }
 
     /// With a server, and the accounts `ada` and `bob`.
     pub fn with_server() -> Self {
+        Self::new().served()
+    }
+
+    /// As [`with_server`](Self::with_server), for a person whom permissions stop.
+    pub fn of_a_person() -> Self {
         let mut place = Self::new();
+        place.nobody = rustix::process::geteuid().is_root();
+        place.hand_over("");
+        place.served()
+    }
+
+    /// Gives what is at `path` to the person whom permissions stop.
+    pub fn hand_over(&self, path: &str) {
+        if self.nobody {
+            let given = Command::new("chown").args(["-hR", "65534:65534"]).arg(self.path(path)).status();
+            assert!(given.unwrap().success());
+        }
+    }
+
+    pub fn chmod(&self, path: &str, mode: u32) {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(self.path(path), permissions).unwrap();
+    }
+
+    fn served(self) -> Self {
+        let mut place = self;
         place.serve();
         for user in ["ada", "bob"] {
             place.annals(&["user", "add", user, "--server", &place.url, "--data", "server"]).ok();
@@ -74,6 +101,10 @@ impl Place {
         command.args(arguments).current_dir(self.dir.path());
         command.env("ANNALS_PASSWORD", PASSWORD).env("HOME", self.dir.path()).env_remove("XDG_DATA_HOME");
         command.stdin(Stdio::null());
+        if self.nobody {
+            std::os::unix::process::CommandExt::uid(&mut command, 65534);
+            std::os::unix::process::CommandExt::gid(&mut command, 65534);
+        }
         command
     }
 

@@ -40,6 +40,124 @@ fn a_viewers_edits_and_those_after_a_loss_are_refused_set_aside_and_never_delete
     assert!(!place.exists("adas/late.txt"));
 }
 
+/// Ada's folder `adas` with a plan, and bob in it as a viewer with `bobs`.
+fn with_viewer() -> Place {
+    let place = Place::with_server();
+    place.write("adas/plan.txt", "the plan");
+    place.write("adas/list.txt", "the list");
+    place.link("ada", "adas");
+    grant(&place, "viewer");
+    place.link_to("bob", "bobs", Some("ada/home"));
+    place
+}
+
+fn grant(place: &Place, role: &str) {
+    place.annals(&["share", "adas", "--with", "bob", "--role", role]).ok();
+}
+
+#[test]
+fn only_the_round_in_which_something_is_refused_says_so_by_its_exit_code() {
+    let place = with_viewer();
+    place.sync("bobs").ok();
+    place.write("bobs/plan.txt", "bob's idea");
+    place.write("bobs/list.txt", "bob's list");
+    place.write("bobs/new.txt", "bob's own");
+    place.sync("bobs").fails(6, "3 changes were refused");
+    for _ in 0..2 {
+        let said = place.sync("bobs").ok();
+        assert!(said.err.contains("plan (refused).txt"), "{}", said.err);
+        let status = place.annals(&["status", "bobs"]).ok().out;
+        assert!(status.starts_with("attention"), "{status}");
+        for path in ["plan (refused).txt", "list (refused).txt", "new.txt"] {
+            assert!(status.contains(path), "{path}: {status}");
+        }
+    }
+    assert_eq!(place.read("bobs/new.txt"), "bob's own");
+    assert_eq!(place.read("bobs/plan.txt"), "the plan");
+    // What its author removes is wanted no more.
+    place.remove("bobs/list (refused).txt");
+    place.remove("bobs/new.txt");
+    place.sync("bobs").ok();
+    let status = place.annals(&["status", "bobs"]).ok().out;
+    assert!(!status.contains("list") && !status.contains("new.txt"), "{status}");
+    place.remove("bobs/plan (refused).txt");
+    place.sync("bobs").ok();
+    assert_eq!(place.json(&["status", "bobs", "--json"])["state"], "idle");
+    assert_eq!(place.tree("bobs"), place.tree("adas"));
+}
+
+#[test]
+fn what_was_refused_arrives_as_what_it_was_once_its_author_may() {
+    let place = with_viewer();
+    place.write("bobs/plan.txt", "bob's idea");
+    place.write("bobs/list.txt", "bob's list");
+    place.write("bobs/dir/new.txt", "bob's own");
+    place.sync("bobs").fails(6, "refused");
+    place.write("adas/list.txt", "ada's new list");
+    place.sync("adas").ok();
+    place.sync("bobs").ok();
+    grant(&place, "editor");
+    place.sync("bobs").ok();
+    let status = place.annals(&["status", "bobs"]).ok().out;
+    assert!(status.starts_with("idle") && !status.contains("set aside"), "{status}");
+    place.sync_all(&["adas", "bobs"]);
+    assert_eq!(place.tree("adas"), place.tree("bobs"));
+    assert_eq!(place.read("adas/plan.txt"), "bob's idea", "an edit, not another file");
+    assert_eq!(place.read("adas/dir/new.txt"), "bob's own");
+    let lists: Vec<String> = place.tree("adas").into_iter().filter(|line| line.starts_with("list")).collect();
+    assert_eq!(lists.len(), 2, "both were edited: a conflict like any other: {lists:?}");
+    assert!(!place.tree("adas").iter().any(|line| line.contains("refused")));
+}
+
+#[test]
+fn a_rename_or_removal_that_was_refused_is_undone_and_listed() {
+    let place = with_viewer();
+    place.rename("bobs/plan.txt", "bobs/mine.txt");
+    place.remove("bobs/list.txt");
+    place.sync("bobs").fails(6, "refused");
+    assert_eq!(place.tree("bobs"), place.tree("adas"));
+    place.sync("bobs").ok();
+    let status = place.annals(&["status", "bobs"]).ok().out;
+    assert!(status.starts_with("idle"), "{status}");
+    assert!(status.contains("undone: plan.txt") && status.contains("undone: list.txt"), "{status}");
+    grant(&place, "editor");
+    place.sync("bobs").ok();
+    assert!(!place.annals(&["status", "bobs"]).ok().out.contains("undone"));
+    assert_eq!(place.tree("bobs"), place.tree("adas"));
+}
+
+#[test]
+fn losing_the_right_to_read_leaves_the_folder_as_it_is() {
+    let place = with_viewer();
+    grant(&place, "editor");
+    place.sync("bobs").ok();
+    place.annals(&["unshare", "adas", "--with", "bob"]).ok();
+    place.write("adas/plan.txt", "what bob may not read");
+    place.sync("adas").ok();
+    place.write("bobs/plan.txt", "bob's last words");
+    place.write("bobs/late.txt", "made before learning of it");
+    let mut before: Vec<String> = place.tree("bobs");
+    before.sort();
+    for _ in 0..3 {
+        place.sync("bobs").fails(6, "");
+        let mut after: Vec<String> = place.tree("bobs");
+        after.sort();
+        assert_eq!(after, before);
+    }
+    let status = place.annals(&["status", "bobs"]).ok().out;
+    assert!(status.starts_with("attention") && status.contains("plan.txt"), "{status}");
+    // The right comes back, and with it what was said meanwhile.
+    grant(&place, "editor");
+    place.sync("bobs").ok();
+    place.sync_all(&["adas", "bobs"]);
+    assert_eq!(place.tree("adas"), place.tree("bobs"));
+    let texts = place.tree("adas").join("\n");
+    for text in ["bob's last words", "what bob may not read", "made before learning of it"] {
+        assert!(texts.contains(text), "{texts}");
+    }
+    assert_eq!(place.json(&["status", "bobs", "--json"])["state"], "idle");
+}
+
 #[test]
 fn namespaces_are_listed_with_roles() {
     let place = Place::with_server();

@@ -139,10 +139,7 @@ fn is_equal(remote: &RemoteNode, local: &LocalNode) -> bool {
         && match remote.kind {
             EntryKind::Folder => true,
             EntryKind::File => local.content.is_some() && remote.content == local.content,
-            EntryKind::Symlink => {
-                remote.target.is_some()
-                    && remote.target.as_deref() == local.node.target.as_ref().map(String::as_bytes)
-            }
+            EntryKind::Symlink => remote.target.is_some() && remote.target == local.node.target,
         }
 }
 
@@ -209,6 +206,9 @@ impl<'a> Author<'a> {
         let (path, node) = *self.matching.local.value(local).expect("all but the top have one");
         if self.matching.slot(spot).synced.is_none() {
             return self.created(spot, path, node);
+        }
+        if self.matching.slot(spot).synced.as_ref().is_some_and(|synced| synced.aside) {
+            return self.refresh_aside(spot, path, node);
         }
         if self.is_moved(spot) {
             self.moved(spot, path);
@@ -280,7 +280,7 @@ impl<'a> Author<'a> {
         let mut body = Body { name: Some(name), ..Body::default() };
         match node.node.kind {
             EntryKind::Folder => {}
-            EntryKind::Symlink => body.target = node.node.target.clone().map(String::into_bytes),
+            EntryKind::Symlink => body.target = node.node.target.clone(),
             EntryKind::File => {
                 let read = node.content.and_then(|id| self.scene.local.contents.get(&id)).cloned();
                 let Some(content) = read else {
@@ -363,12 +363,24 @@ impl<'a> Author<'a> {
         self.put(path, synced);
     }
 
+    /// What was refused says nothing; it is only known again.
+    fn refresh_aside(&mut self, spot: Spot, path: &str, node: &LocalNode) {
+        let synced = self.matching.slot(spot).synced.as_ref().expect("what is new was created");
+        if node.node.kind == EntryKind::File && node.content != synced.content {
+            return;
+        }
+        let after = SyncedNode { disk: node.node.clone(), settled: node.settled, ..synced.clone() };
+        if after != *synced {
+            self.put(path, after);
+        }
+    }
+
     // --- a file that may have changed ----------------------------------------------------------------------
 
     fn changed(&mut self, spot: Spot, path: &str, node: &LocalNode) {
         let synced = self.matching.slot(spot).synced.clone().expect("what is new was created");
-        if node.content.is_none() || synced.aside {
-            return; // It is being written, or was refused: left alone.
+        if node.content.is_none() {
+            return; // It is being written: left alone.
         }
         if node.content != synced.content {
             return self.edited(spot, path, node, &synced);

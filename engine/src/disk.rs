@@ -13,6 +13,8 @@
 //! Paths are names joined by `/`, relative to the folder, never empty. Deciding which operations are
 //! needed is the plan's business; cutting files into chunks and putting them together the content's.
 
+mod target;
+
 use annals_events::{ContentId, EntryKind};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, io};
@@ -94,8 +96,9 @@ pub struct Node {
     pub ino: u64,
     /// Whether its owner may execute it; false for all but files.
     pub executable: bool,
-    /// What a symlink says.
-    pub target: Option<String>,
+    /// What a symlink says, byte for byte.
+    #[serde(with = "target", default)]
+    pub target: Option<Vec<u8>>,
 }
 
 impl Node {
@@ -184,8 +187,6 @@ pub enum SkippedBecause {
     Device,
     /// Its name is not UTF-8.
     NameNotUtf8,
-    /// What the symlink says is not UTF-8.
-    TargetNotUtf8,
     /// Another spelling of `.annals` at the top.
     ReservedName,
     /// Another file system is mounted here. What it hides is unknown: the scan is not complete.
@@ -214,7 +215,6 @@ impl fmt::Display for SkippedBecause {
             Self::Pipe => f.write_str("a named pipe"),
             Self::Device => f.write_str("a device"),
             Self::NameNotUtf8 => f.write_str("its name is not UTF-8"),
-            Self::TargetNotUtf8 => f.write_str("the symlink's target is not UTF-8"),
             Self::ReservedName => f.write_str("the name is reserved for the device's own state"),
             Self::OtherFileSystem => f.write_str("another file system is mounted here"),
             Self::Restless => f.write_str("it kept changing while the folder was scanned"),
@@ -261,7 +261,7 @@ pub enum DiskOp {
         /// Where.
         path: String,
         /// What it says.
-        target: String,
+        target: Vec<u8>,
         /// What is there now.
         expect: Expect,
     },

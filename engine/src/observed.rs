@@ -9,7 +9,7 @@
 
 mod synced;
 
-use crate::disk::{Node, Scan};
+use crate::disk::{Node, Scan, Skipped, SkippedBecause};
 use annals_events::{Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
 use annals_projections::{Projections, Shown};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,9 @@ pub struct LocalTree {
     pub contents: BTreeMap<ContentId, Content>,
     /// Paths at and below which nothing is known: they could not be read, or something is mounted there.
     pub unknown: BTreeSet<String>,
+    /// What stands where something synced may be wanted and is not touched, and why: by path, which begins with NUL
+    /// where it is no path that can be synced.
+    pub obstacles: BTreeMap<String, String>,
     /// Whether absence means that something is gone. While false nothing is taken for deleted.
     pub complete: bool,
 }
@@ -64,7 +67,26 @@ impl LocalTree {
         }
         let hiding = scan.skipped.iter().filter(|skipped| skipped.why.hides_what_is_there());
         tree.unknown = hiding.map(|skipped| skipped.path.clone()).collect();
+        tree.obstacles = scan.skipped.iter().filter_map(obstacle).collect();
         (tree, unread)
+    }
+
+    /// Takes note that the file at `path` cannot be read: it is left alone, whatever the log wants of it.
+    pub fn unreadable(&mut self, path: &str, why: &str) {
+        if self.nodes.get(path).is_some_and(|local| local.content.is_none()) {
+            self.obstacles.insert(path.to_owned(), why.to_owned());
+        }
+    }
+
+    /// Where nothing can be changed in the folder now: at what is not synced, and at files of which nobody knows what
+    /// they hold.
+    #[must_use]
+    pub fn untouchable(&self) -> BTreeSet<String> {
+        let unread = self
+            .nodes
+            .iter()
+            .filter(|(_, local)| local.node.kind == EntryKind::File && local.content.is_none());
+        self.obstacles.keys().chain(unread.map(|(path, _)| path)).chain(&self.unknown).cloned().collect()
     }
 
     /// Takes note of what the file at `path` holds. `node` is the file as it was after reading: where it is
@@ -83,6 +105,20 @@ impl LocalTree {
     pub fn is_unknown(&self, path: &str) -> bool {
         self.unknown.contains(path) || ancestors(path).any(|above| self.unknown.contains(above))
     }
+}
+
+/// What a scan passed by, if that is where it stays.
+fn obstacle(skipped: &Skipped) -> Option<(String, String)> {
+    let path = match skipped.why {
+        SkippedBecause::Restless => return None,
+        // Its own path is one for display, and perhaps that of something else; the folder is right.
+        SkippedBecause::NameNotUtf8 => match parent(&skipped.path) {
+            Some(folder) => format!("{folder}/\0{}", name(&skipped.path)),
+            None => format!("\0{}", skipped.path),
+        },
+        _ => skipped.path.clone(),
+    };
+    Some((path, skipped.why.to_string()))
 }
 
 /// What the log says the folder shall show.

@@ -62,6 +62,36 @@ pub fn plan(synced: &SyncedTree, remote: &RemoteTree, blocked: &BTreeSet<String>
     planner.finish()
 }
 
+/// Which of `obstacles` are in the way of what the log says: something is to stand there or below, or to go from
+/// there, or is a folder that is to go and holds one.
+#[must_use]
+pub fn in_the_way(
+    synced: &SyncedTree,
+    remote: &RemoteTree,
+    obstacles: &BTreeMap<String, String>,
+) -> Vec<(String, String)> {
+    if obstacles.is_empty() {
+        return Vec::new();
+    }
+    let differs = |(path, there): &(&String, &RemoteNode)| {
+        !synced.get(path).is_some_and(|here| here.agrees(there) && !here.aside)
+    };
+    let wanted: BTreeSet<&str> = remote.nodes.iter().filter(differs).map(|(path, _)| path.as_str()).collect();
+    let unwanted = synced.iter().filter(|(path, node)| !node.aside && !remote.nodes.contains_key(*path));
+    let unwanted: BTreeSet<&str> = unwanted.map(|(path, _)| path.as_str()).collect();
+    let at_or_below = |paths: &BTreeSet<&str>, top: &str| {
+        // '0' is the character after '/'.
+        let (first, end) = (format!("{top}/"), format!("{top}0"));
+        paths.contains(top) || paths.range(first.as_str()..end.as_str()).next().is_some()
+    };
+    let in_the_way = obstacles.iter().filter(|(path, _)| {
+        at_or_below(&wanted, path)
+            || at_or_below(&unwanted, path)
+            || ancestors(path).any(|above| unwanted.contains(above))
+    });
+    in_the_way.map(|(path, why)| (path.replace('\0', ""), why.clone())).collect()
+}
+
 /// Everything that the disk does not show as the log has it, by the entries concerned: what of them arrived
 /// last, the disk has not shown yet.
 #[must_use]
@@ -76,7 +106,7 @@ pub fn pending(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
             }
         }
     }
-    for (_, here) in synced.iter().filter(|(path, _)| !remote.nodes.contains_key(*path)) {
+    for (_, here) in synced.iter().filter(|(path, here)| !here.aside && !remote.nodes.contains_key(*path)) {
         entries.extend(here.entries.iter().copied());
     }
     entries
@@ -100,6 +130,8 @@ struct Planner<'a> {
     sources: BTreeMap<Spot, Spot>,
     skipped: BTreeSet<Spot>,
     blocked: &'a BTreeSet<String>,
+    /// The folders above what is blocked: they stay where it stays.
+    above_blocked: BTreeSet<&'a str>,
     removals: bool,
     parked: BTreeMap<Spot, u32>,
     slots: u32,
@@ -128,6 +160,7 @@ impl<'a> Planner<'a> {
             sources: BTreeMap::new(),
             skipped: BTreeSet::new(),
             blocked,
+            above_blocked: blocked.iter().flat_map(|path| ancestors(path)).collect(),
             removals,
             parked: BTreeMap::new(),
             slots: 0,
@@ -348,7 +381,11 @@ impl<'a> Planner<'a> {
         }
         match standing.claimed {
             Some(target) => !self.skipped.contains(&target) && !self.made.contains_key(&target),
-            None => self.removals && self.tree.children(spot).all(|(_, child)| self.can_go(child, coming)),
+            None => {
+                self.removals
+                    && !self.above_blocked.contains(standing.path)
+                    && self.tree.children(spot).all(|(_, child)| self.can_go(child, coming))
+            }
         }
     }
 
@@ -492,14 +529,21 @@ impl<'a> Planner<'a> {
         let mut ops = std::mem::take(&mut self.shape);
         ops.append(&mut self.fill);
         if self.removals {
-            let mut leftovers = self.tree.walk(TOP);
+            let (mut leftovers, mut holding) = (self.tree.walk(TOP), BTreeSet::new());
             leftovers.reverse(); // What is in a folder goes before it.
             for spot in leftovers.into_iter().filter(|spot| *spot != TOP) {
                 let standing = self.tree.value(spot).expect("all but the top have one");
-                let Some(node) = standing.synced.filter(|node| !node.aside) else { continue };
-                if standing.claimed.is_none() && !self.is_blocked(standing.path) {
-                    let (_, path) = self.tree.path(spot);
-                    ops.push(DiskOp::Remove { path, expect: node.disk.identity() });
+                let goes = standing.claimed.is_none()
+                    && !holding.contains(&spot)
+                    && !self.is_blocked(standing.path)
+                    && !self.above_blocked.contains(standing.path);
+                match standing.synced.filter(|node| goes && !node.aside) {
+                    Some(node) => {
+                        let (_, path) = self.tree.path(spot);
+                        ops.push(DiskOp::Remove { path, expect: node.disk.identity() });
+                    }
+                    // A folder stays with what stays in it.
+                    None => holding.extend(self.tree.place(spot).map(|(folder, _)| folder)),
                 }
             }
         }
@@ -518,10 +562,7 @@ fn write(path: &str, there: &RemoteNode, expect: Expect) -> Option<DiskOp> {
             executable: there.executable,
             expect,
         }),
-        EntryKind::Symlink => {
-            let target = String::from_utf8(there.target.clone()?).ok()?;
-            Some(DiskOp::WriteSymlink { path, target, expect })
-        }
+        EntryKind::Symlink => Some(DiskOp::WriteSymlink { path, target: there.target.clone()?, expect }),
         EntryKind::Folder => None,
     }
 }

@@ -19,6 +19,8 @@
 pub(crate) use materialise::is_local_change;
 
 mod materialise;
+mod records;
+mod refusals;
 mod restore;
 
 use crate::{
@@ -27,13 +29,14 @@ use crate::{
     journal::{Identity, Journal, Pending},
     names::{NameRules, held},
     observed::{LocalTree, RemoteTree, SyncedChange, SyncedTree},
-    plan::{Plan, pending, plan},
+    plan::{Plan, in_the_way, pending, plan},
 };
 use annals_events::{
-    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, Record, Seen,
+    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, Seen, Seq,
     VersionVector, log::Head, log::Logged,
 };
-use annals_projections::{DotKind, FoldError, Projections, Scope};
+use annals_projections::{FoldError, Projections, Scope};
+pub use refusals::SetAside;
 pub use restore::{RestoreError, StateChange};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,8 +94,10 @@ pub enum Input {
         /// As events, the first with the counter [`Replica::next`].
         deeds: Vec<Deed>,
     },
-    /// What was set aside in the folder shall be tried again.
+    /// What was set aside shall be tried again: it may be taken by now.
     RetryAside,
+    /// What was set aside in the folder is to be looked at as if it were new.
+    ForgetAside,
 }
 
 /// Something to be done, in this order.
@@ -123,6 +128,8 @@ pub enum Notice {
     Unsyncable(Vec<(String, NameError)>),
     /// Operations that could not be done.
     Blocked(Vec<crate::disk::Blocked>),
+    /// What stands where the log wants something else, and why it stays; none: nothing does any more.
+    InTheWay(Vec<(String, String)>),
     /// What the server hands out is not what it handed out before: the device has to be linked anew.
     Lineage(String),
     /// Events were refused; they and what builds on them are set aside.
@@ -136,33 +143,14 @@ pub enum Notice {
     Restless,
 }
 
-/// What a batch that was refused held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
-    /// As it was signed.
-    pub batch: Arc<Batch>,
-    /// Those of its events that are set aside.
-    pub events: DotSet,
-    /// What the server said.
-    pub why: String,
-}
-
 /// The operations that the shell is at, and what each realises.
 #[derive(Clone, Debug)]
 struct Working {
     plan: Plan,
     remote: RemoteTree,
-    mode: Mode,
-    plans: u32,
-}
-
-/// What a plan may do.
-#[derive(Clone, Copy, Debug)]
-struct Mode {
-    /// Whether it may remove.
-    removals: bool,
-    /// Whether the folder was just looked at.
+    /// Whether the folder was looked at right before.
     fresh: bool,
+    plans: u32,
 }
 
 /// What a device knows of one namespace.
@@ -180,7 +168,13 @@ pub struct Replica {
     persisted_seen: Seen,
     resolved: BTreeSet<EntryId>,
     aside: Vec<SetAside>,
+    /// The last event that gave this device's user a right.
+    granted: Seq,
     blocked: BTreeSet<String>,
+    /// What the last look at the folder found standing where something may be wanted, and why.
+    obstacles: BTreeMap<String, String>,
+    /// Whether the last look at the folder was of one that may not be the one that was synced.
+    merge_only: bool,
     working: Option<Working>,
     cursor: Head,
     broken: bool,
@@ -202,7 +196,10 @@ impl Replica {
             persisted_seen: Seen::default(),
             resolved: BTreeSet::new(),
             aside: Vec::new(),
+            granted: Seq(0),
             blocked: BTreeSet::new(),
+            obstacles: BTreeMap::new(),
+            merge_only: false,
             working: None,
             cursor: Head::default(),
             broken: false,
@@ -226,9 +223,10 @@ impl Replica {
             Input::Refused { batch, dots, why } => self.refused(now_ms, batch, &dots, why, &mut effects),
             Input::Asked { deeds } => {
                 self.sign(now_ms, deeds, Vec::new(), &mut effects);
-                self.make_plan(Mode { removals: true, fresh: false }, 0, &mut effects);
+                self.make_plan(false, 0, &mut effects);
             }
-            Input::RetryAside => self.retry_aside(&mut effects),
+            Input::RetryAside => self.retry_aside(now_ms, &mut effects),
+            Input::ForgetAside => self.forget_aside(&mut effects),
         }
         effects
     }
@@ -287,12 +285,6 @@ impl Replica {
         Some((batch, (dot.counter - batch.header().first) as usize))
     }
 
-    /// What was refused.
-    #[must_use]
-    pub fn aside(&self) -> &[SetAside] {
-        &self.aside
-    }
-
     /// The counter of the next event.
     #[must_use]
     pub fn next(&self) -> u64 {
@@ -349,7 +341,10 @@ impl Replica {
         if self.working.is_some() {
             return effects.push(Effect::Scan); // What is being done to the folder is not a person's doing.
         }
-        self.blocked.clear();
+        self.blocked = local.untouchable();
+        self.obstacles = local.obstacles.clone();
+        self.merge_only = removals == Removals::Never;
+        let aside = self.texts_aside();
         self.remote();
         let remote = self.remote.take().expect("it was just made");
         let mut changes: Vec<StateChange> = Vec::new();
@@ -363,7 +358,7 @@ impl Replica {
             // A first link to a full folder: the disk catches up, then its own changes are looked at.
             self.remote = Some(remote);
             self.persist(changes, effects);
-            self.make_plan(Mode { removals: removals != Removals::Never, fresh: true }, 0, effects);
+            self.make_plan(true, 0, effects);
             return effects.push(Effect::Scan);
         }
         let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
@@ -378,9 +373,8 @@ impl Replica {
                 effects.push(Effect::Notice(Notice::NeedsConfirmation(mass)));
             }
             Ok(authored) => {
-                self.take_authored(now_ms, authored, changes, effects);
-                let removals = removals != Removals::Never && local.complete;
-                self.make_plan(Mode { removals, fresh: true }, 0, effects);
+                self.take_authored(now_ms, authored, &aside, changes, effects);
+                self.make_plan(true, 0, effects);
             }
         }
     }
@@ -389,6 +383,7 @@ impl Replica {
         &mut self,
         now_ms: u64,
         authored: Authored,
+        aside: &BTreeSet<Dot>,
         mut changes: Vec<StateChange>,
         effects: &mut Vec<Effect>,
     ) {
@@ -397,6 +392,7 @@ impl Replica {
             self.synced.apply(change.clone());
             changes.push(StateChange::Synced(change));
         }
+        changes.extend(self.discarded(aside));
         self.sign(now_ms, deeds, changes, effects);
         if !unread.is_empty() {
             effects.push(Effect::Notice(Notice::Unread(unread)));
@@ -465,110 +461,7 @@ impl Replica {
             self.cursor = cursor;
         }
         if caught_up && self.working.is_none() {
-            self.make_plan(Mode { removals: true, fresh: false }, 0, effects);
-        }
-    }
-
-    /// Why records that came must not be kept: they do not go on where this device is, or one is by this device and is
-    /// neither known nor what it signed. Then somebody else has its key, or its state was put back to an older one:
-    /// its folder does not show what the log says it made, and going on would take that for seen (I3, I7).
-    ///
-    /// # Errors
-    /// What is wrong, for people.
-    pub fn check_lineage(&self, records: &[Arc<Record>]) -> Result<(), String> {
-        let mut cursor = self.cursor;
-        for record in records {
-            let (admission, batch) = (record.admission(), record.batch());
-            if admission.seq.0 != cursor.seq.0 + 1 {
-                return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
-            }
-            record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
-            let signed = || self.pending().any(|pending| pending.hash() == batch.hash());
-            if batch.header().device == self.device() && !signed() {
-                return Err(format!(
-                    "record {} is by this device, which did not make it: was its state copied, or put back?",
-                    admission.seq
-                ));
-            }
-            cursor = Head { seq: record.last_seq(), chain: admission.chain, epoch: admission.epoch };
-        }
-        Ok(())
-    }
-
-    /// Whether `record` goes on where the cursor is, and is by whom it says.
-    fn check(&self, record: &Record, cursor: Head) -> Result<(), String> {
-        let admission = record.admission();
-        if admission.seq.0 != cursor.seq.0 + 1 || admission.epoch < cursor.epoch {
-            return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
-        }
-        record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
-        if let Some(server) = self.key_of(admission.admitted_by, record.batch()) {
-            record.verify_receipt(&server).map_err(|why| why.to_string())?;
-        }
-        let author = record.batch().header().device;
-        match self.key_of(author, record.batch()) {
-            Some(key) => record.batch().verify(&key).map_err(|why| why.to_string()),
-            None => Err(format!("record {} is by device {author}, which nobody linked", admission.seq)),
-        }
-    }
-
-    /// The key of a device, or of the server that this very batch introduces.
-    fn key_of(&self, device: DeviceId, batch: &Batch) -> Option<annals_events::PublicKey> {
-        let known = self.log.devices().get(device).map(|state| state.key);
-        known.or_else(|| match &batch.events().first()?.fact {
-            Fact::NamespaceCreated { server, .. } => Some(*server),
-            _ => None,
-        })
-    }
-
-    fn fold(&mut self, logged: &Logged) -> Result<(), String> {
-        let (record, own) = (&logged.record, logged.record.batch().header().device == self.device());
-        let batch = record.batch();
-        self.log
-            .apply(batch, Some(record.admission()), logged.position.0)
-            .map_err(|why| format!("record {}: {why}", record.seq()))?;
-        self.remote = None;
-        self.note_resolved(batch);
-        for (index, event) in batch.events().iter().enumerate() {
-            self.clock.observe(event.hlc);
-            if !own {
-                let touched = self.touched(batch.dot(index), &event.fact);
-                if !touched.is_empty() {
-                    self.unsettled.insert(batch.dot(index), touched);
-                }
-            }
-        }
-        if own {
-            let seen = self.log.seen_of(batch.dot(0)).map(|seen| seen.vector.clone());
-            self.journal.admitted(batch, seen.unwrap_or_default());
-        } else {
-            self.pulled.raise(Dot::new(batch.header().device, batch.last()));
-        }
-        Ok(())
-    }
-
-    /// The entries whose look an event may change.
-    fn touched(&self, dot: Dot, fact: &Fact) -> Vec<EntryId> {
-        let of = |dots: &DotSet| -> Vec<EntryId> {
-            let entries: BTreeSet<EntryId> =
-                dots.iter().filter_map(|d| self.log.dot_kind(d).and_then(DotKind::entry)).collect();
-            entries.into_iter().collect()
-        };
-        match fact {
-            Fact::EntryCreated { .. } => vec![EntryId(dot)],
-            Fact::VersionUploaded { entry, .. }
-            | Fact::VersionsMerged { entry, .. }
-            | Fact::EntryMoved { entry, .. }
-            | Fact::AttributesChanged { entry }
-            | Fact::ConflictResolved { entry, .. } => vec![*entry],
-            Fact::EntryDeleted { hides, .. } => of(hides),
-            Fact::EntryRestored { entry, shows, .. } => {
-                let mut entries = of(shows);
-                entries.push(*entry);
-                entries
-            }
-            Fact::EntryPurged { entries } => entries.iter().map(EntryId).collect(),
-            _ => Vec::new(),
+            self.make_plan(false, 0, effects);
         }
     }
 
@@ -589,74 +482,16 @@ impl Replica {
         self.unsettled.retain(|_, entries| entries.iter().any(|entry| pending.contains(entry)));
     }
 
-    // --- refusals ---------------------------------------------------------------------------------------------
-
-    fn refused(&mut self, now_ms: u64, batch: Hash, dots: &[Dot], why: String, effects: &mut Vec<Effect>) {
-        let Some(refused) = self.journal.pending().find(|pending| pending.batch.hash() == batch) else {
-            return;
-        };
-        let all = (0..refused.batch.events().len()).map(|index| refused.batch.dot(index));
-        let named: DotSet = dots.iter().copied().collect();
-        let named = if named.is_empty() { all.collect() } else { named };
-        let reissue = self.journal.reissue(&named, &mut self.clock, now_ms);
-        let mut changes = vec![StateChange::JournalCleared { next: self.journal.next() }];
-        for batch in &reissue.aside {
-            let events = (0..batch.events().len()).map(|index| batch.dot(index));
-            let events = events.filter(|dot| reissue.refused.contains(*dot)).collect();
-            let aside = SetAside { batch: batch.clone(), events, why: why.clone() };
-            changes.push(StateChange::SetAside(aside.clone()));
-            self.aside.push(aside);
-        }
-        changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
-        for change in self.after_reissue(&reissue.names, &reissue.refused) {
-            self.synced.apply(change.clone());
-            changes.push(StateChange::Synced(change));
-        }
-        self.persist(changes, effects);
-        effects.push(Effect::Notice(Notice::SetAside { events: reissue.refused, why }));
-        // The projections hold what was refused: only the log says how it was without.
-        self.broken = true;
-        effects.push(Effect::Reopen);
-    }
-
-    /// What the synced tree says under new names, and what in it was refused.
-    fn after_reissue(&self, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Vec<SyncedChange> {
-        let new = |dot: &Dot| names.get(dot).copied().unwrap_or(*dot);
-        let mut changes = Vec::new();
-        for (path, node) in self.synced.iter() {
-            let mut after = node.clone();
-            after.aside |= node.heads.iter().chain(&node.head).any(|dot| refused.contains(*dot))
-                || node.entries.iter().any(|entry| refused.contains(entry.0));
-            after.entries.iter_mut().for_each(|entry| entry.0 = new(&entry.0));
-            after.heads.iter_mut().for_each(|dot| *dot = new(dot));
-            after.head = after.head.as_ref().map(new);
-            if after != *node {
-                changes.push(SyncedChange::Put(path.clone(), Box::new(after)));
-            }
-        }
-        changes
-    }
-
-    /// Forgets what the disk holds aside, so that the next scan finds it new.
-    fn retry_aside(&mut self, effects: &mut Vec<Effect>) {
-        let aside: Vec<String> =
-            self.synced.iter().filter(|(_, node)| node.aside).map(|(path, _)| path.clone()).collect();
-        let changes: Vec<SyncedChange> = aside.into_iter().map(SyncedChange::Remove).collect();
-        changes.iter().for_each(|change| self.synced.apply(change.clone()));
-        self.persist(changes.into_iter().map(StateChange::Synced).collect(), effects);
-        effects.push(Effect::Scan);
-    }
-
     // --- plans -------------------------------------------------------------------------------------------------
 
-    /// Plans until there is something to do, or nothing left.
-    fn make_plan(&mut self, mode: Mode, plans: u32, effects: &mut Vec<Effect>) {
+    /// Plans until there is something to do, or nothing left; `fresh`: the folder was just looked at.
+    fn make_plan(&mut self, fresh: bool, plans: u32, effects: &mut Vec<Effect>) {
         if self.working.is_some() || self.broken {
             return;
         }
         self.remote();
         let remote = self.remote.take().expect("it was just made");
-        let plan = plan(&self.synced, &remote, &self.blocked, mode.removals);
+        let plan = plan(&self.synced, &remote, &self.blocked, !self.merge_only);
         let mut changes = Vec::new();
         for change in &plan.labels {
             self.synced.apply(change.clone());
@@ -664,9 +499,13 @@ impl Replica {
         }
         self.settle(&remote);
         self.persist(changes, effects);
+        if plan.ops.is_empty() {
+            let in_the_way = in_the_way(&self.synced, &remote, &self.obstacles);
+            effects.push(Effect::Notice(Notice::InTheWay(in_the_way)));
+        }
         if !plan.ops.is_empty() && plans >= PLANS_MAX {
             effects.push(Effect::Notice(Notice::Restless));
-        } else if plan.makes_room() && !mode.fresh {
+        } else if plan.makes_room() && !fresh {
             effects.push(Effect::Scan);
         } else if !plan.ops.is_empty() {
             let realised = plan.ops.iter().filter_map(|op| {
@@ -674,7 +513,7 @@ impl Replica {
             });
             let realised = RemoteTree { nodes: realised.collect() };
             effects.push(Effect::Materialise(plan.clone()));
-            self.working = Some(Working { plan, remote: realised, mode, plans: plans + 1 });
+            self.working = Some(Working { plan, remote: realised, fresh, plans: plans + 1 });
         }
         self.remote = Some(remote);
     }

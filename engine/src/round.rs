@@ -30,7 +30,7 @@ use crate::{
     replica::{Effect, Input, Notice, Replica, StateChange},
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, Role, log::Logged};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
 
 use serde_bytes::ByteBuf;
 use std::{
@@ -202,12 +202,16 @@ pub fn exchange<H: Host>(
         wish,
         report: Report::default(),
         trouble: None,
+        shut_out: false,
         rescan: true,
         looked_for: None,
         resends: 0,
+        changed: None,
     };
     let result = round.run();
-    let result = result.and_then(|()| round.trouble.map_or(Ok(()), Err));
+    let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
+    let left = round.trouble.take().or_else(|| in_the_way.cloned().map(RoundError::InTheWay));
+    let result = result.and_then(|()| left.map_or(Ok(()), Err));
     (round.report, result)
 }
 
@@ -218,19 +222,21 @@ struct Round<'a, H: Host> {
     report: Report,
     /// What went wrong and did not have to end the round.
     trouble: Option<RoundError>,
+    /// The server lets this device in no more: what is on the disk is left as it is.
+    shut_out: bool,
     rescan: bool,
     /// The batch for whose missing chunks the folder was looked at once more.
     looked_for: Option<annals_events::Hash>,
     /// How often missing chunks were sent once more.
     resends: usize,
+    /// What was not what the last look at the folder had found.
+    changed: Option<Blocked>,
 }
 
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
-        let could_change = self.may_change();
         let mut online = self.pull_at_first()?;
-        if self.may_change() && !could_change {
-            // What was refused before may be taken now.
+        if online && !self.shut_out && self.replica.is_retry_due() {
             let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
             self.perform(effects)?;
         }
@@ -249,7 +255,7 @@ impl<H: Host> Round<'_, H> {
                 }
                 answer => answer?,
             };
-            if self.replica.is_settled() {
+            if self.replica.is_settled() && self.replica.aside().is_empty() {
                 self.host.empty_outbox();
             }
             let pulled = self.pull(true)?;
@@ -258,14 +264,11 @@ impl<H: Host> Round<'_, H> {
             }
             online = true;
         }
+        // It never came to rest: what was in the way to the end is worth a word.
+        if let Some(why) = self.changed.take() {
+            self.trouble(RoundError::Blocked(why));
+        }
         Ok(())
-    }
-
-    /// Whether this device's user may change entries, as far as the device knows.
-    fn may_change(&self) -> bool {
-        let log = self.replica.log();
-        let user = log.devices().get(self.replica.device()).and_then(|state| state.user);
-        user.and_then(|user| log.access().role(user)).is_some_and(|role| role >= Role::Editor)
     }
 
     /// Tells how far it is, and ends here if it was told to.
@@ -292,6 +295,7 @@ impl<H: Host> Round<'_, H> {
             // Shut out: what changed here is still taken down, and refused one by one.
             Err(RoundError::Transport(TransportError::Refused(problem))) if problem.exit_code() == 6 => {
                 self.trouble(TransportError::Refused(problem));
+                self.shut_out = true;
                 Ok(true)
             }
             Err(error) => Err(error),
@@ -300,7 +304,7 @@ impl<H: Host> Round<'_, H> {
 
     /// Fetches and folds records until there are no more; plans then if `plan`. Answers how many events came.
     fn pull(&mut self, plan: bool) -> Result<u64, RoundError> {
-        if plan && self.trouble.as_ref().is_some_and(RoundError::is_refusal) {
+        if plan && self.shut_out {
             return Ok(0);
         }
         let before = self.replica.cursor().seq.0;
@@ -357,6 +361,7 @@ impl<H: Host> Round<'_, H> {
         let scan = self.host.parts().disk.scan()?;
         self.report.looks += 1;
         self.report.blocked.clear();
+        self.changed = None;
         self.report.waiting.clear();
         self.report.skipped = scan.skipped.iter().map(|s| (s.path.clone(), s.why.to_string())).collect();
         let (mut local, unread) = LocalTree::of(&scan, self.replica.synced());
@@ -371,6 +376,7 @@ impl<H: Host> Round<'_, H> {
             let bytes = self.report.plain_bytes;
             self.go_on(Step::Reading { done, of, bytes })?;
         }
+        self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
         let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
         let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
         self.perform(effects)
@@ -415,13 +421,20 @@ impl<H: Host> Round<'_, H> {
     fn notice(&mut self, notice: Notice) -> Result<(), RoundError> {
         match notice {
             Notice::NeedsConfirmation(mass) => self.trouble(RoundError::MassDelete(mass)),
-            Notice::Unread(paths) => self.report.waiting = paths,
+            Notice::Unread(paths) => {
+                let known: BTreeSet<&String> =
+                    self.report.skipped.iter().map(|(path, _)| path).chain(&self.report.waiting).collect();
+                let new: Vec<String> = paths.into_iter().filter(|path| !known.contains(path)).collect();
+                self.report.waiting.extend(new);
+            }
+            Notice::InTheWay(paths) => self.report.in_the_way = paths,
             Notice::Unsyncable(paths) => {
                 self.report.skipped.extend(paths.into_iter().map(|(path, why)| (path, why.to_string())));
             }
             Notice::Blocked(blocked) => {
                 // What waits for its event to be in the log is looked at again in this round.
                 let waits = |why: &Blocked| self.rescan && matches!(why, Blocked::Content { .. });
+                self.changed = blocked.iter().find(|why| crate::replica::is_local_change(why)).cloned();
                 let hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
                 let hard: Vec<Blocked> = hard.filter(|why| !waits(why)).collect();
                 let words = hard.iter().map(|why| (why.path().to_owned(), why.to_string()));
@@ -434,7 +447,8 @@ impl<H: Host> Round<'_, H> {
             Notice::SetAside { events, why } => {
                 self.report.set_aside += events.len();
                 // More to the point than what led to it.
-                self.trouble = Some(RoundError::SetAside { events: events.len(), why });
+                let events = self.report.set_aside;
+                self.trouble = Some(RoundError::SetAside { events, why });
             }
             Notice::Restless => return Err(RoundError::Restless),
         }
@@ -445,6 +459,7 @@ impl<H: Host> Round<'_, H> {
     fn materialise(&mut self, ops: &[DiskOp], together: usize) -> Result<(), RoundError> {
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut failed = None;
+        let ops = if self.shut_out { &[] } else { ops };
         let (first, rest) = ops.split_at(together.min(ops.len()));
         let groups =
             std::iter::once(first).chain(rest.chunks(OPS_PER_GROUP)).filter(|group| !group.is_empty());
@@ -635,7 +650,7 @@ impl<H: Host> Round<'_, H> {
         self.perform(effects)?;
         if refused.code == Code::ChunksMissing {
             // What is in the folder now was not refused: it is looked at as if it were new.
-            let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
+            let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
             self.perform(effects)?;
         }
         Ok(events)

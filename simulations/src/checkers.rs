@@ -37,7 +37,7 @@ fn folders_agree(world: &World) {
     for path in paths {
         let agrees = match (said.nodes.get(path), visible[0].get(path)) {
             (Some(said), Some(Visible::Folder)) => said.kind == EntryKind::Folder,
-            (Some(said), Some(Visible::Symlink(target))) => said.target.as_deref() == Some(target.as_bytes()),
+            (Some(said), Some(Visible::Symlink(target))) => said.target.as_ref() == Some(target),
             (Some(said), Some(Visible::File { bytes, mtime_ns, executable })) => {
                 said.content == Some(content_of(bytes).id)
                     && said.mtime.is_none_or(|mtime| mtime == *mtime_ns)
@@ -204,7 +204,7 @@ fn in_words(node: Option<&Visible>) -> String {
     match node {
         None => "nothing".into(),
         Some(Visible::Folder) => "a folder".into(),
-        Some(Visible::Symlink(target)) => format!("a link to {target:?}"),
+        Some(Visible::Symlink(target)) => format!("a link to {:?}", String::from_utf8_lossy(target)),
         Some(Visible::File { bytes, mtime_ns, executable }) => {
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(48)]).into_owned();
             format!("{text:?} of {mtime_ns}{}", if *executable { ", executable" } else { "" })

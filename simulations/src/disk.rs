@@ -47,7 +47,7 @@ pub struct Volume {
 struct Inode {
     kind: EntryKind,
     bytes: Vec<u8>,
-    target: Option<String>,
+    target: Option<Vec<u8>>,
     mtime_ns: i64,
     ctime_ns: i64,
     executable: bool,
@@ -70,7 +70,7 @@ pub enum Visible {
     /// A folder.
     Folder,
     /// A symlink with what it says.
-    Symlink(String),
+    Symlink(Vec<u8>),
     /// A file.
     File {
         /// What it holds.

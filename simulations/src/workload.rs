@@ -48,7 +48,7 @@ impl Diary {
 }
 
 const NAMES: &[&str] = &["a", "b", "c.txt", "d.txt", "A", "docs", "old docs"];
-const TARGETS: &[&str] = &["a", "../b", "/etc/passwd", "docs/a", "nowhere"];
+const TARGETS: &[&[u8]] = &[b"a", b"../b", b"/etc/passwd", b"docs/a", b"no\xffwhere"];
 /// How deep folders go.
 const DEPTH_MAX: usize = 4;
 
@@ -137,7 +137,8 @@ pub fn act(volume: &mut Volume, who: usize, diary: &mut Diary, random: &mut Rand
         }
         Act::MakeSymlink => {
             let (path, target) = (new_path(&folders, random), *random.pick(TARGETS)?);
-            volume.make_symlink(&path, target).then(|| format!("{act:?} {path:?} {target:?}"))
+            let said = String::from_utf8_lossy(target);
+            volume.make_symlink(&path, target).then(|| format!("{act:?} {path:?} {said:?}"))
         }
         Act::SetExecutable => {
             let (path, bit) = (random.pick(&files)?, random.percent(60));

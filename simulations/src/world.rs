@@ -357,6 +357,8 @@ impl World {
             RoundError::MassDelete(_) => self.chaos.get(),
             // The content of a file could not be had: the link says why.
             RoundError::Blocked(_) => self.chaos.get(),
+            // A folder that cannot be read for a while.
+            RoundError::InTheWay(_) => self.chaos.get(),
             // A save that was overwritten before it got into the log, while a restarted server forgot that it had been
             // sent: its author is told.
             RoundError::SetAside { why, .. } => why.contains("chunks were not sent"),

@@ -177,6 +177,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Store(error) => of_store(error, message),
         RoundError::Disk(error) => of_disk(error, message),
         RoundError::Blocked(_) => Failure::failed(message).hint("nothing was lost: put that right, then sync again"),
+        RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
         RoundError::Outbox(_) => Failure::failed(message),
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
         RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),

@@ -91,6 +91,8 @@ pub fn run(
             break;
         }
         let now = result.as_ref().err().map(ToString::to_string);
+        // What a person may put right in the folder at any moment is looked at again soon.
+        let soon = matches!(&result, Err(ClientError::Round(error)) if error.is_local());
         failures = if result.is_ok() { 0 } else { failures + 1 };
         match result {
             Ok(_) if first => tell(News::InSync(&folder.status())),
@@ -103,6 +105,7 @@ pub fn run(
         last = now;
         let wait = match failures {
             0 => REST,
+            _ if soon => REST,
             _ => REST.max(Duration::from_millis(retry::wait_ms(failures, u64::from(std::process::id())))),
         };
         if stop.wait(wait) {

@@ -13,7 +13,7 @@ use annals_engine::{
     observed::RemoteTree,
     round::{Report, RoundError},
 };
-use annals_events::{Dot, EntryId, EntryKind, Fact};
+use annals_events::{EntryId, EntryKind, Fact};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -114,6 +114,14 @@ pub struct SetAsideLine {
     pub place: Option<String>,
 }
 
+impl SetAsideLine {
+    /// Whether it was undone in the folder, as a rename is that was refused: nothing of it is left to look after.
+    #[must_use]
+    pub fn is_undone(&self) -> bool {
+        !matches!(self.kind.as_str(), "entry_created" | "version_uploaded" | "attributes_changed")
+    }
+}
+
 /// A path, and what about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathLine {
@@ -155,7 +163,7 @@ impl LastRound {
         // A file that cannot be read waits as well: once is enough.
         let waiting = report.waiting.iter().map(|path| (path.clone(), "it is being written".to_owned()));
         self.skipped = each_once(waiting.chain(report.skipped.iter().cloned()));
-        self.in_the_way = each_once(report.blocked.iter().cloned());
+        self.in_the_way = each_once(report.blocked.iter().chain(&report.in_the_way).cloned());
     }
 }
 
@@ -178,19 +186,18 @@ impl Folder {
         &self.last.skipped
     }
 
-    /// Changes that were refused; what they changed is still in the folder.
+    /// Changes that were refused; what they wrote is still in the folder.
     #[must_use]
     pub fn set_aside(&self) -> Vec<SetAsideLine> {
         let mut lines = Vec::new();
         for aside in self.replica.aside() {
-            let events = aside.batch.events().iter().enumerate();
-            for (index, event) in events.filter(|(index, _)| aside.events.contains(aside.batch.dot(*index))) {
-                let name = aside.batch.body(index).ok().flatten().and_then(|body| body.name);
-                let place = self.place_of_refused(aside.batch.dot(index));
-                let path = self.path_of(&event.fact).or_else(|| name.map(|name| name.to_string()));
+            for (dot, fact, body) in aside.facts() {
+                let name = body.and_then(|body| body.name);
+                let place = self.replica.lies_at(dot, fact).map(str::to_owned);
+                let path = self.path_of(fact).or_else(|| name.map(|name| name.to_string()));
                 lines.push(SetAsideLine {
                     path: path.or_else(|| place.clone()).unwrap_or_default(),
-                    kind: event.fact.kind().to_owned(),
+                    kind: fact.kind().to_owned(),
                     why: aside.why.clone(),
                     place,
                 });
@@ -211,15 +218,6 @@ impl Folder {
             }
             _ => None,
         }
-    }
-
-    /// Where in the folder what was refused is.
-    fn place_of_refused(&self, dot: Dot) -> Option<String> {
-        let holds = |heads: &[Dot], head: Option<Dot>, entries: &[EntryId]| {
-            heads.contains(&dot) || head == Some(dot) || entries.contains(&EntryId(dot))
-        };
-        let mut aside = self.replica.synced().iter().filter(|(_, node)| node.aside);
-        aside.find(|(_, node)| holds(&node.heads, node.head, &node.entries)).map(|(path, _)| path.clone())
     }
 
     /// Whose namespace this is, by name.
@@ -251,7 +249,8 @@ impl Folder {
             bytes += node.size;
         }
         let set_aside = self.set_aside();
-        let attention = self.last.error.is_some() || !set_aside.is_empty();
+        // What was undone in the folder needs nobody any more.
+        let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
         Status {
             state: match (self.last.offline, attention, settled) {
                 (true, ..) => State::Offline,

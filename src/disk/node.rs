@@ -53,11 +53,11 @@ pub(super) fn identity_at(folder: BorrowedFd<'_>, name: &str) -> Result<Option<I
     Ok(stat_at(folder, name)?.and_then(|stat| node_of(&stat)).map(|node| node.identity()))
 }
 
-/// Everything about it, a symlink's target too where that is UTF-8.
+/// Everything about it, a symlink's target too.
 pub(super) fn node_at(folder: BorrowedFd<'_>, name: &str) -> Result<Option<Node>, Errno> {
     let Some(mut node) = stat_at(folder, name)?.and_then(|stat| node_of(&stat)) else { return Ok(None) };
     if node.kind == EntryKind::Symlink {
-        node.target = fs::readlinkat(folder, name, Vec::new())?.into_string().ok();
+        node.target = Some(fs::readlinkat(folder, name, Vec::new())?.into_bytes());
     }
     Ok(Some(node))
 }

@@ -202,11 +202,8 @@ fn look(opened: &OwnedFd, name: &CStr, path: String, found: &mut Found, below: &
     match node.kind {
         EntryKind::File => {}
         EntryKind::Folder => below.push(path.clone()),
-        EntryKind::Symlink => match fs::readlinkat(opened, name, Vec::new())
-            .map(|target| target.into_string())
-        {
-            Ok(Ok(target)) => node.target = Some(target),
-            Ok(Err(_)) => return found.skip(path, SkippedBecause::TargetNotUtf8),
+        EntryKind::Symlink => match fs::readlinkat(opened, name, Vec::new()) {
+            Ok(target) => node.target = Some(target.into_bytes()),
             Err(Errno::NOENT | Errno::INVAL) => return,
             Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
         },

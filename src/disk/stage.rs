@@ -127,7 +127,7 @@ fn fill(file: &File, path: &str, wanted: &Wanted<'_>, contents: &mut dyn Content
     }
 }
 
-fn stage_symlink(group: &mut Group<'_>, path: &str, name: &str, target: &str) -> Result<Staged, Blocked> {
+fn stage_symlink(group: &mut Group<'_>, path: &str, name: &str, target: &[u8]) -> Result<Staged, Blocked> {
     check(path)?;
     fs::symlinkat(target, group.tmp, name).map_err(|errno| match errno {
         Errno::NAMETOOLONG | Errno::NOENT | Errno::INVAL => {

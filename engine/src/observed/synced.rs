@@ -100,12 +100,11 @@ impl SyncedNode {
     /// Whether the disk holds the same.
     #[must_use]
     pub fn holds(&self, remote: &RemoteNode) -> bool {
-        let target = self.disk.target.as_ref().map(String::as_bytes);
         self.kind == remote.kind
             && match self.kind {
                 EntryKind::Folder => true,
                 EntryKind::File => self.content == remote.content,
-                EntryKind::Symlink => target == remote.target.as_deref(),
+                EntryKind::Symlink => self.disk.target == remote.target,
             }
     }
 

@@ -37,7 +37,7 @@ impl Replica {
         }
         self.remote = remote;
         self.persist(changes, effects);
-        self.make_plan(working.mode, working.plans, effects);
+        self.make_plan(working.fresh, working.plans, effects);
         if !blocked.is_empty() {
             let changed = blocked.iter().any(is_local_change);
             effects.push(Effect::Notice(Notice::Blocked(blocked)));

@@ -4,14 +4,14 @@
 //! [`Effect::Persist`](super::Effect::Persist), in order. Whoever has both has the replica. The changes may be
 //! replaced by [`Replica::state`] at any time between two inputs.
 
-use super::{Replica, SetAside};
+use super::{Replica, SetAside, refusals::take_off};
 use crate::{
     journal::{Identity, Pending},
     names::NameRules,
     observed::SyncedChange,
 };
 use annals_events::{
-    Batch, Dot, DotSet, Seen, VersionVector,
+    Batch, Dot, DotSet, Seen, Seq, VersionVector,
     batch::BatchError,
     log::{Head, Logged},
 };
@@ -38,6 +38,8 @@ pub enum StateChange {
     },
     /// A batch was refused.
     SetAside(SetAside),
+    /// Of what was refused, this was said again, or is wanted no more.
+    AsideDone(DotSet),
 }
 
 /// Why what was written down does not make a replica.
@@ -61,7 +63,10 @@ enum Written {
     Seen(VersionVector, DotSet),
     Journaled(ByteBuf, VersionVector, DotSet),
     JournalCleared(u64),
+    /// As before 0.1: without a place in the log.
     SetAside(ByteBuf, DotSet, String),
+    SetAsideAt(ByteBuf, DotSet, String, Seq),
+    AsideDone(DotSet),
 }
 
 impl StateChange {
@@ -90,9 +95,10 @@ impl StateChange {
                 Written::Journaled(ByteBuf::from(batch.bytes()), seen.vector, seen.unseen)
             }
             Self::JournalCleared { next } => Written::JournalCleared(next),
-            Self::SetAside(SetAside { batch, events, why }) => {
-                Written::SetAside(ByteBuf::from(batch.bytes()), events, why)
+            Self::SetAside(SetAside { batch, events, why, at }) => {
+                Written::SetAsideAt(ByteBuf::from(batch.bytes()), events, why, at)
             }
+            Self::AsideDone(dots) => Written::AsideDone(dots),
         }
     }
 
@@ -106,8 +112,12 @@ impl StateChange {
             }
             Written::JournalCleared(next) => Self::JournalCleared { next },
             Written::SetAside(bytes, events, why) => {
-                Self::SetAside(SetAside { batch: batch(bytes)?, events, why })
+                Self::SetAside(SetAside { batch: batch(bytes)?, events, why, at: Seq(0) })
             }
+            Written::SetAsideAt(bytes, events, why, at) => {
+                Self::SetAside(SetAside { batch: batch(bytes)?, events, why, at })
+            }
+            Written::AsideDone(dots) => Self::AsideDone(dots),
         })
     }
 }
@@ -139,6 +149,7 @@ impl Replica {
                     replica.journal.reserve(next);
                 }
                 StateChange::SetAside(aside) => replica.aside.push(aside),
+                StateChange::AsideDone(dots) => take_off(&mut replica.aside, &dots),
             }
         }
         let mut own = BTreeMap::new();

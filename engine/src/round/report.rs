@@ -37,6 +37,8 @@ pub struct Report {
     pub skipped: Vec<(String, String)>,
     /// Where something is in the way of what the log says, and what.
     pub blocked: Vec<(String, String)>,
+    /// What stands where the log wants something else and stays, and why.
+    pub in_the_way: Vec<(String, String)>,
 }
 
 /// How far a round is.
@@ -84,6 +86,9 @@ pub enum RoundError {
     /// Something in the folder could not be brought up to date.
     #[error("{0}")]
     Blocked(Blocked),
+    /// Something stands where the log wants something else.
+    #[error("{}", say_in_the_way(.0))]
+    InTheWay(Vec<(String, String)>),
     /// The chunks of saves that wait.
     #[error(transparent)]
     Outbox(#[from] ChunkStoreError),
@@ -109,7 +114,22 @@ pub enum RoundError {
     Restless,
 }
 
+/// The first of what is in the way, and how many more.
+fn say_in_the_way(paths: &[(String, String)]) -> String {
+    let Some((path, why)) = paths.first() else { return "nothing is in the way".into() };
+    match paths.len() - 1 {
+        0 => format!("{path:?} is in the way ({why})"),
+        more => format!("{path:?} is in the way ({why}), and {more} more"),
+    }
+}
+
 impl RoundError {
+    /// Whether it is about the folder alone: a person may put it right at any moment.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Disk(_) | Self::Blocked(_) | Self::InTheWay(_) | Self::MassDelete(_))
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {

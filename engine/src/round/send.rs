@@ -34,8 +34,15 @@ impl<H: Host> Round<'_, H> {
             }
         }
         self.count(&read);
-        let lacking =
-            if online { self.lacking_on_server(&mut read)? } else { self.lacking_in_outbox(&read)? };
+        // What is known to be there holds what the log says: its chunks were sent before that was said.
+        let (known, mut read): (Vec<_>, Vec<_>) =
+            read.into_iter().partition(|(file, found)| self.is_known(file, found));
+        let lacking = match (read.is_empty(), online) {
+            (true, _) => BTreeSet::new(),
+            (_, true) => self.lacking_on_server(&mut read)?,
+            (_, false) => self.lacking_in_outbox(&read)?,
+        };
+        read.extend(known);
         let (complete, incomplete): (Vec<_>, Vec<_>) = read
             .into_iter()
             .partition(|(_, found)| !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
@@ -43,6 +50,11 @@ impl<H: Host> Round<'_, H> {
             complete.into_iter().map(|(file, found)| (file.path, found)).collect();
         whole.extend(self.deliver(incomplete, lacking, online)?);
         Ok(whole)
+    }
+
+    fn is_known(&self, file: &FileToRead, found: &FileRead) -> bool {
+        let synced = self.replica.synced().get(&file.path);
+        synced.is_some_and(|synced| synced.content == Some(found.content.id))
     }
 
     fn count(&mut self, read: &[(FileToRead, FileRead)]) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Inode {
     pub(crate) kind: EntryKind,
     pub(crate) text: String,
-    pub(crate) target: Option<String>,
+    pub(crate) target: Option<Vec<u8>>,
     pub(crate) mtime: i64,
     pub(crate) ctime: i64,
     pub(crate) executable: bool,
@@ -72,7 +72,7 @@ impl Folder {
                 let (text, mtime) = match inode.kind {
                     EntryKind::File => (inode.text.clone(), inode.mtime),
                     EntryKind::Folder => (String::new(), 0),
-                    EntryKind::Symlink => (inode.target.clone().unwrap(), 0),
+                    EntryKind::Symlink => (String::from_utf8_lossy(inode.target.as_ref().unwrap()).into(), 0),
                 };
                 (path.clone(), (inode.kind, text, mtime, inode.executable))
             })
@@ -100,7 +100,7 @@ impl Folder {
 
     pub(crate) fn put(&mut self, path: &str, kind: EntryKind, text: &str) {
         let now = self.tick();
-        let target = (kind == EntryKind::Symlink).then(|| text.to_owned());
+        let target = (kind == EntryKind::Symlink).then(|| text.as_bytes().to_vec());
         let text = if kind == EntryKind::File { text.to_owned() } else { String::new() };
         let ino = self.new_inode(Inode { kind, text, target, mtime: now, ctime: now, executable: false });
         self.names.insert(path.into(), ino);
@@ -247,7 +247,9 @@ impl Folder {
             DiskOp::WriteSymlink { path, target, expect } => {
                 self.expect(path, *expect)?;
                 self.remove(path);
-                self.put(path, EntryKind::Symlink, target);
+                self.put(path, EntryKind::Symlink, "");
+                let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+                inode.target = Some(target.clone());
                 self.done(path)
             }
             DiskOp::SetAttributes { path, mtime_ns, executable, expect } => {

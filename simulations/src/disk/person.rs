@@ -54,13 +54,13 @@ impl Volume {
     }
 
     /// Makes a symlink.
-    pub fn make_symlink(&mut self, path: &str, target: &str) -> bool {
+    pub fn make_symlink(&mut self, path: &str, target: &[u8]) -> bool {
         let Some((folder, name)) = self.place(path) else { return false };
         if self.find(path).is_some() {
             return false;
         }
         let ino = self.make(EntryKind::Symlink);
-        self.inode(ino).target = Some(target.to_owned());
+        self.inode(ino).target = Some(target.to_vec());
         self.attach(folder, name, ino);
         true
     }

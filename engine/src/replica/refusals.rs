@@ -1,0 +1,230 @@
+//! What was refused: kept, shown to its author, and said again once it may be.
+//!
+//! What a refused event wrote stays in the folder, marked [`aside`](crate::observed::SyncedNode::aside), under its own
+//! name or beside the shared file of that name. It is off the list when its author removed that, or when it was said
+//! again: as it was, about the same entries and versions, so that an edit becomes an edit and not another file. What
+//! cannot lie in the folder (a rename, a removal) is undone there and only listed until then.
+
+use super::{Effect, Notice, Replica, StateChange};
+use crate::{
+    author::{Deed, Said},
+    journal::renamed,
+    observed::{SyncedChange, SyncedNode},
+};
+use annals_events::{Batch, Body, Dot, DotSet, EntryId, Fact, Hash, Role, Seq};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What a batch that was refused held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// As it was signed.
+    pub batch: Arc<Batch>,
+    /// Those of its events that are set aside.
+    pub events: DotSet,
+    /// What the server said.
+    pub why: String,
+    /// How far the log was known then.
+    pub at: Seq,
+}
+
+impl SetAside {
+    /// The events that are set aside, in order.
+    pub fn facts(&self) -> impl Iterator<Item = (Dot, &Fact, Option<Body>)> {
+        let events = self.batch.events().iter().enumerate();
+        let events = events.map(|(index, event)| (index, self.batch.dot(index), &event.fact));
+        let events = events.filter(|(_, dot, _)| self.events.contains(*dot));
+        events.map(|(index, dot, fact)| (dot, fact, self.batch.body(index).ok().flatten()))
+    }
+}
+
+/// The entry whose text a refused event holds; none where it holds none.
+fn text_of(dot: Dot, fact: &Fact) -> Option<EntryId> {
+    match fact {
+        Fact::EntryCreated { .. } => Some(EntryId(dot)),
+        Fact::VersionUploaded { entry, .. } => Some(*entry),
+        _ => None,
+    }
+}
+
+/// Whether an event that was refused is worth saying again: what a person wrote is, what was undone in the folder is
+/// not.
+fn is_worth_saying_again(fact: &Fact, body: Option<&Body>) -> bool {
+    match fact {
+        Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } => true,
+        Fact::AttributesChanged { .. } => body.is_some_and(|body| {
+            body.note.is_some() || !body.tags_added.is_empty() || !body.tags_removed.is_empty()
+        }),
+        _ => false,
+    }
+}
+
+fn shows(node: &SyncedNode, dot: Dot) -> bool {
+    node.head == Some(dot) || node.heads.contains(&dot) || node.entries.contains(&EntryId(dot))
+}
+
+impl Replica {
+    /// What was refused.
+    #[must_use]
+    pub fn aside(&self) -> &[SetAside] {
+        &self.aside
+    }
+
+    /// Where in the folder the text of a refused event lies.
+    #[must_use]
+    pub fn lies_at(&self, dot: Dot, fact: &Fact) -> Option<&str> {
+        let entry = text_of(dot, fact)?;
+        let aside = || self.synced.iter().filter(|(_, node)| node.aside);
+        let exact = aside().find(|(_, node)| shows(node, dot));
+        // A version that a later one replaced lies where that does.
+        let later = || aside().find(|(_, node)| node.entries.contains(&entry));
+        exact.or_else(later).map(|(path, _)| path.as_str())
+    }
+
+    /// Whether this device's user may change entries, as far as the device knows.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        let user = self.log.devices().get(self.device()).and_then(|state| state.user);
+        user.and_then(|user| self.log.access().role(user)).is_some_and(|role| role >= Role::Editor)
+    }
+
+    /// Whether something that was refused may be taken by now: its author was given a right since.
+    #[must_use]
+    pub fn is_retry_due(&self) -> bool {
+        self.may_change() && self.aside.iter().any(|aside| aside.at < self.granted)
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        now_ms: u64,
+        batch: Hash,
+        dots: &[Dot],
+        why: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(refused) = self.journal.pending().find(|pending| pending.batch.hash() == batch) else {
+            return;
+        };
+        let all = (0..refused.batch.events().len()).map(|index| refused.batch.dot(index));
+        let named: DotSet = dots.iter().copied().collect();
+        let named = if named.is_empty() { all.collect() } else { named };
+        let reissue = self.journal.reissue(&named, &mut self.clock, now_ms);
+        let mut changes = vec![StateChange::JournalCleared { next: self.journal.next() }];
+        for batch in &reissue.aside {
+            let events = (0..batch.events().len()).map(|index| batch.dot(index));
+            let events = events.filter(|dot| reissue.refused.contains(*dot)).collect();
+            let aside = SetAside { batch: batch.clone(), events, why: why.clone(), at: self.cursor.seq };
+            changes.push(StateChange::SetAside(aside.clone()));
+            self.aside.push(aside);
+        }
+        changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
+        for change in self.after_reissue(&reissue.names, &reissue.refused) {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.persist(changes, effects);
+        effects.push(Effect::Notice(Notice::SetAside { events: reissue.refused, why }));
+        // The projections hold what was refused: only the log says how it was without.
+        self.broken = true;
+        effects.push(Effect::Reopen);
+    }
+
+    /// What the synced tree says under new names, and what in it was refused.
+    fn after_reissue(&self, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Vec<SyncedChange> {
+        let mut changes = Vec::new();
+        for (path, node) in self.synced.iter() {
+            let mut after = renamed_node(node, names);
+            after.aside |= node.heads.iter().chain(&node.head).any(|dot| refused.contains(*dot))
+                || node.entries.iter().any(|entry| refused.contains(entry.0));
+            if after != *node {
+                changes.push(SyncedChange::Put(path.clone(), Box::new(after)));
+            }
+        }
+        changes
+    }
+
+    /// Says again what was refused, under new names.
+    pub(super) fn retry_aside(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let (mut names, mut left, mut deeds) = (BTreeMap::new(), DotSet::new(), Vec::new());
+        let (device, mut next) = (self.device(), self.journal.next());
+        for (dot, fact, body) in self.aside.iter().flat_map(SetAside::facts) {
+            let again = is_worth_saying_again(fact, body.as_ref());
+            match again.then(|| renamed(fact, &names, &left)).flatten() {
+                None => left.extend([dot]),
+                Some(fact) => {
+                    names.insert(dot, Dot::new(device, next));
+                    next += 1;
+                    deeds.push(Deed(vec![Said { fact, body }]));
+                }
+            }
+        }
+        let mut changes = vec![self.off_the_list(names.keys().copied().chain(left.iter()).collect())];
+        let aside = self.synced.iter().filter(|(_, node)| node.aside);
+        let said: Vec<SyncedChange> = aside
+            .filter(|(_, node)| names.keys().any(|dot| shows(node, *dot)))
+            .map(|(path, node)| {
+                let after = SyncedNode { aside: false, ..renamed_node(node, &names) };
+                SyncedChange::Put(path.clone(), Box::new(after))
+            })
+            .collect();
+        for change in said {
+            self.synced.apply(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.sign(now_ms, deeds, changes, effects);
+        self.make_plan(false, 0, effects);
+        effects.push(Effect::Scan);
+    }
+
+    /// Forgets what the folder holds aside, so that the next scan finds it new.
+    pub(super) fn forget_aside(&mut self, effects: &mut Vec<Effect>) {
+        let before = self.texts_aside();
+        let aside: Vec<String> =
+            self.synced.iter().filter(|(_, node)| node.aside).map(|(path, _)| path.clone()).collect();
+        let mut changes = self.forget(aside.into_iter());
+        changes.extend(self.discarded(&before));
+        self.persist(changes, effects);
+        effects.push(Effect::Scan);
+    }
+
+    /// The refused events whose text lies in the folder.
+    pub(super) fn texts_aside(&self) -> BTreeSet<Dot> {
+        let events = self.aside.iter().flat_map(SetAside::facts);
+        events.filter(|(dot, fact, _)| self.lies_at(*dot, fact).is_some()).map(|(dot, ..)| dot).collect()
+    }
+
+    /// Takes off the list what lay in the folder `before` and does not any more: its author wants it no longer, or made
+    /// something else of it.
+    pub(super) fn discarded(&mut self, before: &BTreeSet<Dot>) -> Option<StateChange> {
+        if before.is_empty() {
+            return None;
+        }
+        let after = self.texts_aside();
+        let gone: DotSet = before.difference(&after).copied().collect();
+        (!gone.is_empty()).then(|| self.off_the_list(gone))
+    }
+
+    fn off_the_list(&mut self, dots: DotSet) -> StateChange {
+        take_off(&mut self.aside, &dots);
+        StateChange::AsideDone(dots)
+    }
+}
+
+/// Takes events off a list of what was refused.
+pub(super) fn take_off(list: &mut Vec<SetAside>, dots: &DotSet) {
+    for aside in list.iter_mut() {
+        aside.events = aside.events.iter().filter(|dot| !dots.contains(*dot)).collect();
+    }
+    list.retain(|aside| !aside.events.is_empty());
+}
+
+fn renamed_node(node: &SyncedNode, names: &BTreeMap<Dot, Dot>) -> SyncedNode {
+    let new = |dot: &Dot| names.get(dot).copied().unwrap_or(*dot);
+    let mut after = node.clone();
+    after.entries.iter_mut().for_each(|entry| entry.0 = new(&entry.0));
+    after.heads.iter_mut().for_each(|dot| *dot = new(dot));
+    after.head = after.head.as_ref().map(new);
+    after
+}
