@@ -178,6 +178,10 @@ impl Batch {
         if header.first == 0 || header.first >= 1 << 62 {
             return Err(BatchError::Counter { first: header.first });
         }
+        codec::check_no_null(&batch.bytes[batch.signed.clone()])?;
+        (0..header.events.len())
+            .filter_map(|index| batch.body_bytes(index))
+            .try_for_each(codec::check_no_null)?;
         batch.check_bodies()?;
         Ok(batch)
     }
@@ -315,6 +319,32 @@ mod tests {
         assert_eq!(batch.body(1).unwrap().unwrap().name.unwrap().as_str(), "b");
         let other = PublicKey(key(2).verifying_key().to_bytes());
         assert_eq!(batch.verify(&other), Err(BatchError::Signature { device: batch.header().device }));
+    }
+
+    #[test]
+    fn what_there_is_nothing_to_say_about_is_left_out_and_never_null() {
+        let batch = batch();
+        // The first batch of a device has no `prev`: said as null, in its place by canonical order.
+        let signed = &batch.bytes()[batch.signed.clone()];
+        let after_hlc =
+            |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).position(|w| w == word).unwrap();
+        let at = after_hlc(signed, b"\x64seen");
+        let mut nulled = [&signed[..at], b"\x64prev\xf6", &signed[at..]].concat();
+        nulled[0] += 1;
+        let bodies: Vec<_> = (0..2).map(|index| batch.body_bytes(index).map(<[u8]>::to_vec)).collect();
+        let with = |signed: &[u8], bodies: &[Option<Vec<u8>>]| {
+            Batch::decode(codec::encode_batch(signed, &[0; 64], bodies))
+        };
+        assert!(with(signed, &bodies).is_ok());
+        let refused = with(&nulled, &bodies).unwrap_err();
+        assert!(refused.to_string().contains("never null"), "{refused}");
+        assert!(Batch::decode_trusted(codec::encode_batch(&nulled, &[0; 64], &bodies)).is_ok(), "only nulls");
+        // {"name": "x", "note": null, "salt": h'00…'}, and the hash that would be signed for it.
+        let body = [b"\xa3\x64name\x61x\x64note\xf6\x64salt\x50".as_slice(), &[0; 16]].concat();
+        let mut header = batch.header().clone();
+        header.events[0].body_hash = Some(Body::hash_of(&body));
+        let refused = with(&codec::encode_header(&header), &[Some(body), bodies[1].clone()]).unwrap_err();
+        assert!(refused.to_string().contains("never null"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! (non-minimal integers, unsorted or repeated keys, indefinite lengths, trailing bytes, floats). Every
 //! format that this project has ever written is still read: older kinds are lifted in [`upcast`].
 
+mod strict;
 pub mod upcast;
+
+pub(crate) use strict::check_no_null;
 
 use crate::{
     batch::BatchHeader,

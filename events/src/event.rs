@@ -414,35 +414,40 @@ pub struct BodyError(String);
 
 /// A fact that names dots: which, by what they must be. Used at admission.
 impl Fact {
-    /// Every dot that the structure names.
-    #[must_use]
-    pub fn named(&self) -> Vec<Dot> {
-        let entry = |entry: &EntryId| (*entry != EntryId::ROOT).then_some(entry.0);
-        match self {
-            Self::EntryCreated { parent, .. } => entry(parent).into_iter().collect(),
+    /// Every dot that the structure names, in its order; the top of a namespace has none.
+    pub fn each_named(&self, mut name: impl FnMut(Dot)) {
+        let mut entry = |entry: &EntryId| {
+            if *entry != EntryId::ROOT {
+                name(entry.0);
+            }
+        };
+        let sets: [&DotSet; 2] = match self {
+            Self::EntryCreated { parent, .. } => return entry(parent),
+            Self::AttributesChanged { entry: changed } => return entry(changed),
             Self::EntryMoved { entry: moved, parent } => {
-                [entry(moved), entry(parent)].into_iter().flatten().collect()
+                entry(moved);
+                return entry(parent);
             }
-            Self::VersionUploaded { entry: file, parents } => {
-                entry(file).into_iter().chain(parents.iter()).collect()
+            Self::VersionUploaded { entry: file, parents: versions }
+            | Self::VersionsMerged { entry: file, inputs: versions, .. } => {
+                entry(file);
+                return versions.iter().for_each(name);
             }
-            Self::VersionsMerged { entry: file, inputs, .. } => {
-                entry(file).into_iter().chain(inputs.iter()).collect()
+            Self::EntryPurged { entries: dots } | Self::VersionsExpired { versions: dots } => {
+                return dots.iter().for_each(name);
             }
-            Self::AttributesChanged { entry: changed } => entry(changed).into_iter().collect(),
-            Self::EntryDeleted { entries, hides } => entries.iter().chain(hides.iter()).collect(),
-            Self::EntryRestored { entry: restored, place, lifts, shows } => entry(restored)
-                .into_iter()
-                .chain(place.as_ref().and_then(entry))
-                .chain(lifts.iter())
-                .chain(shows.iter())
-                .collect(),
+            Self::EntryDeleted { entries, hides } => [entries, hides],
             Self::ConflictResolved { entry: file, over, keep } => {
-                entry(file).into_iter().chain(over.iter()).chain(keep.iter()).collect()
+                entry(file);
+                [over, keep]
             }
-            Self::EntryPurged { entries } => entries.iter().collect(),
-            Self::VersionsExpired { versions } => versions.iter().collect(),
-            _ => Vec::new(),
-        }
+            Self::EntryRestored { entry: restored, place, lifts, shows } => {
+                entry(restored);
+                place.iter().for_each(&mut entry);
+                [lifts, shows]
+            }
+            _ => return,
+        };
+        sets.into_iter().flat_map(DotSet::iter).for_each(name);
     }
 }

@@ -149,7 +149,7 @@ pub struct Manifest {
 /// Bytes that are no manifest, or the manifest of another content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not the CBOR of a manifest.
+    /// Not the CBOR of a manifest, or one of so few chunks that an event lists them itself.
     #[error("these bytes are no manifest")]
     Malformed,
     /// A manifest, but not of this content.
@@ -171,6 +171,9 @@ impl Manifest {
     pub fn decode(bytes: &[u8], content: &Content) -> Result<Self, ManifestError> {
         let manifest: Self = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| ManifestError::Malformed)?;
         let chunks = &manifest.chunks;
+        if chunks.len() <= Content::CHUNKS_INLINE_MAX {
+            return Err(ManifestError::Malformed);
+        }
         let adds_up = content_id(chunks) == content.id
             && chunks.iter().map(|c| u64::from(c.bytes)).sum::<u64>() == content.size
             && chunks.iter().all(|c| 0 < c.bytes && c.bytes <= content.cut.max);
@@ -212,6 +215,13 @@ mod tests {
                 assert_eq!(Manifest::decode(&bytes, &other), Err(ManifestError::OfAnotherContent));
             }
         }
+    }
+
+    #[test]
+    fn what_an_event_lists_itself_has_no_manifest() {
+        let few = Manifest { chunks: chunks(Content::CHUNKS_INLINE_MAX) };
+        let (content, _) = Content::new(Cut::SMALL, few.chunks.clone());
+        assert_eq!(Manifest::decode(&few.encode(), &content), Err(ManifestError::Malformed));
     }
 
     #[test]

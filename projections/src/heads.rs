@@ -30,6 +30,28 @@ impl Projections {
         self.heads_of(ix).into_iter().map(|head| self.devices.dot(head)).collect()
     }
 
+    /// The versions by people that were made from this one, itself or through merges; unsorted.
+    #[must_use]
+    pub fn superseded_by(&self, version: Dot) -> Vec<Dot> {
+        let Some(ix) = self.devices.index(version) else { return Vec::new() };
+        let Some(entry) = self.entry_of(ix) else { return Vec::new() };
+        let later = self.entries.versions(entry).iter().copied().filter(|&later| !self.is_merge(later));
+        let later = later.filter(|&later| self.supersedes(later).contains(&ix));
+        later.map(|later| self.devices.dot(later)).collect()
+    }
+
+    /// The latest resolutions that dropped a version, unless one of them kept it; unsorted.
+    #[must_use]
+    pub fn dropped_by(&self, version: Dot) -> Vec<Dot> {
+        let entry = self.devices.index(version).and_then(|ix| self.entry_of(ix));
+        let Some(rich) = entry.and_then(|entry| self.entries.rich(entry)) else { return Vec::new() };
+        let latest = || rich.resolutions.iter().map(|&row| &self.resolutions[row as usize]);
+        if latest().any(|r| r.keep.contains(version)) {
+            return Vec::new();
+        }
+        latest().filter(|r| r.over.contains(version)).map(|r| self.devices.dot(r.dot)).collect()
+    }
+
     /// The places of an entry that no later one supersedes, as a disk had them that showed `seen`. The disk's
     /// own events must be covered like all others.
     #[must_use]
@@ -150,8 +172,8 @@ impl Projections {
         own.min_by_key(|&v| self.devices.order(v)).expect("a head is in no other head's history")
     }
 
-    /// A new version by a person: it supersedes its parents, and what a merge among them was made of.
-    pub(crate) fn supersede(&mut self, ix: EntryIx, version: DotIx) {
+    /// What a version by a person takes the place of: its parents, and what a merge among them was made of.
+    fn supersedes(&self, version: DotIx) -> BTreeSet<DotIx> {
         let mut gone = BTreeSet::new();
         let mut todo: Vec<DotIx> = self.parents_of(version).to_vec();
         while let Some(parent) = todo.pop() {
@@ -159,6 +181,12 @@ impl Projections {
                 todo.extend_from_slice(self.parents_of(parent));
             }
         }
+        gone
+    }
+
+    /// A new version by a person.
+    pub(crate) fn supersede(&mut self, ix: EntryIx, version: DotIx) {
+        let gone = self.supersedes(version);
         let rich = self.entries.rich_mut(ix);
         rich.maximal.retain(|v| !gone.contains(v));
         rich.maximal.push(version);

@@ -69,35 +69,11 @@ impl Projections {
                 dots.push(dot);
             }
         };
-        batch.events().iter().for_each(|event| each_named(&event.fact, &mut name));
+        batch.events().iter().for_each(|event| event.fact.each_named(&mut name));
         let indexes: Vec<DotIx> = dots.into_iter().filter_map(|dot| self.devices.index(dot)).collect();
         let entries: Vec<EntryIx> = indexes.into_iter().filter_map(|ix| self.entry_of(ix)).collect();
         std::hint::black_box(entries.iter().fold(0, |sum, &entry| sum ^ self.entries.touch(entry)));
         std::hint::black_box(entries.iter().fold(0, |sum, &entry| sum ^ self.entries.touch_beside(entry)));
-    }
-}
-
-/// What a fact of the tree names; a delete only what it hides, a restore only its entry and folder.
-fn each_named(fact: &Fact, name: &mut impl FnMut(Dot)) {
-    match fact {
-        Fact::EntryCreated { parent, .. } => name(parent.0),
-        Fact::EntryMoved { entry, parent } => {
-            name(entry.0);
-            name(parent.0);
-        }
-        Fact::EntryRestored { entry, place, .. } => {
-            name(entry.0);
-            place.iter().for_each(|folder| name(folder.0));
-        }
-        Fact::VersionUploaded { entry, parents: versions }
-        | Fact::VersionsMerged { entry, inputs: versions, .. }
-        | Fact::ConflictResolved { entry, over: versions, .. } => {
-            name(entry.0);
-            versions.iter().for_each(name);
-        }
-        Fact::AttributesChanged { entry } => name(entry.0),
-        Fact::EntryDeleted { hides, .. } => hides.iter().for_each(name),
-        _ => {}
     }
 }
 

@@ -175,7 +175,8 @@ impl Author {
         let seen: VersionVector =
             self.folds.devices().iter().map(last).filter(|d| d.device != self.id).collect();
         // The disk lacks the latest events of one other device, but for those that the fact names.
-        let named = fact.named();
+        let mut named = Vec::new();
+        fact.each_named(|dot| named.push(dot));
         let unseen = seen.iter().filter(|_| lag.is_multiple_of(4)).take(1).flat_map(|d| {
             (d.counter.saturating_sub(2).max(1)..=d.counter).map(move |counter| Dot { counter, ..d })
         });

@@ -101,7 +101,9 @@ impl Check<'_> {
     /// The body, which nobody withholds from admission; an empty one for kinds without.
     fn body(&self, index: usize) -> Result<Body, Refusal> {
         let dot = self.dot;
+        let fact = &self.batch.events()[index].fact;
         match self.batch.body(index) {
+            Ok(Some(_)) if !has_body(fact) => Err(Refusal::BodyNotHere { dot, kind: fact.kind().into() }),
             Ok(Some(body)) => Ok(body),
             Ok(None) if self.batch.events()[index].body_hash.is_some() => {
                 Err(Refusal::BodyMissing { dot, field: "body" })
@@ -135,9 +137,8 @@ impl Check<'_> {
             Fact::DeviceLinked { key, .. } => self.linked(DeviceId::of_key(key), body),
             Fact::DeviceRetired { device, last } => self.retired(*device, *last),
             Fact::Acknowledged { seq } => {
-                let head = self.projections.head().seq;
-                let known = Dot::new(self.author.device, seq.0);
-                if *seq <= head { Ok(()) } else { Err(Refusal::SeenUnknown { dot: known, last: head.0 }) }
+                let (dot, head) = (self.dot, self.projections.head().seq);
+                if *seq <= head { Ok(()) } else { Err(Refusal::AheadOfLog { dot, seq: *seq, head }) }
             }
             Fact::EntryCreated { parent, entry_kind } => self.created(*parent, *entry_kind, body),
             Fact::VersionUploaded { entry, parents } => {
@@ -176,7 +177,9 @@ impl Check<'_> {
             Fact::ConflictResolved { entry, over, keep } => {
                 self.file(*entry)?;
                 self.versions_of(*entry, over)?;
-                self.versions_of(*entry, keep)?;
+                if let Some(stray) = keep.iter().find(|dot| !over.contains(*dot)) {
+                    return Err(self.wrong(stray, "one of the versions that were chosen from"));
+                }
                 keep.iter().try_for_each(|dot| self.not_gone(dot))
             }
             Fact::PolicySet { .. } => {
@@ -377,18 +380,39 @@ impl Check<'_> {
         if !entry.shown && known { Ok(()) } else { Err(self.not_yet(named)) }
     }
 
-    /// Superseded, and every device knows.
+    /// Superseded or dropped, and every device knows.
     fn expirable(&self, named: Dot) -> Result<(), Refusal> {
         let kind = self.seen_kind(named)?;
         let entry = kind.entry().filter(|_| kind.is_version());
         let entry = entry.ok_or_else(|| self.wrong(named, "a version"))?;
-        let later = self.projections.versions(entry).into_iter().filter(|version| {
-            self.projections
-                .version(*version)
-                .is_some_and(|view| !view.merge && view.parents.contains(&named))
-        });
         let floor = self.floor();
-        let mut later = later.map(|dot| self.projections.admitted(dot).map_or(Seq(u64::MAX), |(seq, _)| seq));
-        if later.any(|seq| seq <= floor) { Ok(()) } else { Err(self.not_yet(named)) }
+        let known = |dot: Dot| self.projections.admitted(dot).is_some_and(|(seq, _)| seq <= floor);
+        let superseded = |version: Dot| self.projections.superseded_by(version).into_iter().any(known);
+        // A merge is shown again when its inputs are all there is again: never, once one of them is superseded.
+        let of_the_past = |merge: Dot| {
+            let inputs = self.projections.version(merge).filter(|view| view.merge).map(|view| view.parents);
+            inputs.is_some_and(|inputs| inputs.into_iter().any(superseded))
+        };
+        let shown = self.projections.heads(entry).contains(&named);
+        let dropped = || self.projections.dropped_by(named).into_iter().any(known);
+        if superseded(named) || of_the_past(named) || !shown && dropped() {
+            return Ok(());
+        }
+        Err(self.not_yet(named))
+    }
+}
+
+/// Whether events of this kind say anything in a body; what a later release adds is refused elsewhere.
+pub(super) fn has_body(fact: &Fact) -> bool {
+    match fact {
+        Fact::EntryRestored { place, .. } => place.is_some(),
+        Fact::DeviceRetired { .. }
+        | Fact::Acknowledged { .. }
+        | Fact::EntryDeleted { .. }
+        | Fact::ConflictResolved { .. }
+        | Fact::MemberRevoked { .. }
+        | Fact::EntryPurged { .. }
+        | Fact::VersionsExpired { .. } => false,
+        _ => true,
     }
 }

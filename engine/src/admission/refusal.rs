@@ -77,6 +77,16 @@ pub enum Refusal {
         /// What there is.
         last: u64,
     },
+    /// It claims to be further than the log.
+    #[error("event {dot} says that its folder shows everything up to {seq}, the log is at {head}")]
+    AheadOfLog {
+        /// The event.
+        dot: Dot,
+        /// What it claims.
+        seq: Seq,
+        /// What there is.
+        head: Seq,
+    },
     /// It names what its author had not seen, or nobody ever made.
     #[error("event {dot} names {named}, which its author had not seen or which is nobody's")]
     NamedUnseen {
@@ -144,6 +154,14 @@ pub enum Refusal {
         dot: Dot,
         /// Which.
         field: &'static str,
+    },
+    /// A body where there is nothing for one to say.
+    #[error("event {dot} has a body, which {kind} does not")]
+    BodyNotHere {
+        /// The event.
+        dot: Dot,
+        /// Its kind.
+        kind: String,
     },
     /// A text is larger than it may be.
     #[error("the {field} of event {dot} has {bytes} bytes, it may have {max}")]
@@ -269,14 +287,14 @@ impl Refusal {
             Self::Prev { .. } => Code::PrevMismatch,
             Self::CounterUsed { .. } => Code::CounterUsed,
             Self::Equivocation { .. } => Code::Equivocation,
-            Self::SeenUnknown { .. } => Code::SeenUnknown,
+            Self::SeenUnknown { .. } | Self::AheadOfLog { .. } => Code::SeenUnknown,
             Self::NamedUnseen { .. } => Code::NamedUnseen,
             Self::WrongKind { .. } => Code::WrongKind,
             Self::Gone { .. } => Code::Gone,
             Self::Clock { .. } => Code::Clock,
             Self::ReservedName { .. } => Code::ReservedName,
             Self::Name { .. } => Code::BadName,
-            Self::BodyMalformed { .. } => Code::BatchMalformed,
+            Self::BodyMalformed { .. } | Self::BodyNotHere { .. } => Code::BatchMalformed,
             Self::BodyMissing { .. } => Code::BodyMissing,
             Self::FieldTooLong { .. } => Code::FieldTooLong,
             Self::Content { .. } => Code::ContentInvalid,
@@ -298,6 +316,7 @@ impl Refusal {
             Self::Retired { dot, .. }
             | Self::CounterUsed { dot, .. }
             | Self::Equivocation { dot, .. }
+            | Self::AheadOfLog { dot, .. }
             | Self::NamedUnseen { dot, .. }
             | Self::WrongKind { dot, .. }
             | Self::Gone { dot, .. }
@@ -306,6 +325,7 @@ impl Refusal {
             | Self::Name { dot, .. }
             | Self::BodyMalformed { dot, .. }
             | Self::BodyMissing { dot, .. }
+            | Self::BodyNotHere { dot, .. }
             | Self::FieldTooLong { dot, .. }
             | Self::Content { dot, .. }
             | Self::Forbidden { dot, .. }
