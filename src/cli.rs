@@ -114,7 +114,11 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
 /// Runs a verb on the folder it is about, or in the daemon that holds the folder.
 fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let root = place::folder_of(&verb, directory)?;
-    match client::Folder::open(&root) {
+    let opened = match verb {
+        Verb::Sync(_) => sync::open(&root, None, talk)?,
+        _ => client::Folder::open(&root),
+    };
+    match opened {
         Ok(mut folder) => run_on_folder(verb, &mut folder, directory, talk),
         Err(client::ClientError::Held { .. }) => {
             ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk).unwrap_or_else(|| {

@@ -105,7 +105,8 @@ fn a_folder_that_may_not_be_written_is_named_and_the_rest_arrives() {
     place.write("one/shut/a", "edited");
     place.write("one/shut/b", "new");
     place.write("one/z", "new");
-    place.hand_over("one");
+    place.hand_over("one/shut");
+    place.hand_over("one/z");
     place.sync("one").ok();
     let said = place.sync("two").fails(1, "cannot be written");
     assert!(said.err.contains("shut"), "{}", said.err);

@@ -20,18 +20,52 @@ fn a_copied_folder_with_saves_of_its_own_stops_and_keeps_them() {
     place.write("clone/g", "precious");
     place.sync("one").exits(4);
     place.sync("clone").exits(4);
+    for verb in ["status", "log", "history"] {
+        let said = place.annals(&[verb, if verb == "history" { "clone/f" } else { "clone" }]);
+        let said = said.fails(3, "is a copy");
+        assert!(said.err.contains("annals sync") && said.err.contains("annals unlink"), "{}", said.err);
+    }
     place.serve();
     place.sync("one").ok();
-    for _ in 0..3 {
-        place.sync("clone").fails(3, "copied");
-        assert_eq!(place.read("clone/g"), "precious");
+    let said = place.sync("clone").ok();
+    assert!(said.err.contains("a device of its own"), "{}", said.err);
+    place.sync_all(&["clone", "one"]);
+    for folder in ["one", "clone"] {
+        let kept = place.tree(folder);
+        assert!(kept.iter().any(|line| line.contains("precious")), "{kept:?}");
+        assert!(kept.iter().any(|line| line.contains("edited on one")), "{kept:?}");
     }
-    // The way out that the hint names.
-    place.annals(&["unlink", "clone"]).ok();
+    assert_eq!(place.tree("one"), place.tree("clone"));
+    let devices = place.json(&["devices", "one", "--json"]);
+    assert_eq!(devices.as_array().unwrap().len(), 2, "{devices}");
+}
+
+#[test]
+fn a_copy_that_is_unlinked_leaves_the_device_that_it_was_made_from_alone() {
+    let place = Place::with_server();
+    place.write("one/f", "f");
+    place.link("ada", "one");
+    copy(&place, "one", "clone");
+    let said = place.annals(&["unlink", "clone"]).ok();
+    assert!(said.err.contains("copy"), "{}", said.err);
+    assert!(!place.exists("clone/.annals") && place.exists("clone/f"));
+    place.write("one/f", "edited");
+    place.sync("one").ok();
     place.link("ada", "clone");
-    let kept = place.tree("clone");
-    assert!(kept.iter().any(|line| line.contains("precious")), "{kept:?}");
-    assert!(kept.iter().any(|line| line.contains("edited on one")), "{kept:?}");
+    assert_eq!(place.read("one/f"), "edited");
+}
+
+#[test]
+fn a_folder_that_was_moved_or_given_to_somebody_is_the_one_that_it_was() {
+    let place = Place::with_server();
+    place.write("one/f", "f");
+    place.link("ada", "one");
+    place.rename("one", "two");
+    place.chmod("two/.annals/guard", 0o400);
+    place.write("two/f", "edited");
+    let said = place.sync("two").ok();
+    assert!(!said.err.contains("copy"), "{}", said.err);
+    assert_eq!(place.json(&["devices", "two", "--json"]).as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -45,12 +79,34 @@ fn a_folder_put_back_to_an_older_copy_does_not_take_what_it_forgot_for_seen() {
     place.remove("one");
     place.rename("backup", "one");
     place.write("one/f", "third, without the second");
-    place.sync("one").fails(3, "put back");
-    place.annals(&["unlink", "one"]).ok();
-    place.link("ada", "one");
+    let said = place.sync("one").ok();
+    assert!(said.err.contains("put back"), "{}", said.err);
     let kept = place.tree("one");
     assert!(kept.iter().any(|line| line.contains("third")), "{kept:?}");
     assert!(kept.iter().any(|line| line.contains("second\"")), "{kept:?}");
+    assert!(
+        !kept.iter().any(|line| line.contains("first\"")),
+        "what the log knows is not said again: {kept:?}"
+    );
+}
+
+#[test]
+fn what_is_out_of_date_in_an_old_copy_makes_no_duplicates() {
+    let place = Place::with_server();
+    for name in ["a", "b", "c"] {
+        place.write(&format!("one/{name}"), "first");
+    }
+    place.link("ada", "one");
+    copy(&place, "one", "backup");
+    place.write("one/a", "second");
+    place.remove("one/b");
+    place.sync("one").ok();
+    place.remove("one");
+    place.rename("backup", "one");
+    place.sync("one").ok();
+    assert_eq!(place.read("one/a"), "second");
+    assert_eq!(place.read("one/b"), "first", "nothing is deleted because somebody forgot");
+    assert_eq!(place.tree("one").len(), 3);
 }
 
 #[test]

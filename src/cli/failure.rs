@@ -98,6 +98,10 @@ impl From<ClientError> for Failure {
             ClientError::Round(error) => of_round(&error, message),
             ClientError::Store(error) => of_store(&error, message),
             ClientError::Disk(error) => of_disk(&error, message),
+            ClientError::Copied { folder, server, user } => {
+                let folder = folder.display();
+                Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
+            }
             ClientError::Held { .. } => Self::failed(message)
                 .hint("a daemon or another command has it: stop that, or try again when it is done"),
             ClientError::Folder { .. } => {

@@ -11,7 +11,7 @@ use super::{
     talk::Talk,
 };
 use crate::client::{
-    self, Folder, SyncReport,
+    self, ClientError, Folder, SyncReport,
     daemon::{Answers, News, Stop},
 };
 use std::path::Path;
@@ -29,6 +29,23 @@ pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) ->
     }
     result?;
     Ok(Exit::Done)
+}
+
+/// Opens a linked folder; a copy of one becomes a device of its own, with a word about it.
+pub(super) fn open(
+    root: &Path,
+    url: Option<&str>,
+    talk: &mut Talk<'_>,
+) -> Result<Result<Folder, ClientError>, Failure> {
+    Ok(match client::open_or_renew(root, url) {
+        Ok((folder, renewed)) => {
+            if renewed {
+                talk.remark("this is a copy of another folder, or was put back from one: it goes on as a device of its own; both sides are merged, nothing is deleted")?;
+            }
+            Ok(folder)
+        }
+        Err(error) => Err(error),
+    })
 }
 
 /// After a verb that made events: they go out now if they can. Without a server they wait in the journal.
@@ -62,7 +79,7 @@ pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> 
             place::folder_of(&super::Verb::Status(super::arguments::FolderArg { folder: None }), directory)?
         }
     };
-    let mut folder = Folder::open(&root)?;
+    let mut folder = open(&root, None, talk)??;
     folder.accept_deletes(sync.accept_deletes);
     talk.remark(format_args!("keeping {} in sync; Ctrl-C ends it", root.display()))?;
     let stop = Stop::default();

@@ -6,16 +6,18 @@ use super::{
     place,
     talk::Talk,
 };
-use crate::client;
+use crate::client::{self, Unlinked};
 use std::path::Path;
 
 pub(super) fn run(unlink: &FolderArg, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let folder = unlink.folder.as_deref().unwrap_or(Path::new("."));
     let root = place::exactly(folder, directory)?;
-    let retired = client::unlink(&root)?;
+    let unlinked = client::unlink(&root)?;
     talk.line(format_args!("unlinked {}; its files stay", root.display()))?;
-    if !retired {
-        talk.remark("the server could not be told: retire the device from another one (`annals devices FOLDER --retire LABEL`)")?;
+    match unlinked {
+        Unlinked::Retired => {}
+        Unlinked::Unknown => talk.remark("the server could not be told: retire the device from another one (`annals devices FOLDER --retire LABEL`)")?,
+        Unlinked::Copy => talk.remark("it was a copy: the device itself goes on where it was made; if that is gone, retire it from another one (`annals devices FOLDER --retire LABEL`)")?,
     }
     Ok(Exit::Done)
 }

@@ -59,7 +59,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
 
 fn keep(wanted: &Path, serving: &Serving, talk: &mut Talk<'_>, stop: &Stop) -> Result<(), Failure> {
     let root = linked(wanted, serving)?;
-    let mut folder = Folder::open(&root)?;
+    let mut folder = sync::open(&root, Some(&serving.url()), talk)??;
     folder.move_to(&serving.url())?;
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)?;

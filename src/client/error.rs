@@ -15,6 +15,16 @@ pub enum ClientError {
     /// Its link.
     #[error(transparent)]
     Binding(#[from] BindingError),
+    /// Its state is a copy of that of a device elsewhere, or was put back from an older copy.
+    #[error("{} is a copy of another folder, or was put back from one", folder.display())]
+    Copied {
+        /// Which.
+        folder: PathBuf,
+        /// The server's address.
+        server: String,
+        /// For whom it acts.
+        user: String,
+    },
     /// Another process has it.
     #[error("{} is in use by another process", folder.display())]
     Held {

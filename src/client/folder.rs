@@ -61,11 +61,16 @@ impl Folder {
     /// Opens a linked folder; what a crash left is cleared up.
     ///
     /// # Errors
-    /// [`ClientError::Held`] where another process has it; [`ClientError::Binding`] where it is not linked.
+    /// [`ClientError::Held`] where another process has it; [`ClientError::Binding`] where it is not linked;
+    /// [`ClientError::Copied`] where it is not the device that it says it is: see [`open_or_renew`](super::open_or_renew).
     pub fn open(root: &Path) -> Result<Self, ClientError> {
         let (binding, key) = Binding::read(root)?;
         let state = root.join(STATE_FOLDER);
         let lock = lock(&state, root)?;
+        if super::guarding::is_copy(root)? {
+            let (server, user) = (binding.server, binding.user_name);
+            return Err(ClientError::Copied { folder: root.to_owned(), server, user });
+        }
         let identity = Identity { namespace: binding.namespace, key };
         let mut store = Store::open(&state, binding.device)?;
         let mut replica = store.replica(identity.clone())?;

@@ -41,10 +41,12 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
         // Nothing is left behind but what was there: this fails where there is more.
         drop(fs::remove_dir(folder.join(super::STATE_FOLDER)));
     }
-    Ok((folder, result?))
+    let binding = result?;
+    super::guarding::plant(&folder)?;
+    Ok((folder, binding))
 }
 
-fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Binding, ClientError> {
+pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Binding, ClientError> {
     let challenge = http.challenge()?;
     let key = SigningKey::from_bytes(&random::<32>());
     let public = PublicKey(key.verifying_key().to_bytes());
@@ -106,23 +108,40 @@ pub fn host_name() -> String {
     if name.is_empty() { "device".into() } else { name }
 }
 
+/// What became of a device whose link was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// Nothing is taken from it any more.
+    Retired,
+    /// The server could not be told.
+    Unknown,
+    /// It was a copy: the device goes on where it was copied from.
+    Copy,
+}
+
 /// Takes the link away: the device is retired where the server can be told, and its state in the folder goes. Its
-/// files stay. False: the server could not be told.
+/// files stay.
 ///
 /// # Errors
 /// [`ClientError::Held`] while another process has the folder.
-pub fn unlink(root: &Path) -> Result<bool, ClientError> {
+pub fn unlink(root: &Path) -> Result<Unlinked, ClientError> {
     let (binding, _) = Binding::read(root)?;
     // The state itself may be damaged: taking the link away is the way out then.
     let lock = super::folder::lock(&root.join(super::STATE_FOLDER), root)?;
-    let http = super::host::http_of(&binding)?;
-    let retired = http.retire(binding.namespace, binding.device).is_ok();
+    let unlinked = if super::guarding::is_copy(root)? {
+        Unlinked::Copy
+    } else {
+        match super::host::http_of(&binding)?.retire(binding.namespace, binding.device) {
+            Ok(()) => Unlinked::Retired,
+            Err(_) => Unlinked::Unknown,
+        }
+    };
     drop(lock);
     let state = root.join(super::STATE_FOLDER);
     // The link first: what is left of a removal that was cut off is no link.
     let removed = fs::remove_file(state.join("link.json")).and_then(|()| fs::remove_dir_all(&state));
     removed.map_err(|source| ClientError::Folder { folder: root.into(), source })?;
-    Ok(retired)
+    Ok(unlinked)
 }
 
 /// The namespaces that an account may read, by its password.

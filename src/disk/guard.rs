@@ -1,13 +1,14 @@
 //! The guard: by what a device notices that its state was copied or put back from a backup.
 //!
-//! A copy of a file has another inode or, where inodes are handed out again, another change time, which
-//! nobody can set. The guard of a file that is never touched after it was made is written down elsewhere
-//! in the state; if the two differ, the state is not where it was made.
+//! A copy of a file has another inode or, where inodes are handed out again, another time of birth, which
+//! nobody can set. The guard of a file that is made once is written down elsewhere in the state; if the two
+//! differ, the state is not where it was made. Where files have no time of birth, that of their last change has
+//! to do: then giving the folder to somebody else looks like a copy as well.
 
 use super::folder::{Folder, STATE};
 use annals_engine::disk::DiskError;
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, AtFlags, Mode, OFlags, StatxFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,27 @@ pub struct Guard {
     pub ino: u64,
     /// When anything about it last changed.
     pub ctime_ns: i64,
+    /// When it was made, where the file system says so.
+    #[serde(default)]
+    pub born_ns: Option<i64>,
 }
+
+impl Guard {
+    /// Whether `now` is that very file.
+    #[must_use]
+    pub fn is(&self, now: &Self) -> bool {
+        let same = match (self.born_ns, now.born_ns) {
+            (Some(then), Some(now)) => then == now,
+            _ => self.ctime_ns == now.ctime_ns,
+        };
+        self.ino == now.ino && same
+    }
+}
+
+/// File systems on which a file's number does not last: FAT, exFAT, what a program serves (FUSE), shares of other
+/// machines that number files as they are asked for (9P, SMB).
+const NUMBERS_DO_NOT_LAST: [u32; 6] =
+    [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0102_1997, 0xfe53_4d42, 0xff53_4d42];
 
 impl Folder {
     /// The guard that `name` in `.annals` is now; none if there is no such file.
@@ -34,7 +55,19 @@ impl Folder {
         };
         let node = super::node::node_at(rustix::fd::AsFd::as_fd(&state), name)
             .map_err(|errno| self.failed(errno))?;
-        Ok(node.map(|node| Guard { ino: node.ino, ctime_ns: node.ctime_ns }))
+        let born = fs::statx(&state, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME).ok();
+        let born =
+            born.filter(|found| found.stx_mask & StatxFlags::BTIME.bits() != 0).map(|found| found.stx_btime);
+        let born_ns =
+            born.map(|time| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into()));
+        Ok(node.map(|node| Guard { ino: node.ino, ctime_ns: node.ctime_ns, born_ns }))
+    }
+
+    /// Whether files keep their numbers here: without that, no guard says anything.
+    #[must_use]
+    pub fn numbers_last(&self) -> bool {
+        let kind = fs::fstatfs(self.root()).ok().and_then(|found| u32::try_from(found.f_type).ok());
+        !kind.is_some_and(|kind| NUMBERS_DO_NOT_LAST.contains(&kind))
     }
 
     /// Makes the empty file `name` in `.annals` if it is missing, durably, and tells its guard.

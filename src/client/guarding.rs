@@ -1,0 +1,116 @@
+//! Whether a device's state is where it was made, or a copy of it: elsewhere, or put back from a backup.
+//!
+//! Two that act as one device would name different events alike (I7), and one that was put back would take what it
+//! forgot for seen (I3). So a copy is noticed before anything is looked at or said, and becomes a device of its own,
+//! which continues the old one and knows nothing: what is in the folder and what the log says are merged, and nothing
+//! is deleted. What the copy knew is moved aside within `.annals/`, and the original is left alone.
+
+use super::{
+    ClientError, Folder, STATE_FOLDER,
+    binding::{Binding, write_private},
+    linking::{self, LinkWish},
+};
+use crate::{
+    disk::{self, Guard},
+    transport::Http,
+};
+use annals_engine::{
+    protocol::{Credential, TicketRequest},
+    transport::TransportError,
+};
+use std::{fs, io, path::Path};
+
+/// The file that is made once and never touched.
+const GUARD: &str = "guard";
+/// What is known of it.
+const NOTE: &str = "guard.json";
+
+/// What a device knows, beside who it is.
+const ROWS: [&str; 4] = ["records", "state", "outbox", "standing.json"];
+
+/// Writes down where the state of the linked folder `root` is.
+pub(super) fn plant(root: &Path) -> Result<(), ClientError> {
+    let folder = disk::Folder::open(root)?;
+    if !folder.numbers_last() {
+        return Ok(());
+    }
+    let guard = folder.plant_guard(GUARD)?;
+    let text = serde_json::to_vec(&guard).expect("plain data with text keys");
+    Ok(write_private(&root.join(STATE_FOLDER).join(NOTE), &text)?)
+}
+
+/// Whether the state in `root` is a copy of that of the device which it says it is. One that was linked before there
+/// were guards gets its own now.
+///
+/// # Errors
+/// [`ClientError::Disk`], [`ClientError::Folder`] where that cannot be told.
+pub(super) fn is_copy(root: &Path) -> Result<bool, ClientError> {
+    let note = root.join(STATE_FOLDER).join(NOTE);
+    let text = match fs::read(&note) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return plant(root).map(|()| false),
+        Err(source) => return Err(ClientError::Folder { folder: note, source }),
+    };
+    let folder = disk::Folder::open(root)?;
+    let Ok(noted) = serde_json::from_slice::<Guard>(&text) else { return Ok(true) };
+    let now = folder.guard_of(GUARD)?;
+    Ok(folder.numbers_last() && !now.is_some_and(|now| noted.is(&now)))
+}
+
+/// Opens a linked folder; a copy of a device becomes one of its own first, for which its server, at `url` if it moved,
+/// has to be asked. True: it did.
+///
+/// # Errors
+/// As [`Folder::open`]; [`ClientError::Copied`] where the server does not let it.
+pub fn open_or_renew(root: &Path, url: Option<&str>) -> Result<(Folder, bool), ClientError> {
+    match Folder::open(root) {
+        Err(ClientError::Copied { .. }) => {
+            renew(root, url)?;
+            Ok((Folder::open(root)?, true))
+        }
+        opened => opened.map(|folder| (folder, false)),
+    }
+}
+
+/// Makes the copy in `root` a device of its own. Cut off at any point it is a copy still, until the very end.
+fn renew(root: &Path, url: Option<&str>) -> Result<(), ClientError> {
+    let state = root.join(STATE_FOLDER);
+    let _lock = super::folder::lock(&state, root)?;
+    let (old, _) = Binding::read(root)?;
+    let server = url.unwrap_or(&old.server).to_owned();
+    let copied = || ClientError::Copied {
+        folder: root.to_owned(),
+        server: server.clone(),
+        user: old.user_name.clone(),
+    };
+    let request = TicketRequest { namespace: Some(old.namespace), ..TicketRequest::default() };
+    let ticket = match Http::new(&server, Some(old.token.clone()))?.ticket(&request) {
+        Err(TransportError::Refused(_)) => return Err(copied()),
+        answer => answer?,
+    };
+    let wish = LinkWish {
+        url: server.clone(),
+        credential: Credential::Ticket(ticket.code),
+        label: old.device_label.clone(),
+        namespace: None,
+        continues: Some(old.device),
+    };
+    linking::introduce(root, &Http::new(&server, None)?, wish)?;
+    let aside = state.join(format!("was-{}", &old.device.to_hex()[..8]));
+    put_aside(&state, &aside).map_err(|source| ClientError::Folder { folder: root.to_owned(), source })?;
+    plant(root)
+}
+
+/// Moves what the copy knew to where nothing looks for it.
+fn put_aside(state: &Path, aside: &Path) -> io::Result<()> {
+    let free = (1..).map(|n| aside.with_extension(n.to_string())).find(|path| !path.exists());
+    let aside = free.expect("there are only so many");
+    fs::create_dir(&aside)?;
+    for row in ROWS {
+        match fs::rename(state.join(row), aside.join(row)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::File::open(state)?.sync_all()
+}
