@@ -59,7 +59,8 @@ impl Place {
         fs::set_permissions(self.path(path), permissions).unwrap();
     }
 
-    fn served(self) -> Self {
+    /// With a server, and the accounts `ada` and `bob`.
+    pub fn served(self) -> Self {
         let mut place = self;
         place.serve();
         for user in ["ada", "bob"] {

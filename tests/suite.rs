@@ -9,6 +9,7 @@
 )]
 
 mod format;
+mod full_disk;
 mod in_the_way;
 mod lost_state;
 mod place;

@@ -404,7 +404,7 @@ pub enum Blocked {
         why: String,
     },
     /// No room left on the disk (or in a quota of the file system).
-    #[error("no room on the disk for {path:?}")]
+    #[error("no space left on the disk for {path:?}")]
     Full {
         /// Where.
         path: String,
@@ -474,7 +474,7 @@ pub enum DiskError {
         path: String,
     },
     /// The disk has no room for what the device itself has to write down.
-    #[error("no room on the disk of {folder:?}")]
+    #[error("no space left on the disk of {folder:?}")]
     Full {
         /// The folder.
         folder: String,

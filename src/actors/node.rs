@@ -216,7 +216,7 @@ pub fn log_problem(error: &LogError) -> Problem {
         LogError::Unavailable { .. } => Code::LogUnavailable,
     };
     tracing::error!(%error, "the log failed");
-    Problem::new(code, error.to_string())
+    told(code, error)
 }
 
 /// What a failing chunk store is to those who asked.
@@ -228,7 +228,15 @@ pub fn chunk_problem(error: &ChunkStoreError) -> Problem {
         ChunkStoreError::Unavailable { .. } => Code::LogUnavailable,
     };
     tracing::error!(%error, "the chunk store failed");
-    Problem::new(code, error.to_string())
+    told(code, error)
+}
+
+/// A failure in the words of the code alone, where the place it names is nobody's business but the server's.
+fn told(code: Code, error: &impl std::fmt::Display) -> Problem {
+    match code {
+        Code::LogFull | Code::LogUnavailable => Problem::plain(code),
+        _ => Problem::new(code, error.to_string()),
+    }
 }
 
 /// Random bytes for ids, salts and secrets.

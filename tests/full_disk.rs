@@ -1,0 +1,102 @@
+//! Full disks, the real thing: a small disk of its own for a folder, filled to the last byte. It is said, nothing
+//! that was there is lost, and it goes on when there is room.
+
+use crate::place::Place;
+use std::{
+    env, fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+/// Runs `story` where it may mount disks: as this very test again, with a view of the mounts that is its own.
+fn with_own_mounts(test: &str, story: fn()) {
+    const INSIDE: &str = "ANNALS_TEST_OWN_MOUNTS";
+    if env::var_os(INSIDE).is_some() {
+        return story();
+    }
+    let mut again = Command::new("unshare");
+    again.args(["--mount", "--map-root-user"]).arg(env::current_exe().unwrap());
+    again.args(["--exact", &format!("full_disk::{test}"), "--nocapture"]).env(INSIDE, "1");
+    let said = again.stdin(Stdio::null()).output();
+    let said = said.expect("`unshare` of util-linux is needed: install util-linux");
+    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success() && out.contains("1 passed"), "{out}\n{err}");
+}
+
+/// A disk of so many MiB at `folder`.
+fn small_disk(place: &Place, folder: &str, mebibytes: u32) {
+    fs::create_dir_all(place.path(folder)).unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"]).arg(place.path(folder));
+    assert!(mount.status().unwrap().success());
+}
+
+/// Takes all room that is left on a disk, but for so many KiB.
+fn fill(place: &Place, ballast: &str, kibibytes_left: u64) {
+    let mut file = fs::File::create(place.path(ballast)).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let length = file.metadata().unwrap().len();
+    file.set_len(length - kibibytes_left * 1024).unwrap();
+}
+
+/// Text that does not get smaller, another one for every seed.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+#[test]
+fn a_server_without_room_says_so_and_goes_on_when_there_is_some() {
+    with_own_mounts("a_server_without_room_says_so_and_goes_on_when_there_is_some", || {
+        let mut place = Place::new();
+        small_disk(&place, "server", 64);
+        place = place.served();
+        place.write("one/before", "before");
+        place.link("ada", "one");
+        for left in [0, 4, 64, 1024] {
+            fill(&place, "server/ballast", left);
+            place.write(&format!("one/large {left}"), &noise(left, 3 << 20));
+            place.sync("one").fails(4, "the server has no space left");
+            // Nor does anything break where it is started then.
+            place.kill_server();
+            place.remove("server/ballast");
+            place.serve();
+            place.sync("one").ok();
+        }
+        place.link("ada", "two");
+        assert_eq!(place.tree("two"), place.tree("one"));
+        assert_eq!(place.tree("two").len(), 5);
+        place.annals(&["verify", "--data", "server", "--deep"]).ok();
+    });
+}
+
+#[test]
+fn a_device_without_room_takes_what_fits_later_and_keeps_every_save() {
+    with_own_mounts("a_device_without_room_takes_what_fits_later_and_keeps_every_save", || {
+        let place = Place::with_server();
+        small_disk(&place, "two", 32);
+        place.write("one/before", "before");
+        place.link("ada", "one");
+        place.link("ada", "two");
+        for left in [0, 4, 64, 1024] {
+            fill(&place, "two/.annals/ballast", left);
+            // What is to come does not fit, nor does the journal of what is saved here.
+            place.write(&format!("one/large {left}"), &noise(left, 3 << 20));
+            place.sync("one").ok();
+            drop(fs::write(place.path("two/before"), format!("saved with {left}")));
+            let saved = place.read("two/before");
+            place.sync("two").fails(1, "no space left");
+            assert_eq!(place.read("two/before"), saved);
+            place.remove("two/.annals/ballast");
+            place.sync("two").ok();
+            place.sync("one").ok();
+            assert_eq!(place.read("one/before"), saved);
+            assert_eq!(place.tree("one"), place.tree("two"));
+        }
+        place.annals(&["verify", "two"]).ok();
+    });
+}
