@@ -169,7 +169,7 @@ impl ServeError {
 
 impl From<OpenError> for ServeError {
     fn from(error: OpenError) -> Self {
-        let damaged = matches!(error, OpenError::Log(LogError::Damaged { .. }));
+        let damaged = matches!(error, OpenError::Log(LogError::Damaged { .. }) | OpenError::Damaged { .. });
         Self::Store { what: error.to_string(), damaged }
     }
 }
@@ -336,6 +336,9 @@ fn run(
     let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
     if let Some(torn) = opened.torn {
         tracing::warn!(?torn, "an unacknowledged write was cut off and set aside");
+    }
+    if let Some(why) = opened.witness {
+        tracing::warn!(%why, "what `end` said about how far the log had got was not believed");
     }
     let log: Arc<dyn EventLog> = Arc::new(log);
     let chunks = crate::chunk_store::Packs::open(&data.packs(), data.server_id())

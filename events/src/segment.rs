@@ -18,6 +18,7 @@ mod forgetful;
 mod layout;
 mod reader;
 mod tail;
+mod witness;
 
 pub use disk::{DiskError, SegmentDisk, SegmentFile};
 #[cfg(feature = "embedded")]
@@ -28,6 +29,7 @@ pub(crate) use folder::make_folder;
 pub use forgetful::ForgetfulDisk;
 pub use layout::{FRAME_BYTES_MAX, GROUP_BYTES_MAX, SEGMENT_FORMAT};
 pub use reader::{Frame, Frames, SegmentReader};
+pub use witness::{WITNESS_NAME, Witness};
 
 use crate::id::Hash;
 use layout::{FILE_HEADER, FileHeader, SEGMENT_FORMAT as FORMAT};
@@ -105,7 +107,7 @@ impl fmt::Display for Place {
 
 /// The end of a group: where, and the running hash there. Whoever keeps one can tell later whether anything
 /// before it was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Mark {
     /// Past the group's last byte.
     pub place: Place,
@@ -179,6 +181,25 @@ pub struct Torn {
     pub file: String,
 }
 
+/// Bytes of a write that a crash cut off, where it left them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where they stand.
+    pub place: Place,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// A row that was looked at and left as it was.
+pub struct Looked {
+    /// Reads it.
+    pub reader: SegmentReader,
+    /// The end of its last whole group.
+    pub end: Mark,
+    /// What a crash cut off behind that.
+    pub unfinished: Option<Unfinished>,
+}
+
 /// The writer of a row of segments.
 pub struct Segments {
     disk: Arc<dyn SegmentDisk>,
@@ -192,42 +213,70 @@ pub struct Segments {
 
 impl Segments {
     /// Opens the segments in `disk`, or begins there if it has none. Reads the last segment in full and of the
-    /// others how they hang together. If the caller knows the end of a group that was stored (`known`), it
-    /// must still be there.
+    /// others how they hang together. Ends of groups that the caller knows to have been stored (`known`) must
+    /// still be there.
     ///
     /// # Errors
     /// [`SegmentError::Damaged`] and [`SegmentError::Foreign`]; nothing has been changed then.
     pub fn open(
         disk: Arc<dyn SegmentDisk>,
         config: SegmentConfig,
-        known: Option<Mark>,
+        known: &[Mark],
     ) -> Result<(Self, Option<Torn>), SegmentError> {
+        let (mut segments, end) = Self::find(disk, config, known)?;
+        let torn = match end {
+            None => return Ok((segments, None)),
+            Some(End::Whole(_)) => None,
+            Some(End::TornTail(_, bytes)) => Some(segments.move_tail_aside(&bytes)?),
+            Some(End::TornFile(_, number)) => Some(segments.move_file_aside(number)?),
+        };
+        segments.make_durable()?;
+        Ok((segments, torn))
+    }
+
+    /// As [`open`](Self::open), for whoever wants to know and to change nothing: what a crash cut off stays where it
+    /// is.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn look(
+        disk: Arc<dyn SegmentDisk>,
+        config: SegmentConfig,
+        known: &[Mark],
+    ) -> Result<Looked, SegmentError> {
+        let (segments, end) = Self::find(disk, config, known)?;
+        let unfinished = match end {
+            None | Some(End::Whole(_)) => None,
+            Some(End::TornTail(mark, bytes)) => {
+                Some(Unfinished { place: mark.place, bytes: bytes.len() as u64 })
+            }
+            Some(End::TornFile(_, number)) => {
+                let bytes = segments.reader.file(number)?.len()?;
+                Some(Unfinished { place: Place::new(number, 0), bytes })
+            }
+        };
+        Ok(Looked { reader: segments.reader, end: segments.end, unfinished })
+    }
+
+    /// Finds the end of the row; none where there is no row yet. Changes nothing.
+    fn find(
+        disk: Arc<dyn SegmentDisk>,
+        config: SegmentConfig,
+        known: &[Mark],
+    ) -> Result<(Self, Option<End>), SegmentError> {
         let reader = SegmentReader::new(disk.clone(), config);
         let numbers = reader.numbers()?;
         let mut segments = Self { disk, config, reader, end: Mark::default(), file: None, stopped: None };
         let Some(&last) = numbers.last() else {
-            return match known.filter(|mark| mark.place.0 > 0) {
+            return match known.iter().find(|mark| mark.place.0 > 0) {
                 Some(mark) => Err(damaged(mark.place, "all segments are gone")),
                 None => Ok((segments, None)),
             };
         };
         segments.check_row(&numbers)?;
-        let torn = match segments.find_end(last)? {
-            End::Whole(end) => {
-                segments.settle(end, known)?;
-                None
-            }
-            End::TornTail(end, bytes) => {
-                segments.settle(end, known)?;
-                Some(segments.move_tail_aside(&bytes)?)
-            }
-            End::TornFile(end) => {
-                segments.settle(end, known)?;
-                Some(segments.move_file_aside(last)?)
-            }
-        };
-        segments.make_durable()?;
-        Ok((segments, torn))
+        let end = segments.find_end(last)?;
+        segments.settle(end.mark(), known)?;
+        Ok((segments, Some(end)))
     }
 
     /// Writes `frames` as one group and makes it durable; answers where each of them stands.
@@ -338,7 +387,7 @@ impl Segments {
     /// Reads the last segment to the end of its last whole group, and judges what follows.
     fn find_end(&self, last: u32) -> Result<End, SegmentError> {
         if self.is_headless(last)? {
-            return Ok(End::TornFile(self.end_before(last)?));
+            return Ok(End::TornFile(self.end_before(last)?, last));
         }
         let header = self.reader.header(last)?;
         let file = self.reader.file(last)?;
@@ -374,19 +423,19 @@ impl Segments {
         };
         match self.find_end(previous)? {
             End::Whole(end) => Ok(end),
-            End::TornTail(end, _) | End::TornFile(end) => {
+            End::TornTail(end, _) | End::TornFile(end, _) => {
                 Err(damaged(end.place, "a segment is not whole although another follows it"))
             }
         }
     }
 
     /// Takes `end` as the end, unless the caller knows of something behind it.
-    fn settle(&mut self, end: Mark, known: Option<Mark>) -> Result<(), SegmentError> {
-        if let Some(mark) = known.filter(|mark| mark.place.0 > 0) {
+    fn settle(&mut self, end: Mark, known: &[Mark]) -> Result<(), SegmentError> {
+        for mark in known.iter().filter(|mark| mark.place.0 > 0) {
             if mark.place > end.place {
                 return Err(damaged(end.place, "the log ends here and is known to have gone on"));
             }
-            self.reader.check_mark(mark)?;
+            self.reader.check_mark(*mark)?;
         }
         self.end = end;
         if end.place.0 > 0 {
@@ -491,8 +540,16 @@ enum End {
     Whole(Mark),
     /// Whole up to the mark; these bytes follow.
     TornTail(Mark, Vec<u8>),
-    /// The file has not even a header; the row ends at the mark before it.
-    TornFile(Mark),
+    /// The file of this number has not even a header; the row ends at the mark before it.
+    TornFile(Mark, u32),
+}
+
+impl End {
+    fn mark(&self) -> Mark {
+        match self {
+            Self::Whole(mark) | Self::TornTail(mark, _) | Self::TornFile(mark, _) => *mark,
+        }
+    }
 }
 
 fn check_sizes(frames: &[&[u8]]) -> Result<(), SegmentError> {

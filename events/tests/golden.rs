@@ -1,6 +1,6 @@
 //! Bytes that a release has written are read by every later one, and bytes that are not canonical by none.
 //!
-//! `golden/` holds a batch of every kind of event, a record and a segment as hex, each with what it says as text.
+//! `golden/` holds a batch of every kind of event, a record, a segment and its witness as hex, each with what it says as text.
 //! Files there are added, never edited: `golden/SHA256` lists them, and what differs from it fails here. A new kind
 //! gets its sample by `ANNALS_GOLDEN=add cargo test -p annals-events --features contract --test golden`, which writes
 //! what is missing and touches nothing that is there.
@@ -10,7 +10,7 @@
 use annals_events::{
     Batch, Body, ChunkId, ChunkRef, Content, Cut, DeviceId, Dot, DotSet, Draft, EntryId, EntryKind, Fact,
     Hash, Hlc, Name, NamespaceId, Policy, PublicKey, Record, Role, Seq, UserId, VersionVector,
-    segment::{ForgetfulDisk, SegmentConfig, SegmentDisk, SegmentKind, Segments},
+    segment::{ForgetfulDisk, SegmentConfig, SegmentDisk, SegmentKind, Segments, WITNESS_NAME, Witness},
 };
 use ed25519_dalek::{Signer, SigningKey};
 use serde::Serialize;
@@ -164,7 +164,7 @@ fn segment_config() -> SegmentConfig {
 /// A segment of three groups: with padding, with a run of zeros over some sectors, with two frames.
 fn segment() -> Vec<u8> {
     let disk = ForgetfulDisk::new();
-    let (mut segments, _) = Segments::open(Arc::new(disk.clone()), segment_config(), None).unwrap();
+    let (mut segments, _) = Segments::open(Arc::new(disk.clone()), segment_config(), &[]).unwrap();
     segments.append(&[record().bytes()]).unwrap();
     segments.append(&[&[0; 1600]]).unwrap();
     segments.append(&[b"one", b"another"]).unwrap();
@@ -174,7 +174,7 @@ fn segment() -> Vec<u8> {
 fn segment_in_words(bytes: &[u8]) -> String {
     let disk = ForgetfulDisk::new();
     disk.create("00000001.segment").unwrap().append(bytes).unwrap();
-    let (segments, torn) = Segments::open(Arc::new(disk), segment_config(), None).unwrap();
+    let (segments, torn) = Segments::open(Arc::new(disk), segment_config(), &[]).unwrap();
     assert_eq!(torn, None);
     let mut words = format!("end {:?} chain {}\n", segments.end().place, segments.end().chain);
     for frame in segments.reader().frames(segments.end()) {
@@ -183,6 +183,22 @@ fn segment_in_words(bytes: &[u8]) -> String {
             &format!("{} {} bytes, sha256 {}\n", frame.place, frame.bytes.len(), ChunkId::of(&frame.bytes));
     }
     words
+}
+
+/// The witness of where that segment ends.
+fn end() -> Vec<u8> {
+    let disk = ForgetfulDisk::new();
+    disk.create("00000001.segment").unwrap().append(&segment()).unwrap();
+    let (segments, _) = Segments::open(Arc::new(disk.clone()), segment_config(), &[]).unwrap();
+    Witness::write(&disk, segment_config().owner, segments.end()).unwrap();
+    disk.contents(WITNESS_NAME).unwrap()
+}
+
+fn end_in_words(bytes: &[u8]) -> String {
+    let disk = ForgetfulDisk::new();
+    disk.create(WITNESS_NAME).unwrap().append(bytes).unwrap();
+    let mark = Witness::read(&disk, segment_config().owner).unwrap().mark().unwrap();
+    format!("end {:?} chain {}\n", mark.place, mark.chain)
 }
 
 /// The name, the bytes that this release would write, and how it reads any.
@@ -201,6 +217,7 @@ fn samples() -> Vec<Sample> {
     let read = |bytes| record_in_words(&Record::decode(bytes).unwrap());
     samples.push(("record".into(), record().bytes().to_vec(), read));
     samples.push(("segment".into(), segment(), |bytes| segment_in_words(&bytes)));
+    samples.push(("end".into(), end(), |bytes| end_in_words(&bytes)));
     samples
 }
 

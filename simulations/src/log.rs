@@ -53,7 +53,8 @@ impl TwinLog {
 fn open(disk: &ForgetfulDisk, id: [u8; 16]) -> Arc<SegmentLog> {
     let config = SegmentConfig::new(SegmentKind::Log, id);
     let index = Arc::new(MemoryIndex::default());
-    let opened = SegmentLog::open(Arc::new(disk.clone()), config, index, &mut |_, _| ());
+    let disk = Arc::new(disk.clone());
+    let opened = SegmentLog::open(disk.clone(), disk, config, index, &mut |_, _| ());
     Arc::new(opened.expect("a crash is no damage").0)
 }
 

@@ -85,8 +85,7 @@ impl Packs {
         index_folder: &Path,
     ) -> Result<Self, ChunkStoreError> {
         let index = Index::open(index_folder).map_err(from_index)?;
-        let (writer, torn) =
-            Segments::open(disk.clone(), config, Some(index.mark())).map_err(from_segments)?;
+        let (writer, torn) = Segments::open(disk.clone(), config, &[index.mark()]).map_err(from_segments)?;
         let (reader, end) = (writer.reader(), writer.end());
         make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
         catch_up(&index, &reader, end)?;

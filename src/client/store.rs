@@ -134,7 +134,7 @@ impl KeptRecords for Kept {
 
 fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId) -> Result<Segments, StoreError> {
     let config = SegmentConfig::new(SegmentKind::Journal, device.0);
-    let (segments, torn) = Segments::open(disk, config, None).map_err(store_error)?;
+    let (segments, torn) = Segments::open(disk, config, &[]).map_err(store_error)?;
     if let Some(torn) = torn {
         tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
     }

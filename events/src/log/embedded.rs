@@ -4,19 +4,23 @@
 //! DIR/format        "annals log 1": a folder of another format is refused
 //! DIR/id            the log's id in hex
 //! DIR/lock          locked while a process has the log open
+//! DIR/end           how far the log has surely got, so that one that was cut is noticed
 //! DIR/segments/     the truth (docs/format.md)
 //! DIR/index/        sled; may be deleted at any time while nobody has the log open
 //! ```
 //!
 //! Appends wait in a bounded queue. The committer takes all that wait, writes them as one group, syncs once,
-//! and answers all of them: the slower the disk, the larger the groups. The indexer follows behind. Everything
-//! that could be got wrong is in [`super::segmented`], which has no threads.
+//! and answers all of them: the slower the disk, the larger the groups. The indexer follows behind, and beside it
+//! a thread that writes down how far the log has got, once a second at most. Everything that could be got wrong
+//! is in [`super::segmented`], which has no threads. [`look()`] changes nothing.
 
 mod folder;
+mod look;
 mod queue;
 mod sled_index;
 
 pub use folder::{LOG_FORMAT, OpenError};
+pub use look::{Look, look};
 pub use sled_index::SledIndex;
 
 use super::{
@@ -35,12 +39,15 @@ use std::{
     path::Path,
     sync::{Arc, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 /// Appends that wait at most; whoever comes later waits to wait.
 const QUEUE_MAX: usize = 1024;
 /// What may be acknowledged and not yet indexed before the committer helps with indexing.
 const BYTES_TO_INDEX_MAX: usize = 64 << 20;
+/// How long a witness of the log's end stays the last: its syncs are not to be felt by appends.
+const WITNESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How to open a log.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +72,7 @@ pub struct EmbeddedLog {
     index: Arc<SledIndex>,
     queue: Arc<Queue>,
     to_index: Arc<Signal>,
+    to_witness: Arc<Signal>,
     threads: Vec<JoinHandle<()>>,
     _folder: Folder,
 }
@@ -81,31 +89,37 @@ impl EmbeddedLog {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, Opened), OpenError> {
         let folder = Folder::lock(path, options.new_id)?;
-        let disk =
-            FolderDisk::new(path.join("segments")).map_err(|error| OpenError::Folder(error.to_string()))?;
+        let disk = |path| FolderDisk::new(path).map_err(|error| OpenError::Folder(error.to_string()));
+        let (disk, witness) = (disk(path.join("segments"))?, disk(path.to_owned())?);
         let config = SegmentConfig {
             roll_bytes: options.roll_bytes,
             ..SegmentConfig::new(SegmentKind::Log, folder.id())
         };
         let (index, damaged) = SledIndex::open(&path.join("index"))?;
         let index = Arc::new(index);
-        let (log, mut opened) = SegmentLog::open(Arc::new(disk), config, index.clone(), progress)?;
+        let (log, mut opened) =
+            SegmentLog::open(Arc::new(disk), Arc::new(witness), config, index.clone(), progress)?;
         if opened.rebuilt.is_some() && damaged.is_some() {
             opened.rebuilt = damaged;
         }
-        let (log, queue, to_index) =
-            (Arc::new(log), Arc::new(Queue::new(QUEUE_MAX)), Arc::new(Signal::default()));
+        let (log, queue) = (Arc::new(log), Arc::new(Queue::new(QUEUE_MAX)));
+        let (to_index, to_witness) = (Arc::<Signal>::default(), Arc::<Signal>::default());
         let threads = vec![
             spawn("annals-committer", {
-                let (log, queue, to_index) = (log.clone(), queue.clone(), to_index.clone());
-                move || commit_all(&log, &queue, &to_index)
+                let (log, queue) = (log.clone(), queue.clone());
+                let followers = [to_index.clone(), to_witness.clone()];
+                move || commit_all(&log, &queue, &followers)
             })?,
             spawn("annals-indexer", {
                 let (log, to_index) = (log.clone(), to_index.clone());
                 move || index_all(&log, &to_index)
             })?,
+            spawn("annals-witness", {
+                let (log, to_witness) = (log.clone(), to_witness.clone());
+                move || witness_all(&log, &to_witness)
+            })?,
         ];
-        Ok((Self { log, index, queue, to_index, threads, _folder: folder }, opened))
+        Ok((Self { log, index, queue, to_index, to_witness, threads, _folder: folder }, opened))
     }
 
     /// The log's id.
@@ -142,7 +156,10 @@ impl Drop for EmbeddedLog {
         // The committer first: what it still commits is to be indexed. A panic of a thread has been reported by it.
         drop(threads.next().map(JoinHandle::join));
         self.to_index.close();
-        drop(threads.next().map(JoinHandle::join));
+        self.to_witness.close();
+        threads.for_each(|thread| drop(thread.join()));
+        // Where it cannot be written, the one that is there vouches for less.
+        drop(self.log.write_witness());
         // What is not flushed is made up for on opening.
         drop(self.index.flush());
     }
@@ -153,7 +170,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// The committer: as long as somebody appends.
-fn commit_all(log: &SegmentLog, queue: &Queue, to_index: &Signal) {
+fn commit_all(log: &SegmentLog, queue: &Queue, followers: &[Arc<Signal>]) {
     // If this thread should ever panic, nobody waits in vain.
     let _closes = queue.closes_on_drop();
     while let Some(jobs) = queue.take() {
@@ -161,7 +178,7 @@ fn commit_all(log: &SegmentLog, queue: &Queue, to_index: &Signal) {
             jobs.iter().map(|job| (job.expected, job.record.clone())).collect();
         let answers = log.commit(&group);
         jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer.give(answer));
-        to_index.raise();
+        followers.iter().for_each(|follower| follower.raise());
         while log.bytes_to_index() > BYTES_TO_INDEX_MAX && matches!(log.index_some(), Ok(true)) {}
     }
 }
@@ -173,6 +190,15 @@ fn index_all(log: &SegmentLog, to_index: &Signal) {
         while log.index_some().unwrap_or(false) {}
     }
     while log.index_some().unwrap_or(false) {}
+}
+
+/// The witness: whenever something was committed, and then not for a while.
+fn witness_all(log: &SegmentLog, to_witness: &Signal) {
+    while to_witness.wait() {
+        // One that could not be written is tried again after the next group, and on closing.
+        drop(log.write_witness());
+        to_witness.rest(WITNESS_EVERY);
+    }
 }
 
 impl EventLog for EmbeddedLog {

@@ -4,7 +4,8 @@
 //! (heads and tail), then acknowledged, and only then indexed ([`SegmentLog::index_some`]). What must always
 //! hold: readers see what is acknowledged at once, from the tail in memory until the index has it; an index that
 //! is missing, behind, damaged or of another log is made anew from the segments and gives the same answers; an
-//! index that knows more than the segments hold means that segments were lost, which is damage.
+//! index that knows more than the segments hold, or a witness of the log's end that does
+//! ([`SegmentLog::write_witness`]), means that segments were lost, which is damage.
 //!
 //! There are no threads in here: [`SegmentLog`] appends when its future is polled, which is what a simulation
 //! needs. [`super::embedded`] puts a committer and an indexer thread around it.
@@ -12,9 +13,11 @@
 mod catch_up;
 mod committer;
 mod index;
+mod look;
 mod verify;
 
 pub use index::{IndexError, LogIndex, MemoryIndex, Pair, Pairs, Tree, Write};
+pub use look::{Look, look};
 pub use verify::Verify;
 
 use super::{EventLog, Head, Later, LogError, Logged, Position, head_after, heads::Heads};
@@ -22,7 +25,9 @@ use crate::{
     causality::Dot,
     id::{DeviceId, EntryId, NamespaceId, Seq},
     record::Record,
-    segment::{Mark, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentReader, Torn},
+    segment::{
+        DiskError, Mark, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentReader, Torn, Witness,
+    },
 };
 use committer::Committer;
 use std::{
@@ -44,6 +49,13 @@ pub struct SegmentLog {
     indexing: Mutex<()>,
     tail: Mutex<Tail>,
     heads: Heads,
+    witness: Mutex<WitnessFile>,
+}
+
+/// Where the log's witness lies, and what it says.
+struct WitnessFile {
+    disk: Arc<dyn SegmentDisk>,
+    says: Option<Mark>,
 }
 
 /// What is acknowledged and not yet indexed, in order.
@@ -71,22 +83,29 @@ pub struct Opened {
     pub indexed: u64,
     /// Why the index was made anew, if it was.
     pub rebuilt: Option<String>,
+    /// Why the witness of the log's end was not believed, if it was not: then nobody but the index can have noticed
+    /// that groups are missing.
+    pub witness: Option<String>,
 }
 
 impl SegmentLog {
-    /// Opens the log in `disk` whose owner stands in `config`, and brings `index` up to it. `progress` hears how many
-    /// bytes of how many have been gone over.
+    /// Opens the log in `disk` whose owner stands in `config`, and brings `index` up to it. The witness of its end lies
+    /// in `witness`, which may be the same disk. `progress` hears how many bytes of how many have been gone over.
     ///
     /// # Errors
     /// [`LogError::Damaged`] with the position; nothing has been changed then. [`LogError::Unavailable`] where
     /// disk or index cannot be used, or the segments are another log's.
     pub fn open(
         disk: Arc<dyn SegmentDisk>,
+        witness: Arc<dyn SegmentDisk>,
         config: SegmentConfig,
         index: Arc<dyn LogIndex>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(Self, Opened), LogError> {
-        catch_up::open(disk, config, index, progress)
+        let (log, opened) = catch_up::open(disk, witness, config, index, progress)?;
+        // Without it the log is what it is; the next writing tries again.
+        drop(log.write_witness());
+        Ok((log, opened))
     }
 
     /// Appends `group` in order, one sync for all: an answer for each.
@@ -125,6 +144,22 @@ impl SegmentLog {
         Ok(!tail.records.is_empty())
     }
 
+    /// Writes down, durably and beside the log, how far it has got. Nothing happens where that is written. Not done by
+    /// an append: it costs syncs of its own.
+    ///
+    /// # Errors
+    /// [`DiskError`]; the log goes on, and what was written down before stays true.
+    pub fn write_witness(&self) -> Result<(), DiskError> {
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = self.end();
+        if end.place.0 == 0 || witness.says == Some(end) {
+            return Ok(());
+        }
+        Witness::write(&*witness.disk, self.log, end)?;
+        witness.says = Some(end);
+        Ok(())
+    }
+
     /// How many bytes of records are acknowledged and not yet indexed.
     #[must_use]
     pub fn bytes_to_index(&self) -> usize {
@@ -156,7 +191,7 @@ impl SegmentLog {
     /// [`LogError::Damaged`] where the log is, [`LogError::Unavailable`] where the index differs.
     pub fn verify_index(&self) -> Result<u64, LogError> {
         while self.index_some()? {}
-        verify::compare_index(&*self.index, self.verify())
+        verify::compare_index(&*self.index, self.verify(), true)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {

@@ -12,6 +12,8 @@ use std::{
 #[derive(Debug)]
 pub struct FolderDisk {
     path: PathBuf,
+    /// Nothing is created, renamed or removed, and no file is written to.
+    to_read: bool,
 }
 
 struct FolderFile {
@@ -27,7 +29,20 @@ impl FolderDisk {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let path = path.into();
         make_folder(&path).map_err(|error| failure(&path.display().to_string(), &error))?;
-        Ok(Self { path })
+        Ok(Self { path, to_read: false })
+    }
+
+    /// The folder at `path` to be read alone: whatever would change it fails. One that is not there is empty.
+    #[must_use]
+    pub fn to_read(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), to_read: true }
+    }
+
+    fn may_write(&self) -> Result<(), DiskError> {
+        if self.to_read {
+            return Err(DiskError::Failed { place: self.place(), what: "it was opened to be read".into() });
+        }
+        Ok(())
     }
 
     fn file(&self, name: &str, options: &OpenOptions) -> Result<Box<dyn SegmentFile>, DiskError> {
@@ -42,7 +57,11 @@ impl SegmentDisk for FolderDisk {
     fn list(&self) -> Result<Vec<String>, DiskError> {
         let at = |error: io::Error| failure(&self.place(), &error);
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(at)? {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if self.to_read && error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries.map_err(at)?,
+        };
+        for entry in entries {
             // What is not UTF-8 was not made here.
             names.extend(entry.map_err(at)?.file_name().into_string().ok());
         }
@@ -51,18 +70,21 @@ impl SegmentDisk for FolderDisk {
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn SegmentFile>, DiskError> {
+        self.may_write()?;
         self.file(name, OpenOptions::new().read(true).append(true).create_new(true))
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn SegmentFile>, DiskError> {
-        self.file(name, OpenOptions::new().read(true).append(true))
+        self.file(name, OpenOptions::new().read(true).append(!self.to_read))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.may_write()?;
         fs::rename(self.path.join(from), self.path.join(to)).map_err(|error| failure(&self.place(), &error))
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {
+        self.may_write()?;
         fs::remove_file(self.path.join(name)).map_err(|error| failure(&self.place(), &error))
     }
 

@@ -14,7 +14,7 @@ fn open(
     roll: u64,
     known: Option<Mark>,
 ) -> Result<(Segments, Option<Torn>), SegmentError> {
-    Segments::open(Arc::new(disk.clone()), config(roll), known)
+    Segments::open(Arc::new(disk.clone()), config(roll), known.as_slice())
 }
 
 fn all(segments: &Segments) -> Result<Vec<Vec<u8>>, SegmentError> {
@@ -273,15 +273,15 @@ fn segments_of_others_and_of_later_formats_are_refused_and_missing_ones_noticed(
     }
     assert_eq!(segments.numbers().unwrap(), [1, 2, 3, 4]);
     let other = SegmentConfig::new(SegmentKind::Log, [8; 16]);
-    assert!(matches!(Segments::open(Arc::new(disk.clone()), other, None), Err(SegmentError::Foreign { .. })));
+    assert!(matches!(Segments::open(Arc::new(disk.clone()), other, &[]), Err(SegmentError::Foreign { .. })));
     let other = SegmentConfig::new(SegmentKind::Chunks, OWNER);
-    assert!(matches!(Segments::open(Arc::new(disk.clone()), other, None), Err(SegmentError::Foreign { .. })));
+    assert!(matches!(Segments::open(Arc::new(disk.clone()), other, &[]), Err(SegmentError::Foreign { .. })));
     disk.remove(&file_name(2)).unwrap();
     assert!(
         matches!(open(&disk, 200, None), Err(SegmentError::Damaged { place, .. }) if place == Place::new(2, 0))
     );
     let gaps = SegmentConfig { gaps: true, ..config(200) };
-    let (segments, _) = Segments::open(Arc::new(disk.clone()), gaps, None).unwrap();
+    let (segments, _) = Segments::open(Arc::new(disk.clone()), gaps, &[]).unwrap();
     assert_eq!(all(&segments).unwrap(), [[0; 100], [2; 100], [3; 100]]);
 }
 

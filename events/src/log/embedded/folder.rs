@@ -1,6 +1,9 @@
 //! The folder a log lives in: its format, its id, and that one process has it open.
 
-use crate::{log::LogError, segment::make_folder};
+use crate::{
+    log::LogError,
+    segment::{file_name, make_folder},
+};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
@@ -21,6 +24,14 @@ pub enum OpenError {
         /// What stands in its format file.
         found: String,
     },
+    /// One of its small files is not what was written.
+    #[error("{file} is damaged: {what}")]
+    Damaged {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
     /// Another process has it open.
     #[error("another process has the log in {place} open")]
     Locked {
@@ -38,7 +49,7 @@ pub enum OpenError {
 /// A log's folder, locked as long as this lives.
 pub(super) struct Folder {
     id: [u8; 16],
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -48,32 +59,68 @@ impl Folder {
         make_folder(path).map_err(failed)?;
         // An open file is no content: what is refused below is left as it was.
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
-        let lock = lock.map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::Locked { place: path.display().to_string() },
-            TryLockError::Error(error) => failed(error),
-        })?;
-        let format = format!("annals log {LOG_FORMAT}\n");
-        match read(path, "format").map_err(failed)? {
-            Some(found) if found == format => {}
-            Some(found) => {
-                let place = path.display().to_string();
-                return Err(OpenError::Format { place, found: found.trim().into() });
-            }
+        let lock = take(lock.map_err(failed)?, path)?;
+        if !check_format(path)? {
             // The format comes last, so a folder without it holds nothing yet.
-            None => {
-                write(path, "id", &format!("{}\n", hex(new_id))).map_err(failed)?;
-                write(path, "format", &format).map_err(failed)?;
-            }
+            write(path, "id", &format!("{}\n", hex(new_id))).map_err(failed)?;
+            write(path, "format", &format!("annals log {LOG_FORMAT}\n")).map_err(failed)?;
         }
-        let id = read(path, "id").map_err(failed)?.and_then(|text| from_hex(text.trim()));
-        let id = id.ok_or_else(|| failed(io::Error::other("the file `id` is missing or holds no id")))?;
-        Ok(Self { id, _lock: lock })
+        Ok(Self { id: read_id(path)?, _lock: Some(lock) })
+    }
+
+    /// Locks the folder at `path` as it is.
+    pub(super) fn look(path: &Path) -> Result<Self, OpenError> {
+        let lock = match File::open(path.join("lock")) {
+            Ok(lock) => Some(take(lock, path)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(OpenError::Folder(format!("{}: {error}", path.display()))),
+        };
+        if check_format(path)? {
+            return Ok(Self { id: read_id(path)?, _lock: lock });
+        }
+        Err(OpenError::Folder(format!("{} holds no log", path.display())))
     }
 
     pub(super) fn id(&self) -> [u8; 16] {
         self.id
     }
+}
+
+fn take(lock: File, path: &Path) -> Result<File, OpenError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { place: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(OpenError::Folder(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Whether the folder says that it has the format of this release; false where a log is yet to begin.
+fn check_format(path: &Path) -> Result<bool, OpenError> {
+    let failed = |error: io::Error| OpenError::Folder(format!("{}: {error}", path.display()));
+    let damaged = |what: &str| OpenError::Damaged { file: shown(path, "format"), what: what.into() };
+    let Some(found) = read(path, "format").map_err(failed)? else {
+        let begun = path.join("segments").join(file_name(1)).exists();
+        return if begun { Err(damaged("it is missing although there are records")) } else { Ok(false) };
+    };
+    let number = found.strip_prefix("annals log ").and_then(|rest| rest.strip_suffix('\n'));
+    match number.and_then(|number| number.parse::<u32>().ok()) {
+        Some(LOG_FORMAT) => Ok(true),
+        Some(_) => Err(OpenError::Format { place: path.display().to_string(), found: found.trim().into() }),
+        None => Err(damaged("it does not name a format")),
+    }
+}
+
+fn read_id(path: &Path) -> Result<[u8; 16], OpenError> {
+    let failed = |error: io::Error| OpenError::Folder(format!("{}: {error}", path.display()));
+    let id = read(path, "id").map_err(failed)?.and_then(|text| from_hex(text.trim()));
+    id.ok_or_else(|| OpenError::Damaged {
+        file: shown(path, "id"),
+        what: "it is missing or holds no id".into(),
+    })
+}
+
+fn shown(path: &Path, name: &str) -> String {
+    path.join(name).display().to_string()
 }
 
 fn read(path: &Path, name: &str) -> io::Result<Option<String>> {

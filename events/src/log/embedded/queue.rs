@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 /// A bounded queue of appends.
@@ -200,6 +201,12 @@ impl Signal {
     pub(super) fn close(&self) {
         lock(&self.state).closed = true;
         self.raised.notify_one();
+    }
+
+    /// Waits this long, less if it is closed meanwhile.
+    pub(super) fn rest(&self, time: Duration) {
+        let state = lock(&self.state);
+        drop(self.raised.wait_timeout_while(state, time, |state| !state.closed));
     }
 
     /// Waits until it is raised, and lowers it; false once it is closed.

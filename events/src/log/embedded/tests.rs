@@ -5,7 +5,7 @@
 use super::*;
 use crate::{
     log::contract::{self, Author, Subject, block_on},
-    segment::file_name,
+    segment::{Witness, file_name},
 };
 use std::{fs, path::PathBuf};
 use tempfile::TempDir;
@@ -135,6 +135,110 @@ fn a_flipped_byte_is_refused_with_its_position() {
     }
     let (log, _) = open(folder.path()).unwrap();
     assert_eq!(log.verify().last().unwrap().unwrap().position, last);
+}
+
+#[test]
+fn a_log_that_was_cut_after_a_clean_close_is_refused_without_its_index_too() {
+    let (folder, all) = filled(3);
+    let file = folder.path().join("segments").join(file_name(1));
+    let whole = fs::read(&file).unwrap();
+    // Two groups of three: the third begins where its header stands, before its only frame.
+    let third = (all[2].position.0 & 0xffff_ffff) as usize - 32;
+    fs::write(&file, &whole[..third]).unwrap();
+    for index in ["kept", "deleted"] {
+        if index == "deleted" {
+            fs::remove_dir_all(folder.path().join("index")).unwrap();
+        }
+        let outcome = open(folder.path()).map(|_| ());
+        let Err(OpenError::Log(LogError::Damaged { position, .. })) = outcome else {
+            panic!("index {index}: {outcome:?}")
+        };
+        assert_eq!(position.0 & 0xffff_ffff, third as u64, "index {index}");
+        let looked = look(folder.path(), tempfile::tempdir().unwrap().path()).map(|_| ());
+        assert!(matches!(looked, Err(OpenError::Log(LogError::Damaged { .. }))), "index {index}");
+    }
+    // Segments that are gone altogether, likewise.
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::Log(LogError::Damaged { .. }))));
+    // As before there was a witness: what is there is all that there ever was.
+    fs::write(&file, &whole[..third]).unwrap();
+    fs::remove_file(folder.path().join("end")).unwrap();
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let (log, _) = open(folder.path()).unwrap();
+    assert_eq!(block_on(log.read_all(Position(0), usize::MAX)).unwrap(), all[..2]);
+    assert!(folder.path().join("end").exists(), "from now on there is one");
+}
+
+#[test]
+fn a_witness_is_written_while_the_log_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, _) = open(folder.path()).unwrap();
+    let mut author = Author::new(1, 1, Head::default());
+    block_on(log.append(Seq(0), author.record(2, 300))).unwrap();
+    let disk = FolderDisk::to_read(folder.path());
+    // As long as it takes: the thread that does it was told before the append was answered.
+    while Witness::read(&disk, log.id()) != Ok(Witness::At(log.end())) {
+        thread::yield_now();
+    }
+}
+
+/// Every file below a folder, with what it holds.
+fn bytes_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.path() {
+            path if path.is_dir() => files.extend(bytes_of(&path)),
+            path => files.push((path.clone(), fs::read(path).unwrap())),
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn looking_at_a_folder_leaves_every_byte_and_finds_what_opening_would() {
+    let (folder, all) = filled(20);
+    let scratch = || tempfile::tempdir().unwrap();
+    let before = bytes_of(folder.path());
+    {
+        let scratch = scratch();
+        let looked = look(folder.path(), scratch.path()).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Locked { .. })), "nobody else has it meanwhile");
+        assert_eq!(looked.verify().map(Result::unwrap).collect::<Vec<_>>(), all);
+        assert_eq!((looked.verify_index(), looked.unfinished()), (Ok(()), None));
+        assert_eq!(looked.witness().mark(), Some(looked.end()));
+    }
+    assert_eq!(bytes_of(folder.path()), before);
+    // An index that is another's, or none: nothing false is said.
+    fs::write(folder.path().join("index/db"), b"what is this").unwrap();
+    assert_eq!(look(folder.path(), scratch().path()).unwrap().verify_index(), Ok(()));
+    fs::remove_dir_all(folder.path().join("index")).unwrap();
+    assert_eq!(look(folder.path(), scratch().path()).unwrap().verify_index(), Ok(()));
+    assert!(look(scratch().path(), scratch().path()).is_err(), "no log begins by being looked at");
+}
+
+#[test]
+fn small_files_that_were_damaged_are_named() {
+    for (name, bytes) in [
+        ("format", &b"annals lug 1\n"[..]),
+        ("format", b""),
+        ("format", b"\0\0\0\0"),
+        ("id", b""),
+        ("id", b"no hex\n"),
+    ] {
+        let (folder, _) = filled(1);
+        fs::write(folder.path().join(name), bytes).unwrap();
+        for outcome in [
+            open(folder.path()).map(|_| ()),
+            look(folder.path(), tempfile::tempdir().unwrap().path()).map(|_| ()),
+        ] {
+            let Err(OpenError::Damaged { file, .. }) = outcome else { panic!("{name}: {outcome:?}") };
+            assert_eq!(Path::new(&file), folder.path().join(name));
+        }
+        assert_eq!(fs::read(folder.path().join(name)).unwrap(), bytes, "it was left as it was");
+        fs::remove_file(folder.path().join(name)).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })), "{name} is missing");
+    }
 }
 
 #[test]

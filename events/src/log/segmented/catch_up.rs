@@ -1,14 +1,14 @@
 //! Opening: finds the end of the segments and brings the index up to it, from nothing if need be.
 
 use super::{
-    Committer, Heads, Logged, Opened, SegmentLog, Tail, damage, damaged, decode,
+    Committer, Heads, Logged, Opened, SegmentLog, Tail, WitnessFile, damage, damaged, decode,
     index::{self, Complete, IndexError, LogIndex, Tree},
 };
 use crate::{
     id::NamespaceId,
     log::{Head, LogError, Position, check_next, head_after},
     record::Record,
-    segment::{Mark, Place, SegmentConfig, SegmentDisk, SegmentReader, Segments},
+    segment::{Mark, Place, SegmentConfig, SegmentDisk, SegmentReader, Segments, Witness},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,13 +20,15 @@ const STEP: u64 = 1024;
 
 pub(super) fn open(
     disk: Arc<dyn SegmentDisk>,
+    witness: Arc<dyn SegmentDisk>,
     config: SegmentConfig,
     index: Arc<dyn LogIndex>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(SegmentLog, Opened), LogError> {
     let (complete, mut rebuilt) = believable(&*index, config.owner);
-    let known = complete.map(|complete| complete.mark);
-    let (segments, torn) = Segments::open(disk, config, known).map_err(damage)?;
+    let said = Witness::read(&*witness, config.owner).map_err(|error| damage(error.into()))?;
+    let known: Vec<Mark> = said.mark().into_iter().chain(complete.map(|complete| complete.mark)).collect();
+    let (segments, torn) = Segments::open(disk, config, &known).map_err(damage)?;
     let (reader, end) = (segments.reader(), segments.end());
     let mut work = CatchUp { config, reader: &reader, index: &*index, end, progress };
     let done = match complete.map(|complete| work.go_on_from(complete)) {
@@ -44,7 +46,9 @@ pub(super) fn open(
     };
     // An empty log has nothing to rebuild.
     let rebuilt = rebuilt.filter(|_| done.records > 0);
-    let opened = Opened { torn, indexed: done.indexed, rebuilt };
+    let says = said.mark();
+    let unbelieved = if let Witness::Unusable(what) = said { Some(what) } else { None };
+    let opened = Opened { torn, indexed: done.indexed, rebuilt, witness: unbelieved };
     let heads = Heads::default();
     heads.raise(done.heads);
     let tail = Tail { records: VecDeque::new(), bytes: 0, end, indexed: (end, done.records) };
@@ -56,12 +60,13 @@ pub(super) fn open(
         indexing: Mutex::new(()),
         tail: Mutex::new(tail),
         heads,
+        witness: Mutex::new(WitnessFile { disk: witness, says }),
     };
     Ok((log, opened))
 }
 
 /// What the index says of itself, if it is this log's; otherwise why it is not believed.
-fn believable(index: &dyn LogIndex, log: [u8; 16]) -> (Option<Complete>, Option<String>) {
+pub(super) fn believable(index: &dyn LogIndex, log: [u8; 16]) -> (Option<Complete>, Option<String>) {
     match Complete::of(index) {
         Ok(Some(complete)) if complete.log == log => (Some(complete), None),
         Ok(Some(_)) => (None, Some("the index is another log's".into())),

@@ -5,7 +5,7 @@
 use super::*;
 use crate::{
     log::contract::{self, Author, Subject, block_on},
-    segment::{ForgetfulDisk, SegmentKind, file_name},
+    segment::{ForgetfulDisk, SegmentKind, WITNESS_NAME, file_name},
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,8 @@ fn config(roll_bytes: u64) -> SegmentConfig {
 }
 
 fn open(disk: &ForgetfulDisk, index: &Arc<MemoryIndex>) -> Result<(SegmentLog, Opened), LogError> {
-    SegmentLog::open(Arc::new(disk.clone()), config(4000), index.clone(), &mut |_, _| {})
+    let disk = Arc::new(disk.clone());
+    SegmentLog::open(disk.clone(), disk, config(4000), index.clone(), &mut |_, _| {})
 }
 
 fn dice(mut seed: u64) -> impl FnMut(u64) -> u64 {
@@ -140,6 +141,45 @@ proptest! {
     }
 
     #[test]
+    fn a_witness_is_never_ahead_of_what_is_durable_and_nothing_that_it_vouches_for_goes_unnoticed(
+        groups in groups(), witnessed in any::<[bool; 10]>(), steps in 0..60_u64, seeds in any::<[u64; 2]>(), again in 0..12_u64, cut in any::<prop::sample::Index>(),
+    ) {
+        let disk = ForgetfulDisk::new();
+        let (log, _) = open(&disk, &Arc::default()).unwrap();
+        disk.cut_power_after(steps);
+        let (mut authors, mut acknowledged, mut marks) = (authors(), 0, vec![Mark::default()]);
+        for (group, witnessed) in groups.iter().zip(witnessed) {
+            let stored = append(&log, &mut authors, group).iter().filter(|answer| answer.is_ok()).count();
+            if stored == 0 { break; }
+            acknowledged += stored;
+            marks.push(log.end());
+            if witnessed { drop(log.write_witness()); }
+        }
+        drop(log);
+        disk.crash(dice(seeds[0]));
+        // No index helps. The power goes again while it opens, and then it opens for good.
+        disk.cut_power_after(again);
+        let outcome = open(&disk, &Arc::default()).map(|_| ());
+        prop_assert!(!matches!(outcome, Err(LogError::Damaged { .. })), "{outcome:?}");
+        disk.crash(dice(seeds[1]));
+        let (log, opened) = open(&disk, &Arc::default()).unwrap();
+        prop_assert_eq!(opened.witness, None);
+        prop_assert!(log.verify().filter(|checked| checked.is_ok()).count() >= acknowledged);
+        let said = Witness::read(&disk, LOG).unwrap().mark().unwrap_or_default();
+        prop_assert_eq!(said, log.end(), "what was opened is written down");
+        // Cut at the end of any group, as no crash does.
+        let marks: Vec<Mark> = marks.into_iter().filter(|mark| *mark < said).collect();
+        prop_assume!(!marks.is_empty());
+        let at = marks[cut.index(marks.len())];
+        cut_at(&disk, at.place);
+        let outcome = open(&disk, &Arc::default()).map(|_| ());
+        let looked = look(Arc::new(disk.clone()), &disk, config(4000), None).map(|_| ());
+        prop_assert_eq!(&outcome, &looked);
+        prop_assert!(matches!(outcome, Err(LogError::Damaged { .. })), "{outcome:?}");
+        prop_assert_eq!(Witness::read(&disk, LOG).unwrap().mark(), Some(said), "it goes on saying so");
+    }
+
+    #[test]
     fn an_index_that_is_gone_behind_or_wrong_is_made_anew_with_the_same_answers(
         groups in groups(), indexed in 0..10_usize, wrong in 0..6_usize, at in any::<prop::sample::Index>(),
     ) {
@@ -215,6 +255,112 @@ fn copy(from: &MemoryIndex, to: &MemoryIndex, less: Option<(Tree, prop::sample::
         let writes: Vec<Write> = pairs.into_iter().map(|(key, value)| Write { tree, key, value }).collect();
         to.write(&writes).unwrap();
     }
+}
+
+/// Cuts the log's files there, and those behind away.
+fn cut_at(disk: &ForgetfulDisk, place: Place) {
+    for name in disk.list().unwrap() {
+        let Some(number) = name.strip_suffix(".segment").and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        if number > place.number() {
+            disk.remove(&name).unwrap();
+        } else if number == place.number() {
+            disk.shorten(&name, place.offset() as usize);
+        }
+    }
+    disk.sync_names().unwrap();
+}
+
+#[test]
+fn a_log_that_was_cut_at_the_end_of_a_group_is_damaged_with_the_index_and_without_it() {
+    let fill = || {
+        let (disk, index) = (ForgetfulDisk::new(), Arc::new(MemoryIndex::new()));
+        let (log, _) = open(&disk, &index).unwrap();
+        let (mut authors, mut marks) = (authors(), vec![log.end()]);
+        // The third group ends the first segment, so that one row of the table removes a whole file.
+        for size in [1, 2, 3900, 3, 4] {
+            append(&log, &mut authors, &[size]);
+            marks.push(log.end());
+        }
+        while log.index_some().unwrap() {}
+        (disk, index, log, marks)
+    };
+    // Witnessed after so many groups, cut to so many: found where, if anywhere.
+    let table = [
+        (0, 0, false),
+        (0, 4, false),
+        (2, 5, false),
+        (2, 2, false),
+        (2, 1, true),
+        (5, 5, false),
+        (5, 4, true),
+        (5, 3, true),
+        (5, 2, true),
+        (5, 0, true),
+    ];
+    for (witnessed, left, found) in table {
+        for keeps_index in [false, true] {
+            let (disk, index, log, marks) = fill();
+            drop(log);
+            if witnessed > 0 {
+                Witness::write(&disk, LOG, marks[witnessed]).unwrap();
+            }
+            cut_at(&disk, marks[left].place);
+            let index = if keeps_index { index } else { Arc::default() };
+            let outcome = open(&disk, &index).map(|(log, _)| log.end());
+            let row = format!("witnessed {witnessed}, left {left}, index {keeps_index}: {outcome:?}");
+            let known_to_index = keeps_index && left < 5;
+            if !(found || known_to_index) {
+                assert_eq!(outcome, Ok(marks[left]), "{row}");
+                continue;
+            }
+            let Err(LogError::Damaged { position, .. }) = outcome else { panic!("{row}") };
+            // With nothing left there is no end; the position is that of what is missing.
+            let expected = if left == 0 { position.0 } else { marks[left].place.0 };
+            assert_eq!(position.0, expected, "{row}");
+            assert!(position.0 > 0, "{row}");
+        }
+    }
+}
+
+#[test]
+fn a_witness_that_cannot_be_believed_is_told_of_and_written_anew() {
+    let (disk, index) = (ForgetfulDisk::new(), Arc::new(MemoryIndex::new()));
+    let (log, _) = open(&disk, &index).unwrap();
+    append(&log, &mut authors(), &[1]);
+    log.write_witness().unwrap();
+    let end = log.end();
+    drop(log);
+    disk.flip(WITNESS_NAME, 40, 1);
+    let (log, opened) = open(&disk, &index).unwrap();
+    assert_eq!(opened.witness.as_deref(), Some("it does not match its checksum"));
+    assert_eq!(Witness::read(&disk, LOG), Ok(Witness::At(end)));
+    drop(log);
+    Witness::write(&disk, LOG, Mark { chain: crate::Hash([1; 32]), ..end }).unwrap();
+    let outcome = open(&disk, &Arc::default()).map(|_| ());
+    assert!(matches!(outcome, Err(LogError::Damaged { .. })), "another history stands there: {outcome:?}");
+}
+
+#[test]
+fn looking_at_a_log_changes_nothing_and_tells_of_what_a_crash_cut_off() {
+    let (disk, index) = (ForgetfulDisk::new(), Arc::new(MemoryIndex::new()));
+    let (log, _) = open(&disk, &index).unwrap();
+    append(&log, &mut authors(), &[1, 2]);
+    let end = log.end();
+    drop(log);
+    let file = disk.open(&file_name(1)).unwrap();
+    file.append(&[0; 700]).unwrap();
+    let before: Vec<_> = disk.list().unwrap().into_iter().map(|name| disk.contents(&name)).collect();
+    let steps = disk.steps();
+    let looked = look(Arc::new(disk.clone()), &disk, config(4000), Some(&*index)).unwrap();
+    assert_eq!(looked.end, end);
+    assert_eq!(looked.unfinished, Some(crate::segment::Unfinished { place: end.place, bytes: 700 }));
+    assert_eq!(looked.verify().filter(|checked| checked.is_ok()).count(), 2);
+    assert_eq!(looked.verify_index(&*index), Ok(()), "one that is behind says nothing false");
+    assert_eq!(disk.steps(), steps);
+    let after: Vec<_> = disk.list().unwrap().into_iter().map(|name| disk.contents(&name)).collect();
+    assert_eq!(after, before);
 }
 
 #[test]
