@@ -110,6 +110,14 @@ pub enum ServeError {
         /// What it says.
         found: String,
     },
+    /// A small file in it is not what was written.
+    #[error("{place} is damaged: {what}")]
+    Damaged {
+        /// Which.
+        place: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The data directory can't be used.
     #[error("{place}: {why}")]
     Folder {
@@ -149,6 +157,7 @@ impl ServeError {
                 "choose an empty directory with --data, or use the release that wrote this one"
             }
             Self::Folder { .. } => "check that the directory exists, is yours and can be written",
+            Self::Damaged { .. } => "put this file back from a backup; nothing was changed",
             Self::Store { damaged: true, .. } => "run `annals verify --data DATA`; nothing was changed",
             Self::Store { .. } => "check that the disk has room and the directory can be written",
             Self::Failed { .. } => "its log says more (ANNALS_LOG=debug)",
@@ -160,7 +169,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotLoopback { .. } => 2,
-            Self::Store { damaged: true, .. } => 5,
+            Self::Damaged { .. } | Self::Store { damaged: true, .. } => 5,
             Self::Store { .. } => 4,
             _ => 1,
         }

@@ -28,8 +28,20 @@ pub struct Report {
     pub chain: String,
     /// Digests of the projections, by namespace and projection.
     pub digests: BTreeMap<String, BTreeMap<String, String>>,
+    /// What a crash cut off: never acknowledged, and no damage.
+    pub torn: Vec<TornTail>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+/// Bytes of a write that was never acknowledged. They are moved aside when the log is next opened for work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TornTail {
+    /// Where: a position, a file and offset.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// How many.
+    pub bytes: u64,
 }
 
 /// Something that is not as it should be.
@@ -49,6 +61,7 @@ pub struct Problem {
 pub struct Verifier {
     scope: Scope,
     streams: BTreeMap<NamespaceId, Stream>,
+    torn: Vec<TornTail>,
     problems: Vec<Problem>,
 }
 
@@ -66,7 +79,7 @@ impl Verifier {
     /// Nothing read yet. `scope` is that of the projections whose digests are wanted.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
-        Self { scope, streams: BTreeMap::new(), problems: Vec::new() }
+        Self { scope, streams: BTreeMap::new(), torn: Vec::new(), problems: Vec::new() }
     }
 
     /// Checks the next record of the log.
@@ -96,6 +109,11 @@ impl Verifier {
     /// Adds what was found elsewhere.
     pub fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Adds what a crash cut off.
+    pub fn torn(&mut self, tail: TornTail) {
+        self.torn.push(tail);
     }
 
     /// The projections of one namespace, as far as they could be folded.
@@ -128,6 +146,7 @@ impl Verifier {
             epoch: self.streams.values().map(|stream| stream.epoch).max().unwrap_or_default(),
             chain: chain.to_hex(),
             digests: digests.collect(),
+            torn: self.torn,
             problems: self.problems,
         }
     }

@@ -93,6 +93,14 @@ impl Place {
         }
     }
 
+    /// Asks the server to end, and waits until it has.
+    pub fn stop_server(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+            assert!(asked.success() && child.wait().unwrap().success());
+        }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -20,4 +20,5 @@ mod support;
 mod tidy;
 mod two_devices;
 mod verbs;
+mod verification;
 mod walk;

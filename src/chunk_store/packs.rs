@@ -21,13 +21,14 @@ use annals_events::{
     ChunkId, DeviceId,
     segment::{
         self, DiskError, FolderDisk, Frame, Mark, Place, SegmentConfig, SegmentDisk, SegmentError,
-        SegmentKind, SegmentReader, Segments, Torn,
+        SegmentKind, SegmentReader, Segments, Torn, Unfinished,
     },
 };
 use index::{Entry, Index, IndexError};
 use std::{
     collections::BTreeSet,
     fs::{File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -41,7 +42,8 @@ const CATCH_UP_CHUNKS: usize = if cfg!(test) { 7 } else { 10_000 };
 
 /// The chunks in one folder.
 pub struct Packs {
-    writer: Mutex<Segments>,
+    /// None where the store was opened to be looked at.
+    writer: Option<Mutex<Segments>>,
     reader: SegmentReader,
     /// The end of the packs, written down before the index hears of it.
     end: Mutex<Mark>,
@@ -49,6 +51,7 @@ pub struct Packs {
     index: RwLock<Option<Index>>,
     index_folder: PathBuf,
     torn: Option<Torn>,
+    unfinished: Option<Unfinished>,
     _lock: Option<File>,
 }
 
@@ -68,9 +71,43 @@ impl Packs {
     pub fn open(folder: &Path, owner: DeviceId) -> Result<Self, ChunkStoreError> {
         let disk = FolderDisk::new(folder.join("packs")).map_err(|error| from_segments(error.into()))?;
         let lock = lock(&folder.join("lock"))?;
-        let config =
-            SegmentConfig { roll_bytes: PACK_BYTES, ..SegmentConfig::new(SegmentKind::Chunks, owner.0) };
-        Ok(Self { _lock: Some(lock), ..Self::open_on(Arc::new(disk), config, &folder.join("index"))? })
+        Ok(Self {
+            _lock: Some(lock),
+            ..Self::open_on(Arc::new(disk), config_of(owner), &folder.join("index"))?
+        })
+    }
+
+    /// Opens the store in `folder` to be looked at: nothing in it is changed, nothing can be put. sled writes when it is
+    /// only to be read, so the index is copied into `scratch`, an empty folder that is the caller's to remove.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn look(folder: &Path, owner: DeviceId, scratch: &Path) -> Result<Self, ChunkStoreError> {
+        let lock = lock_to_look(&folder.join("lock"))?;
+        let copied = index::copy(&folder.join("index"), &scratch.join("index"));
+        copied.map_err(|error| ChunkStoreError::Unavailable {
+            what: format!("the index of chunks could not be copied to be read: {error}"),
+        })?;
+        let index = Index::open(&scratch.join("index")).map_err(from_index)?;
+        let disk = Arc::new(FolderDisk::to_read(folder.join("packs")));
+        let found = Segments::look(disk, config_of(owner), &[index.mark()]).map_err(from_segments)?;
+        catch_up(&index, &found.reader, found.end)?;
+        Ok(Self {
+            writer: None,
+            reader: found.reader,
+            end: Mutex::new(found.end),
+            index: RwLock::new(Some(index)),
+            index_folder: scratch.join("index"),
+            torn: None,
+            unfinished: found.unfinished,
+            _lock: lock,
+        })
+    }
+
+    /// What a crash had left half written, where it left it: known to a store that was opened to be looked at.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        self.unfinished
     }
 
     /// What a crash had left half written, moved aside when the store was opened.
@@ -90,12 +127,13 @@ impl Packs {
         make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
         catch_up(&index, &reader, end)?;
         Ok(Self {
-            writer: Mutex::new(writer),
+            writer: Some(Mutex::new(writer)),
             reader,
             end: Mutex::new(end),
             index: RwLock::new(Some(index)),
             index_folder: index_folder.to_owned(),
             torn,
+            unfinished: None,
             _lock: None,
         })
     }
@@ -192,8 +230,10 @@ impl Packs {
         Ok(())
     }
 
-    fn writer(&self) -> MutexGuard<'_, Segments> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> Result<MutexGuard<'_, Segments>, ChunkStoreError> {
+        let to_look = || ChunkStoreError::Unavailable { what: "it was opened to be looked at".into() };
+        let writer = self.writer.as_ref().ok_or_else(to_look)?;
+        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn end(&self) -> MutexGuard<'_, Mark> {
@@ -216,7 +256,7 @@ impl ChunkStore for Packs {
     }
 
     fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError> {
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
         let mut missing: BTreeSet<ChunkId> = self.missing(&ids)?.into_iter().collect();
         let (mut group, mut bytes) = (Vec::new(), 0);
@@ -317,17 +357,35 @@ fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), Chun
     index.add(&entries, end).map_err(from_index)
 }
 
+fn config_of(owner: DeviceId) -> SegmentConfig {
+    SegmentConfig { roll_bytes: PACK_BYTES, ..SegmentConfig::new(SegmentKind::Chunks, owner.0) }
+}
+
 /// Takes the lock file, or says that another process has it. It is let go when the file is closed.
 fn lock(path: &Path) -> Result<File, ChunkStoreError> {
-    let unavailable =
-        |what: String| ChunkStoreError::Unavailable { what: format!("{}: {what}", path.display()) };
-    let file =
-        File::options().create(true).append(true).open(path).map_err(|e| unavailable(e.to_string()))?;
+    let file = File::options().create(true).append(true).open(path);
+    take(file.map_err(|error| unavailable(path, &error.to_string()))?, path)
+}
+
+/// The same where there is a lock file; none is made.
+fn lock_to_look(path: &Path) -> Result<Option<File>, ChunkStoreError> {
+    match File::open(path) {
+        Ok(file) => take(file, path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable(path, &error.to_string())),
+    }
+}
+
+fn take(file: File, path: &Path) -> Result<File, ChunkStoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unavailable("another process has this store".to_owned())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error.to_string())),
+        Err(TryLockError::WouldBlock) => Err(unavailable(path, "another process has this store")),
+        Err(TryLockError::Error(error)) => Err(unavailable(path, &error.to_string())),
     }
+}
+
+fn unavailable(path: &Path, what: &str) -> ChunkStoreError {
+    ChunkStoreError::Unavailable { what: format!("{}: {what}", path.display()) }
 }
 
 fn from_segments(error: SegmentError) -> ChunkStoreError {

@@ -7,21 +7,29 @@ use super::{
     talk::Talk,
 };
 use crate::{
+    actors::node::random,
     chunk_store::Packs,
     client::{Folder, control},
     server::{
         ServeError,
         data::{Data, FORMAT_FILE},
     },
-    verification::{Problem, Recount, Report, Verifier},
+    verification::{Problem, Recount, Report, TornTail, Verifier},
 };
 use annals_engine::chunk_store::{ChunkStore, ChunkStoreError};
-use annals_events::log::{
-    EventLog, LogError, Logged, Position,
-    embedded::{EmbeddedLog, OpenError, Options},
+use annals_events::{
+    log::{
+        EventLog, LogError, Logged, Position,
+        embedded::{self, OpenError},
+    },
+    segment::{Unfinished, Witness},
 };
 use annals_projections::Scope;
-use std::path::Path;
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 /// A linked folder: the records that it keeps, and that the folds at work are those of a replay.
 pub(super) fn run(verify: &Verify, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -43,13 +51,11 @@ pub(super) fn run(verify: &Verify, folder: &mut Folder, talk: &mut Talk<'_>) -> 
     for problem in folder.differences(&report) {
         report.problems.push(problem);
     }
-    if verify.deep {
-        folder.verify_outbox(&mut report.problems)?;
-    }
+    folder.verify_outbox(verify.deep, &mut report.problems)?;
     show(report, talk)
 }
 
-/// The data of a server that is stopped, or asks the one that runs.
+/// The data of a server that is stopped, or asks the one that runs. Changes nothing in it.
 pub(super) fn run_on_data(
     verify: &Verify,
     typed: &[String],
@@ -61,31 +67,13 @@ pub(super) fn run_on_data(
         return Err(Failure::usage(format!("{} holds no server's data", place.display()))
             .hint("name the DIR that `annals serve --data DIR` or `annals up --data DIR` was given"));
     }
-    let data = match Data::open(&place) {
-        Err(ServeError::Locked { .. }) => return ask_server(&place, typed, directory, talk),
-        opened => opened?,
-    };
     let mut reading = Reading::default();
-    match EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {}) {
-        Ok((log, _)) => {
-            log.verify().all(|logged| reading.take(logged));
-            if let Err(error) = log.verify_index() {
-                reading.verifier.problem(Problem {
-                    what: error.to_string(),
-                    place: "the log's index".into(),
-                    affects: "nothing: delete it, it is made again".into(),
-                });
-            }
+    match Data::look(&place) {
+        Err(ServeError::Locked { .. }) => return ask_server(&place, typed, directory, talk),
+        Err(ServeError::Damaged { place, what }) => {
+            reading.verifier.problem(of_file(&place.display().to_string(), what));
         }
-        Err(OpenError::Log(error)) => reading.verifier.problem(of_log(&error)),
-        Err(error @ OpenError::Format { .. }) => {
-            return Err(Failure::failed(error.to_string()).hint("use the release that wrote it"));
-        }
-        Err(error) => return Err(Failure::failed(error.to_string())),
-    }
-    match Packs::open(&data.packs(), data.server_id()) {
-        Ok(packs) => reading.check_chunks(&packs, verify.deep, talk)?,
-        Err(error) => reading.verifier.problem(of_store(&error)),
+        looked => reading.look(&looked?, verify.deep, talk)?,
     }
     show(reading.verifier.report(), talk)
 }
@@ -137,6 +125,41 @@ fn ask_server(data: &Path, typed: &[String], directory: &Path, talk: &mut Talk<'
     })
 }
 
+fn of_file(file: &str, what: String) -> Problem {
+    Problem { what, place: file.into(), affects: "everything in this data".into() }
+}
+
+/// A folder that goes with this, for copies of what may not be touched.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let name = format!("annals-verify-{}", annals_events::NamespaceId(random()));
+        let place = std::env::temp_dir().join(name);
+        let made = DirBuilder::new().mode(0o700).create(&place);
+        made.map_err(|error| {
+            Failure::failed(format!("{}: {error}", place.display()))
+                .hint("set TMPDIR to a folder with room for copies of the indexes")
+        })?;
+        Ok(Self(place))
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.0.join(name);
+        let failed = |error: std::io::Error| Failure::failed(format!("{}: {error}", folder.display()));
+        std::fs::create_dir(&folder).map_err(failed)?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!(%error, "copies could not be removed");
+        }
+    }
+}
+
 fn of_log(error: &LogError) -> Problem {
     let place = match error {
         LogError::Damaged { position, place, .. } => format!("position {}, {place}", position.0),
@@ -158,6 +181,56 @@ impl Default for Reading {
 }
 
 impl Reading {
+    /// Everything in a data directory that nobody serves, left as it is.
+    fn look(&mut self, data: &Data, deep: bool, talk: &mut Talk<'_>) -> Result<(), Failure> {
+        let scratch = Scratch::new()?;
+        match embedded::look(&data.log(), data.id.0, &scratch.folder("log")?) {
+            Ok(log) => self.read(&log, data),
+            Err(OpenError::Log(error)) => self.verifier.problem(of_log(&error)),
+            Err(OpenError::Damaged { file, what }) => self.verifier.problem(of_file(&file, what)),
+            Err(OpenError::Missing { place }) => {
+                self.verifier.problem(of_file(&place, "the log is gone".into()));
+            }
+            Err(error @ OpenError::Format { .. }) => {
+                return Err(Failure::failed(error.to_string()).hint("use the release that wrote it"));
+            }
+            Err(error) => return Err(Failure::failed(error.to_string())),
+        }
+        match Packs::look(&data.packs(), data.server_id(), &scratch.folder("packs")?) {
+            Ok(packs) => {
+                if let Some(Unfinished { place, bytes }) = packs.unfinished() {
+                    self.verifier.torn(TornTail { place: format!("packs, {place}"), bytes });
+                }
+                self.check_chunks(&packs, deep, talk)
+            }
+            Err(error) => {
+                self.verifier.problem(of_store(&error));
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, log: &embedded::Look, data: &Data) {
+        if let Witness::Unusable(what) = log.witness() {
+            self.verifier.problem(Problem {
+                what: format!("what says how far the log has got cannot be read: {what}"),
+                place: data.log().join("end").display().to_string(),
+                affects: "nothing that is here: it is written anew when the log is next opened".into(),
+            });
+        }
+        if let Some(Unfinished { place, bytes }) = log.unfinished() {
+            self.verifier.torn(TornTail { place: format!("position {}, {place}", place.0), bytes });
+        }
+        log.verify().all(|logged| self.take(logged));
+        if let Err(error) = log.verify_index() {
+            self.verifier.problem(Problem {
+                what: error.to_string(),
+                place: "the log's index".into(),
+                affects: "nothing: delete it, it is made again".into(),
+            });
+        }
+    }
+
     /// Takes the next record. False: there is no point in going on.
     fn take(&mut self, logged: Result<Logged, LogError>) -> bool {
         match logged {
@@ -219,6 +292,11 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
             talk.line(&problem.what)?;
             talk.line(format_args!("  where: {}", problem.place))?;
             talk.line(format_args!("  affects: {}", problem.affects))?;
+        }
+        for TornTail { place, bytes } in &report.torn {
+            talk.line(format_args!("torn: {bytes} bytes that were never acknowledged"))?;
+            talk.line(format_args!("  where: {place}"))?;
+            talk.line("  affects: nothing; they are moved aside when the server next starts")?;
         }
         let verdict = if report.ok { "whole" } else { "DAMAGED" };
         talk.line(format_args!("{verdict}: {} events, chain {}", report.seq, &report.chain[..16]))?;

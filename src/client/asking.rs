@@ -1,10 +1,10 @@
 //! Questions to a linked folder: versions, contents, events, tags. Answered from what the device has; only
 //! contents may have to be fetched.
 
-use super::{ClientError, Folder};
+use super::{ClientError, Folder, binding::STATE_FOLDER};
 use crate::verification::{Problem, Report};
 use annals_engine::{
-    chunk_store::ChunkStore,
+    chunk_store::{ChunkDamage, ChunkStore, ChunkStoreError},
     round::{self, Fetcher, KeptRecords},
 };
 use annals_events::{Batch, Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Seq};
@@ -352,18 +352,28 @@ impl Folder {
         differ.map(problem).collect()
     }
 
-    /// Reads every chunk that waits to be sent.
+    /// Looks at the chunks that wait to be sent, at every one of them if it is to be `deep`.
     ///
     /// # Errors
     /// [`ClientError::Round`] where they cannot be read at all.
-    pub fn verify_outbox(&self, found: &mut Vec<Problem>) -> Result<(), ClientError> {
-        let verified = self.store.outbox.verify(&mut |damage| {
+    pub fn verify_outbox(&self, deep: bool, found: &mut Vec<Problem>) -> Result<(), ClientError> {
+        let folder = self.root().join(STATE_FOLDER).join("outbox");
+        let mut damaged = |damage: ChunkDamage| {
             found.push(Problem {
                 what: damage.what,
-                place: damage.place,
+                place: format!("{}, {}", folder.display(), damage.place),
                 affects: "a save that waits to be sent".into(),
             });
-        });
-        verified.map(drop).map_err(|error| round::RoundError::Outbox(error).into())
+        };
+        let outbox = &self.store.outbox;
+        let verified = if deep { outbox.verify(&mut damaged) } else { outbox.stats() };
+        match verified {
+            Ok(_) => Ok(()),
+            Err(ChunkStoreError::Damaged(damage)) => {
+                damaged(damage);
+                Ok(())
+            }
+            Err(error) => Err(round::RoundError::Outbox(error).into()),
+        }
     }
 }

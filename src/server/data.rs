@@ -38,7 +38,7 @@ pub struct Data {
     pub key: SigningKey,
     /// What the admin shows.
     pub admin_token: String,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Data {
@@ -52,33 +52,35 @@ impl Data {
         let empty = fs::read_dir(place).map_err(failed)?.next().is_none();
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(place.join("lock"));
-        let lock = lock.map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ServeError::Locked { place: place.to_owned() },
-            TryLockError::Error(why) => failed(why),
-        })?;
-        let id = match read(&place.join("format"))? {
-            Some(text) => id_in(&text).ok_or_else(|| ServeError::Format {
-                place: place.to_owned(),
-                found: text.lines().next().unwrap_or_default().into(),
-            })?,
-            None if empty || is_begun(place).map_err(failed)? => begin(place)?,
-            None => {
-                return Err(ServeError::Format {
-                    place: place.to_owned(),
-                    found: "it holds something else".into(),
-                });
+        let lock = take(lock.map_err(failed)?, place)?;
+        if !place.join(FORMAT_FILE).exists() {
+            if !empty && !is_begun(place).map_err(failed)? {
+                return Err(something_else(place));
             }
+            begin(place)?;
+        }
+        Self::read(place, Some(lock))
+    }
+
+    /// Opens the data directory at `place` to be looked at: nothing in it is made or changed.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn look(place: &Path) -> Result<Self, ServeError> {
+        let lock = match File::open(place.join("lock")) {
+            Ok(lock) => Some(take(lock, place)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(ServeError::Folder { place: place.to_owned(), why }),
         };
+        Self::read(place, lock)
+    }
+
+    fn read(place: &Path, lock: Option<File>) -> Result<Self, ServeError> {
+        let id = id_of(place)?;
         let secret = |name: &str| secret_in(&place.join(name));
         let key = SigningKey::from_bytes(&secret("server.key")?.0);
-        Ok(Self {
-            place: place.to_owned(),
-            id,
-            key,
-            admin_token: secret("admin.token")?.to_hex(),
-            _lock: lock,
-        })
+        let admin_token = secret("admin.token")?.to_hex();
+        Ok(Self { place: place.to_owned(), id, key, admin_token, _lock: lock })
     }
 
     /// Where the log is.
@@ -106,9 +108,33 @@ impl Data {
     }
 }
 
-fn id_in(format: &str) -> Option<NamespaceId> {
-    let (first, rest) = format.split_once('\n')?;
-    (first == DATA_FORMAT).then(|| NamespaceId::from_hex(rest.trim().strip_prefix("log ")?)).flatten()
+fn take(lock: File, place: &Path) -> Result<File, ServeError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(ServeError::Locked { place: place.to_owned() }),
+        Err(TryLockError::Error(why)) => Err(ServeError::Folder { place: place.to_owned(), why }),
+    }
+}
+
+fn something_else(place: &Path) -> ServeError {
+    ServeError::Format { place: place.to_owned(), found: "it holds something else".into() }
+}
+
+/// The log's id, as the format says it. What does not even look like a format is one that was damaged, if there
+/// is a log.
+fn id_of(place: &Path) -> Result<NamespaceId, ServeError> {
+    let file = place.join(FORMAT_FILE);
+    let text = read(&file)?.ok_or_else(|| something_else(place))?;
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if first == DATA_FORMAT {
+        let id = lines.next().and_then(|line| NamespaceId::from_hex(line.strip_prefix("log ")?));
+        return id.ok_or_else(|| ServeError::Damaged { place: file, what: "it does not name a log".into() });
+    }
+    if !first.starts_with("annals data ") && place.join("log").is_dir() {
+        return Err(ServeError::Damaged { place: file, what: "it does not name a format".into() });
+    }
+    Err(ServeError::Format { place: place.to_owned(), found: first.into() })
 }
 
 /// Whether a crash came between the first file of a new directory and the format, which comes last.
@@ -137,15 +163,14 @@ fn begin(place: &Path) -> Result<NamespaceId, ServeError> {
 }
 
 fn secret_in(place: &Path) -> Result<Hash, ServeError> {
-    let failed =
-        |what: &str| ServeError::Folder { place: place.to_owned(), why: io::Error::other(what.to_owned()) };
-    let text = read(place)?.ok_or_else(|| failed("it is missing"))?;
-    Hash::from_hex(text.trim()).ok_or_else(|| failed("it does not hold 64 hex digits"))
+    let damaged = |what: &str| ServeError::Damaged { place: place.to_owned(), what: what.into() };
+    let text = read(place)?.ok_or_else(|| damaged("it is missing"))?;
+    Hash::from_hex(text.trim()).ok_or_else(|| damaged("it does not hold 64 hex digits"))
 }
 
 fn read(place: &Path) -> Result<Option<String>, ServeError> {
-    match fs::read_to_string(place) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(place) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(why) => Err(ServeError::Folder { place: place.to_owned(), why }),
     }

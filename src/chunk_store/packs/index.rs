@@ -205,6 +205,32 @@ fn malformed(id: &ChunkId) -> IndexError {
     IndexError::Failed(format!("its entry for {id} is malformed"))
 }
 
+/// Copies an index to where it can be opened without changing the one that is there. None is copied as none.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    // sled's threads keep the file locked for a moment after it was closed.
+    if let Ok(db) = std::fs::File::open(from.join("db")) {
+        drop(db.lock());
+    }
+    copy_folder(from, to)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps one unreadable index for whoever wants to look at it.
 fn move_aside(folder: &Path) -> io::Result<()> {
     let aside = PathBuf::from(format!("{}.damaged", folder.display()));

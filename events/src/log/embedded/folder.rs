@@ -32,6 +32,12 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// There is none.
+    #[error("there is no log in {place}")]
+    Missing {
+        /// Where.
+        place: String,
+    },
     /// Another process has it open.
     #[error("another process has the log in {place} open")]
     Locked {
@@ -78,7 +84,7 @@ impl Folder {
         if check_format(path)? {
             return Ok(Self { id: read_id(path)?, _lock: lock });
         }
-        Err(OpenError::Folder(format!("{} holds no log", path.display())))
+        Err(OpenError::Missing { place: path.display().to_string() })
     }
 
     pub(super) fn id(&self) -> [u8; 16] {

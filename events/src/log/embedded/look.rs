@@ -2,7 +2,7 @@
 
 use super::{
     folder::{Folder, OpenError},
-    sled_index::SledIndex,
+    sled_index::{SledIndex, wait_for_last_user},
 };
 use crate::{
     log::{LogError, segmented},
@@ -12,35 +12,35 @@ use std::{fs, io, path::Path, sync::Arc};
 
 /// A log that was found whole so far. Nobody else opens it as long as this lives.
 pub struct Look {
-    id: [u8; 16],
     look: segmented::Look,
     index: Result<Option<SledIndex>, String>,
     _folder: Folder,
 }
 
-/// Looks at the log in `path`. sled writes when it is only to be read, so its index is copied into `scratch`, an empty
+/// Looks at the log in `path`, which must be the one of this `id`. sled writes when it is only to be read, so its index is copied into `scratch`, an empty
 /// folder that is the caller's to remove.
 ///
 /// # Errors
 /// [`OpenError`], as for [`EmbeddedLog::open`](super::EmbeddedLog::open).
-pub fn look(path: &Path, scratch: &Path) -> Result<Look, OpenError> {
+pub fn look(path: &Path, id: [u8; 16], scratch: &Path) -> Result<Look, OpenError> {
     let folder = Folder::look(path)?;
+    if folder.id() != id {
+        let file = path.join("id").display().to_string();
+        return Err(OpenError::Damaged {
+            file,
+            what: "it names another log than the one that is kept here".into(),
+        });
+    }
     let index = copy_of(&path.join("index"), &scratch.join("index"));
     let (disk, witness) = (FolderDisk::to_read(path.join("segments")), FolderDisk::to_read(path));
     let config = SegmentConfig::new(SegmentKind::Log, folder.id());
     let opened = index.as_ref().ok().and_then(Option::as_ref);
     let opened = opened.map(|index| index as &dyn segmented::LogIndex);
     let look = segmented::look(Arc::new(disk), &witness, config, opened)?;
-    Ok(Look { id: folder.id(), look, index, _folder: folder })
+    Ok(Look { look, index, _folder: folder })
 }
 
 impl Look {
-    /// The log's id.
-    #[must_use]
-    pub fn id(&self) -> [u8; 16] {
-        self.id
-    }
-
     /// The end of the last whole group.
     #[must_use]
     pub fn end(&self) -> Mark {
@@ -83,6 +83,7 @@ fn copy_of(from: &Path, to: &Path) -> Result<Option<SledIndex>, String> {
     if !from.is_dir() {
         return Ok(None);
     }
+    wait_for_last_user(from);
     copy(from, to).map_err(|error| format!("the index could not be copied to be read: {error}"))?;
     match SledIndex::open(to) {
         Ok((index, None)) => Ok(Some(index)),

@@ -124,7 +124,7 @@ impl LogIndex for SledIndex {
 
 /// sled's threads keep its file locked for a moment after it was closed, and opening it then fails as if it were
 /// damaged. The log's own lock keeps everybody else out, so this wait ends.
-fn wait_for_last_user(path: &Path) {
+pub(super) fn wait_for_last_user(path: &Path) {
     if let Ok(db) = fs::File::open(path.join("db")) {
         drop(db.lock());
     }

@@ -154,7 +154,7 @@ fn a_log_that_was_cut_after_a_clean_close_is_refused_without_its_index_too() {
             panic!("index {index}: {outcome:?}")
         };
         assert_eq!(position.0 & 0xffff_ffff, third as u64, "index {index}");
-        let looked = look(folder.path(), tempfile::tempdir().unwrap().path()).map(|_| ());
+        let looked = look(folder.path(), [4; 16], tempfile::tempdir().unwrap().path()).map(|_| ());
         assert!(matches!(looked, Err(OpenError::Log(LogError::Damaged { .. }))), "index {index}");
     }
     // Segments that are gone altogether, likewise.
@@ -202,7 +202,7 @@ fn looking_at_a_folder_leaves_every_byte_and_finds_what_opening_would() {
     let before = bytes_of(folder.path());
     {
         let scratch = scratch();
-        let looked = look(folder.path(), scratch.path()).unwrap();
+        let looked = look(folder.path(), [4; 16], scratch.path()).unwrap();
         assert!(matches!(open(folder.path()), Err(OpenError::Locked { .. })), "nobody else has it meanwhile");
         assert_eq!(looked.verify().map(Result::unwrap).collect::<Vec<_>>(), all);
         assert_eq!((looked.verify_index(), looked.unfinished()), (Ok(()), None));
@@ -211,10 +211,10 @@ fn looking_at_a_folder_leaves_every_byte_and_finds_what_opening_would() {
     assert_eq!(bytes_of(folder.path()), before);
     // An index that is another's, or none: nothing false is said.
     fs::write(folder.path().join("index/db"), b"what is this").unwrap();
-    assert_eq!(look(folder.path(), scratch().path()).unwrap().verify_index(), Ok(()));
+    assert_eq!(look(folder.path(), [4; 16], scratch().path()).unwrap().verify_index(), Ok(()));
     fs::remove_dir_all(folder.path().join("index")).unwrap();
-    assert_eq!(look(folder.path(), scratch().path()).unwrap().verify_index(), Ok(()));
-    assert!(look(scratch().path(), scratch().path()).is_err(), "no log begins by being looked at");
+    assert_eq!(look(folder.path(), [4; 16], scratch().path()).unwrap().verify_index(), Ok(()));
+    assert!(look(scratch().path(), [4; 16], scratch().path()).is_err(), "no log begins by being looked at");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn small_files_that_were_damaged_are_named() {
         fs::write(folder.path().join(name), bytes).unwrap();
         for outcome in [
             open(folder.path()).map(|_| ()),
-            look(folder.path(), tempfile::tempdir().unwrap().path()).map(|_| ()),
+            look(folder.path(), [4; 16], tempfile::tempdir().unwrap().path()).map(|_| ()),
         ] {
             let Err(OpenError::Damaged { file, .. }) = outcome else { panic!("{name}: {outcome:?}") };
             assert_eq!(Path::new(&file), folder.path().join(name));
