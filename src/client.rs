@@ -23,5 +23,5 @@ pub use error::ClientError;
 pub use folder::{Folder, SyncReport};
 pub use guarding::open_or_renew;
 pub use host::Progress;
-pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, random, unlink};
+pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, random, set_link_aside, unlink};
 pub use standing::{PathLine, SetAsideLine, State, Status};

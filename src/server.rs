@@ -379,6 +379,7 @@ fn run(
         });
         let address =
             listener.local_addr().map_err(|why| ServeError::Listen { address: config.listen, why })?;
+        data.keep_address(address)?;
         let http = HttpServer::new(move || App::new().app_data(server.clone()).configure(routes::configure))
             .workers(WORKERS)
             .worker_max_blocking_threads(8)

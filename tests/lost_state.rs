@@ -134,3 +134,79 @@ fn the_servers_own_data_is_never_taken_for_files_to_sync() {
         .fails(2, "inside one another");
     assert!(!place.exists("folder"));
 }
+
+/// Keeps `folder` with the data in `data` until everything is in sync, and ends; where it listened.
+fn up(place: &Place, more: &[&str]) -> String {
+    let mut up = place.start(&[&["up", "folder", "--data", "data"], more].concat());
+    let url = up.says("listening on ").trim_start_matches("listening on ").to_owned();
+    up.says("in sync");
+    assert_eq!(up.ends("TERM"), Some(0));
+    url
+}
+
+#[test]
+fn up_on_data_that_was_lost_or_replaced_links_anew_merges_and_deletes_nothing() {
+    let place = Place::new();
+    place.write("folder/old.txt", "old");
+    place.write("folder/sub/edited.txt", "first");
+    up(&place, &["--listen", "127.0.0.1:0"]);
+    // Saved while nobody serves: it waits in the outbox.
+    place.write("folder/sub/edited.txt", "second");
+    place.write("folder/new.txt", "new");
+    place.sync("folder").exits(4);
+    let before = place.tree("folder");
+    place.rename("data", "data.before");
+    for step in ["lost", "replaced by what it was before"] {
+        if step != "lost" {
+            place.remove("data");
+            place.rename("data.before", "data");
+        }
+        up(&place, &["--listen", "127.0.0.1:0"]);
+        let after = place.tree("folder");
+        if step == "lost" {
+            assert_eq!(after, before);
+        }
+        // The log of before knows the edited file as it was then, and nobody knows which of the two is wanted.
+        for text in ["old", "second", "new"] {
+            assert!(after.iter().any(|line| line.ends_with(&format!("{text:?}"))), "{step}: {after:?}");
+        }
+        place.annals(&["verify", "folder"]).ok();
+        place.annals(&["verify", "--data", "data"]).ok();
+    }
+    // What was not sent is kept as it was.
+    let state = std::fs::read_dir(place.path("folder/.annals")).unwrap().map(|entry| entry.unwrap().path());
+    let was: Vec<_> = state.filter(|path| path.extension().is_some_and(|end| end == "lost")).collect();
+    assert_eq!(was.len(), 2);
+    let kept = |name: &str| was.iter().any(|was| was.join(name).exists());
+    assert!(
+        kept("outbox/packs/00000001.segment") && kept("state") && kept("link.json") && kept("device.key")
+    );
+}
+
+#[test]
+fn up_with_other_data_than_the_folders_changes_nothing_and_says_what_to_type() {
+    let place = Place::new();
+    place.write("folder/a.txt", "a");
+    up(&place, &["--listen", "127.0.0.1:0"]);
+    let link = place.read("folder/.annals/link.json");
+    let elsewhere = ["up", "folder", "--data", "elsewhere", "--listen", "127.0.0.1:0"];
+    let said = place.annals(&elsewhere).fails(2, "another server");
+    assert!(said.err.contains("annals unlink ") && said.err.contains("annals up "), "{}", said.err);
+    assert_eq!(place.read("folder/.annals/link.json"), link);
+}
+
+#[test]
+fn a_server_listens_where_it_did_before_and_says_so_where_it_cannot() {
+    let place = Place::new();
+    let url = up(&place, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(up(&place, &[]), url);
+    let taken = std::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
+    let said = place.annals(&["up", "folder", "--data", "data"]).fails(1, "is in use");
+    assert!(said.err.contains("devices") && said.err.contains("--listen"), "{}", said.err);
+    let other = up(&place, &["--listen", "127.0.0.1:0"]);
+    assert_ne!(other, url);
+    drop(taken);
+    let mut serve = place.start(&["serve", "--data", "data"]);
+    assert!(serve.says("listening on ").contains(&other));
+    assert_eq!(serve.ends("TERM"), Some(0));
+}

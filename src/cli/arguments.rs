@@ -133,9 +133,9 @@ pub struct Up {
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Where the server listens
-    #[arg(long, default_value = crate::cli::DEFAULT_LISTEN)]
-    pub listen: String,
+    /// Where the server listens; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
+    #[arg(long)]
+    pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
     pub insecure: bool,
@@ -147,9 +147,9 @@ pub struct Serve {
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Where to listen; port 0 picks one
-    #[arg(long, default_value = crate::cli::DEFAULT_LISTEN)]
-    pub listen: String,
+    /// Where to listen; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
+    #[arg(long)]
+    pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
     pub insecure: bool,

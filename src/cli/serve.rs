@@ -7,7 +7,7 @@ use super::{
     verify,
 };
 use crate::client::control::{self, ControlSocket};
-use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, serve};
+use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, data::last_address, serve};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
@@ -15,7 +15,9 @@ use std::{
 };
 
 pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    let serving = start(asked.data.as_deref(), &asked.listen, asked.insecure)?;
+    let serving = start(asked.data.as_deref(), asked.listen.as_deref(), asked.insecure, talk)?;
+    let stopper = serving.stopper();
+    on_signal(move || stopper.stop());
     if talk.output.json {
         talk.json(&serde_json::json!({ "url": serving.url() }))?;
     } else {
@@ -23,23 +25,41 @@ pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     }
     talk.flush()?;
     let socket = answer_others(&serving, asked.data.as_deref())?;
-    let stopper = serving.stopper();
-    on_signal(move || stopper.stop());
     let ended = serving.wait();
     socket.close();
     ended?;
     Ok(Exit::Done)
 }
 
-/// A server on this data, listening there.
-pub(super) fn start(data: Option<&Path>, listen: &str, insecure: bool) -> Result<Serving, Failure> {
-    let config = Config {
-        data: data_folder(data)?,
-        listen: address(listen)?,
-        insecure,
-        quota_default: Some(QUOTA_DEFAULT),
+/// A server on this data, listening there; where nothing is said, where its devices know it from before.
+pub(super) fn start(
+    data: Option<&Path>,
+    listen: Option<&str>,
+    insecure: bool,
+    talk: &mut Talk<'_>,
+) -> Result<Serving, Failure> {
+    let data = data_folder(data)?;
+    let before = last_address(&data);
+    let listen = match (listen, before) {
+        (Some(named), _) => address(named)?,
+        (None, Some(before)) => before,
+        (None, None) => address(super::DEFAULT_LISTEN)?,
     };
-    Ok(serve(config)?)
+    let serving = match serve(Config { data, listen, insecure, quota_default: Some(QUOTA_DEFAULT) }) {
+        Err(ServeError::AddressInUse { address }) if Some(address) == before => {
+            return Err(Failure::failed(format!(
+                "{address} is in use, and that is where the devices of this server look for it"
+            ))
+            .hint("end what listens there; or serve elsewhere with --listen HOST:PORT, where they do not find it"));
+        }
+        started => started?,
+    };
+    if let Some(before) = before.filter(|before| *before != serving.address()) {
+        talk.remark(format_args!(
+            "this server was at http://{before} before: devices that were linked to it there do not find it here (`--listen {before}` is there again)"
+        ))?;
+    }
+    Ok(serving)
 }
 
 /// Answers verbs about the data while this process has it.
@@ -86,7 +106,10 @@ pub(super) fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// Calls `then` once the process is asked to end (SIGINT, SIGTERM); a second signal ends it at once.
+///
+/// From the moment that this returns.
 pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
+    let (heard, hears) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         runtime.block_on(async {
@@ -96,6 +119,7 @@ pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
             else {
                 return;
             };
+            drop(heard);
             let either = |interrupt: &mut tokio::signal::unix::Signal,
                           terminate: &mut tokio::signal::unix::Signal,
                           context: &mut std::task::Context<'_>| {
@@ -115,6 +139,8 @@ pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
             std::process::exit(130);
         });
     });
+    // It ends when the other half is dropped: nothing is ever sent.
+    let _: Result<(), _> = hears.recv();
 }
 
 impl From<ServeError> for Failure {

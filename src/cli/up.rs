@@ -36,7 +36,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
-    let serving = serve::start(up.data.as_deref(), &up.listen, up.insecure)?;
+    let serving = serve::start(Some(&data), up.listen.as_deref(), up.insecure, talk)?;
     if !talk.output.json {
         talk.line(format_args!("listening on {}", serving.url()))?;
         talk.flush()?;
@@ -49,7 +49,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         told.now();
         stopper.stop();
     });
-    let kept = keep(&wanted, &serving, talk, &stop);
+    let kept = keep(&wanted, &data, &serving, talk, &stop);
     socket.close();
     let stopped = serving.stop();
     kept?;
@@ -57,42 +57,71 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
     Ok(Exit::Done)
 }
 
-fn keep(wanted: &Path, serving: &Serving, talk: &mut Talk<'_>, stop: &Stop) -> Result<(), Failure> {
-    let root = linked(wanted, serving)?;
+fn keep(
+    wanted: &Path,
+    data: &Path,
+    serving: &Serving,
+    talk: &mut Talk<'_>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned()).to_string_lossy().into_owned();
+    let root = linked(wanted, &data, serving, talk)?;
     let mut folder = sync::open(&root, Some(&serving.url()), talk)??;
     folder.move_to(&serving.url())?;
+    folder.served_from(&data)?;
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)?;
     Ok(())
 }
 
 /// The folder, linked to this server: as it was, or as a new device of the person who runs this.
-fn linked(wanted: &Path, serving: &Serving) -> Result<PathBuf, Failure> {
+fn linked(wanted: &Path, data: &str, serving: &Serving, talk: &mut Talk<'_>) -> Result<PathBuf, Failure> {
     match Binding::read(wanted) {
         Ok((binding, _)) if binding.log == serving.info().log => {
             Ok(wanted.canonicalize().unwrap_or_else(|_| wanted.to_owned()))
         }
-        Ok((binding, _)) => Err(Failure::usage(format!(
-            "{} is linked to another server, {}",
-            wanted.display(),
-            binding.server
-        ))
-        .hint("keep it in sync with `annals sync FOLDER`, or `annals unlink FOLDER` first")),
+        // The data that this very folder was served from is not what it was: nothing is lost by beginning anew.
+        Ok((binding, _)) if binding.data.as_deref() == Some(data) => {
+            let aside = client::set_link_aside(wanted)?;
+            talk.remark(format_args!(
+                "the server's data in {data} was lost or replaced: {} is linked anew, both sides are merged, nothing is deleted",
+                wanted.display()
+            ))?;
+            talk.remark(format_args!(
+                "what this device knew of the log that is gone, and what it had not sent, is kept in {}; other devices have to be linked anew: `annals unlink FOLDER`, then the line below",
+                aside.display()
+            ))?;
+            link_anew(wanted, serving, &binding.namespace_label)
+        }
+        Ok((binding, _)) => {
+            let (folder, server) = (wanted.display(), &binding.server);
+            Err(Failure::usage(format!(
+                "{folder} is linked to another server, {server}, or to data that was here before"
+            ))
+            .hint(format!(
+                "to keep it in sync with {server}: `annals sync {folder}`; to link it to this server, which merges both and deletes nothing: `annals unlink {folder}`, then `annals up {folder} --data {data}`"
+            )))
+        }
         Err(BindingError::NotLinked { .. }) => {
             let name = wanted
                 .file_name()
                 .map_or_else(|| "folder".into(), |name| name.to_string_lossy().into_owned());
-            let wish = LinkWish {
-                url: serving.url(),
-                credential: Credential::Ticket(own_ticket(serving, &name)?),
-                label: client::host_name(),
-                namespace: None,
-                continues: None,
-            };
-            Ok(client::link(wanted, wish)?.0)
+            link_anew(wanted, serving, &name)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The folder as a new device of the person who runs this, in their namespace of this name.
+fn link_anew(wanted: &Path, serving: &Serving, namespace: &str) -> Result<PathBuf, Failure> {
+    let wish = LinkWish {
+        url: serving.url(),
+        credential: Credential::Ticket(own_ticket(serving, namespace)?),
+        label: client::host_name(),
+        namespace: None,
+        continues: None,
+    };
+    Ok(client::link(wanted, wish)?.0)
 }
 
 /// A ticket to the namespace called `name` of the person who runs this; account and namespace are made at need.

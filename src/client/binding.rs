@@ -46,6 +46,9 @@ pub struct Binding {
     pub user_name: String,
     /// The secret that lets this device in; its server keeps only a hash.
     pub token: String,
+    /// Where `annals up` serves this folder itself: the server's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// Why a folder's link could not be read or made.

@@ -146,6 +146,18 @@ impl Folder {
         Ok(())
     }
 
+    /// The server that this machine runs on `data` is the one that the folder is linked to.
+    ///
+    /// # Errors
+    /// [`ClientError::Binding`] where that cannot be written down.
+    pub fn served_from(&mut self, data: &str) -> Result<(), ClientError> {
+        if self.binding.data.as_deref() != Some(data) {
+            self.binding.data = Some(data.to_owned());
+            self.binding.rewrite(&self.root)?;
+        }
+        Ok(())
+    }
+
     /// Whether the next round takes many vanished entries for deleted on purpose.
     pub fn accept_deletes(&mut self, accept: bool) {
         self.wish.accept_deletes = accept;

@@ -26,7 +26,7 @@ const GUARD: &str = "guard";
 const NOTE: &str = "guard.json";
 
 /// What a device knows, beside who it is.
-const ROWS: [&str; 4] = ["records", "state", "outbox", "standing.json"];
+pub(super) const ROWS: [&str; 4] = ["records", "state", "outbox", "standing.json"];
 
 /// Writes down where the state of the linked folder `root` is.
 pub(super) fn plant(root: &Path) -> Result<(), ClientError> {

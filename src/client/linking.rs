@@ -9,7 +9,8 @@ use annals_engine::protocol::{Credential, LinkRequest, link_message};
 use annals_events::{DeviceId, PublicKey};
 use ed25519_dalek::{Signer, SigningKey};
 use std::{
-    fs,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -74,6 +75,7 @@ pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Bi
         user: linked.account.user,
         user_name: linked.account.name,
         token: linked.token,
+        data: None,
     };
     binding.write(folder, &key)?;
     Ok(binding)
@@ -142,6 +144,35 @@ pub fn unlink(root: &Path) -> Result<Unlinked, ClientError> {
     let removed = fs::remove_file(state.join("link.json")).and_then(|()| fs::remove_dir_all(&state));
     removed.map_err(|source| ClientError::Folder { folder: root.into(), source })?;
     Ok(unlinked)
+}
+
+/// Sets the link of `root` aside, so that the folder can be linked anew to a log that is not the one it knew. What
+/// made it this device, what was not sent yet included, lies in the folder that is answered with and is not
+/// touched again; the files stay, and the next link merges them. Cut off anywhere, it goes on where it was.
+///
+/// # Errors
+/// [`ClientError::Held`] while another process has the folder.
+pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
+    let (binding, _) = Binding::read(root)?;
+    let state = root.join(super::STATE_FOLDER);
+    let _lock = super::folder::lock(&state, root)?;
+    let aside = state.join(format!("was-{}.lost", &binding.device.to_hex()[..8]));
+    let set_aside = || {
+        fs::create_dir_all(&aside)?;
+        fs::copy(state.join("device.key"), aside.join("device.key"))?;
+        // The link is the last to go: as long as it is there, this can be done again.
+        for name in super::guarding::ROWS.into_iter().chain(["link.json"]) {
+            match fs::rename(state.join(name), aside.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::remove_file(state.join("device.key"))?;
+        File::open(&aside)?.sync_all()?;
+        File::open(&state)?.sync_all()
+    };
+    set_aside().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
+    Ok(aside)
 }
 
 /// The namespaces that an account may read, by its password.

@@ -7,6 +7,7 @@
 //! DATA/admin.token   what the admin shows, in hex; 0600
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
+//! DATA/listen        where the server listened last, by which its devices know it
 //! DATA/equivocations/  batches that devices signed under used dots
 //! ```
 
@@ -17,6 +18,7 @@ use ed25519_dalek::SigningKey;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -27,6 +29,12 @@ pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 pub const FORMAT_FILE: &str = "format";
 /// The format that this release writes and reads.
 pub const DATA_FORMAT: &str = "annals data 1";
+
+/// Where the server of the data directory at `place` listened last, if that was ever written down.
+#[must_use]
+pub fn last_address(place: &Path) -> Option<SocketAddr> {
+    read(&place.join("listen")).ok()??.trim().parse().ok()
+}
 
 /// A data directory that this process has to itself.
 #[derive(Debug)]
@@ -81,6 +89,17 @@ impl Data {
         let key = SigningKey::from_bytes(&secret("server.key")?.0);
         let admin_token = secret("admin.token")?.to_hex();
         Ok(Self { place: place.to_owned(), id, key, admin_token, _lock: lock })
+    }
+
+    /// Writes down where the server listens.
+    ///
+    /// # Errors
+    /// [`ServeError::Folder`].
+    pub fn keep_address(&self, address: SocketAddr) -> Result<(), ServeError> {
+        if last_address(&self.place) == Some(address) {
+            return Ok(());
+        }
+        write(&self.place.join("listen"), &format!("{address}\n"))
     }
 
     /// Where the log is.
