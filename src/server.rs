@@ -290,6 +290,7 @@ struct Server {
     info: ServerInfo,
     admin: Admin,
     challenges: Challenges,
+    heard: access::Heard,
     /// Two passwords at a time.
     passwords: tokio::sync::Semaphore,
 }
@@ -375,6 +376,7 @@ fn run(
             info: info.clone(),
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
+            heard: access::Heard::default(),
             passwords: tokio::sync::Semaphore::new(2),
         });
         let address =

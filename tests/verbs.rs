@@ -72,7 +72,10 @@ fn the_log_tells_what_happened() {
         })
         .collect();
     assert_eq!(kinds.first().map(String::as_str), Some("namespace_created"));
-    assert!(kinds.ends_with(&["entry_created".into(), "entry_moved".into()]), "{kinds:?}");
+    assert!(
+        kinds.ends_with(&["entry_created".into(), "acknowledged".into(), "entry_moved".into()]),
+        "{kinds:?}"
+    );
     assert!(place.annals(&["log", "one", "b.txt"]).ok().out.contains("entry_moved"));
     let about = place.annals(&["log", "one", "one/b.txt", "--limit", "1"]).ok().out;
     assert!(about.contains("entry_moved") && about.contains("b.txt"), "{about}");
@@ -88,6 +91,49 @@ fn devices_are_listed_and_one_is_cut_off() {
     place.sync("two").exits(6);
     assert!(place.exists("two/late.txt"));
     place.annals(&["devices", "one", "--retire", "nobody"]).fails(2, "no device `nobody`");
+    place.annals(&["devices", "one", "--retire", "two"]).fails(2, "retired already");
+    place.annals(&["devices", "one", "--retire", "one"]).fails(2, "this very device");
+    // Two of one name: the id tells them apart.
+    for folder in ["three", "four"] {
+        place.annals(&["link", &place.url, folder, "--user", "ada", "--device", "phone"]).ok();
+    }
+    let said =
+        place.annals(&["devices", "one", "--retire", "phone"]).fails(2, "2 devices are called `phone`");
+    let id = said.err.split("--retire ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    place.annals(&["devices", "one", "--retire", &id]).ok();
+    place.annals(&["devices", "one", "--retire", "phone"]).ok();
+    let retired = place.json(&["devices", "one", "--json"]);
+    let retired = retired.as_array().unwrap().iter().filter(|line| line["retired"] == true).count();
+    assert_eq!(retired, 3);
+}
+
+#[test]
+fn a_device_that_only_pulls_was_here_and_says_how_far_it_is() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    place.annals(&["share", "one", "--with", "bob", "--role", "viewer"]).ok();
+    place.link_to("bob", "bobs", Some("ada/home"));
+    let listed = place.json(&["devices", "one", "--json"]);
+    let of =
+        |label: &str| listed.as_array().unwrap().iter().find(|line| line["label"] == label).unwrap().clone();
+    assert_eq!((of("bobs")["user"].as_str(), of("one")["user"].as_str()), (Some("bob"), Some("ada")));
+    assert!(of("bobs")["last_seen"].is_string(), "{listed}");
+    let created = place.annals(&["log", "one", "a.txt", "--json"]).ok().out;
+    let created: serde_json::Value = serde_json::from_str(created.lines().next().unwrap()).unwrap();
+    for label in ["bobs", "one"] {
+        assert!(of(label)["acknowledged"].as_u64() >= created["seq"].as_u64(), "{listed}");
+    }
+    // It is no change that anybody made: nothing is said of it, and nobody answers.
+    place.sync("one").ok();
+    let before = place.json(&["status", "one", "--json"])["cursor"].as_u64();
+    let report = place.json(&["sync", "bobs", "--once", "--json"]);
+    assert_eq!((&report["events_sent"], &report["events_received"]), (&0.into(), &0.into()), "{report}");
+    place.sync("one").ok();
+    let after = place.json(&["status", "one", "--json"])["cursor"].as_u64();
+    assert_eq!(after, before);
+    let text = place.annals(&["devices", "one"]).ok().out;
+    assert!(text.contains("was at event") && text.contains("(this device)"), "{text}");
 }
 
 #[test]

@@ -16,8 +16,10 @@
 //! Left out: chunks (the shell stores them before it scans in their files and sends them before it submits
 //! their batches), retries, and when to scan.
 
+pub use acknowledge::is_acknowledgement;
 pub(crate) use materialise::is_local_change;
 
+mod acknowledge;
 mod materialise;
 mod records;
 mod refusals;
@@ -31,6 +33,7 @@ use crate::{
     observed::{LocalTree, RemoteTree, SyncedChange, SyncedTree},
     plan::{Plan, in_the_way, pending, plan},
 };
+use acknowledge::Acknowledgements;
 use annals_events::{
     Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, Seen, Seq,
     VersionVector, log::Head, log::Logged,
@@ -98,6 +101,8 @@ pub enum Input {
     RetryAside,
     /// What was set aside in the folder is to be looked at as if it were new.
     ForgetAside,
+    /// Everything is exchanged, and nothing was left to do.
+    Rested,
 }
 
 /// Something to be done, in this order.
@@ -168,6 +173,7 @@ pub struct Replica {
     persisted_seen: Seen,
     resolved: BTreeSet<EntryId>,
     aside: Vec<SetAside>,
+    acknowledgements: Acknowledgements,
     /// The last event that gave this device's user a right.
     granted: Seq,
     blocked: BTreeSet<String>,
@@ -196,6 +202,7 @@ impl Replica {
             persisted_seen: Seen::default(),
             resolved: BTreeSet::new(),
             aside: Vec::new(),
+            acknowledgements: Acknowledgements::default(),
             granted: Seq(0),
             blocked: BTreeSet::new(),
             obstacles: BTreeMap::new(),
@@ -227,6 +234,7 @@ impl Replica {
             }
             Input::RetryAside => self.retry_aside(now_ms, &mut effects),
             Input::ForgetAside => self.forget_aside(&mut effects),
+            Input::Rested => self.rested(now_ms, &mut effects),
         }
         effects
     }
@@ -432,6 +440,7 @@ impl Replica {
     fn fold_pending(&mut self, pending: &Pending) -> Result<(), FoldError> {
         self.remote = None;
         self.log.apply(&pending.batch, None, PENDING)?;
+        self.acknowledgements.said(&pending.batch);
         self.note_resolved(&pending.batch);
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::{
     disk::{Blocked, Disk, DiskError, DiskOp, Node},
     observed::LocalTree,
     protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Code, RecordsQuery, Refused},
-    replica::{Effect, Input, Notice, Replica, StateChange},
+    replica::{Effect, Input, Notice, Replica, StateChange, is_acknowledgement},
     transport::{Transport, TransportError},
 };
 use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
@@ -259,10 +259,18 @@ impl<H: Host> Round<'_, H> {
                 self.host.empty_outbox();
             }
             let pulled = self.pull(true)?;
-            if sent == 0 && pulled == 0 && !self.rescan {
+            online = true;
+            if sent > 0 || pulled > 0 || self.rescan {
+                continue;
+            }
+            if self.trouble.is_some() || !self.report.in_the_way.is_empty() {
                 return Ok(());
             }
-            online = true;
+            let effects = self.replica.step(self.host.now_ms(), Input::Rested);
+            if effects.is_empty() {
+                return Ok(());
+            }
+            self.perform(effects)?;
         }
         // It never came to rest: what was in the way to the end is worth a word.
         if let Some(why) = self.changed.take() {
@@ -323,7 +331,7 @@ impl<H: Host> Round<'_, H> {
             for bytes in answer.records {
                 let record = Record::decode(bytes.into_vec())
                     .map_err(|error| RoundError::Lineage(error.to_string()))?;
-                self.report.events_received += record.batch().events().len() as u64;
+                self.report.events_received += said_in(&record);
                 records.push(Arc::new(record));
             }
             let nothing = records.is_empty();
@@ -581,7 +589,7 @@ impl<H: Host> Round<'_, H> {
         outcomes: Vec<BatchOutcome>,
         hashes: &[(annals_events::Hash, u64)],
     ) -> Result<u64, RoundError> {
-        let (mut records, mut settled, mut refused) = (Vec::new(), 0, None);
+        let (mut records, mut settled, mut said, mut refused) = (Vec::new(), 0, 0, None);
         let mut next = self.replica.cursor().seq.0 + 1;
         for (outcome, (hash, events)) in outcomes.into_iter().zip(hashes) {
             match outcome {
@@ -589,6 +597,7 @@ impl<H: Host> Round<'_, H> {
                     settled += events;
                     let record = Record::decode(record.into_vec())
                         .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                    said += said_in(&record);
                     // Others' records in between are pulled together with these.
                     if record.seq().0 == next {
                         next = record.last_seq().0 + 1;
@@ -598,7 +607,7 @@ impl<H: Host> Round<'_, H> {
                 BatchOutcome::Refused(why) => refused = Some((*hash, *events, why)),
             }
         }
-        self.report.events_sent += settled;
+        self.report.events_sent += said;
         self.take_records(records)?;
         let all = settled;
         match refused {
@@ -715,6 +724,11 @@ pub fn body_of(
     }
     let Some((position, index)) = replica.log().locate(dot) else { return Ok(None) };
     records.at(position)?.batch().body(index).map_err(|error| damaged(error.to_string()))
+}
+
+/// How many events of a record say more than how far a device is.
+fn said_in(record: &Record) -> u64 {
+    record.batch().events().iter().filter(|event| !is_acknowledgement(&event.fact)).count() as u64
 }
 
 /// Files in groups that are small enough to be read twice from memory.

@@ -8,12 +8,14 @@ use super::{
 };
 use crate::client::Folder;
 use annals_engine::protocol::DeviceInfo;
+use annals_events::DeviceId;
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct Line<'a> {
     device: String,
     label: &'a str,
+    user: String,
     this: bool,
     last_seen: Option<String>,
     acknowledged: u64,
@@ -22,50 +24,78 @@ struct Line<'a> {
 
 pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let namespace = folder.binding().namespace;
+    let this = folder.binding().device;
     if let Some(label) = &devices.retire {
         let known = folder.http()?.devices(namespace)?;
-        let device = named(label, &known)?;
+        let device = named(label, &known, this)?;
         folder.http()?.retire(namespace, device.device)?;
         talk.remark(format_args!(
-            "retired {label}: nothing from it is taken any more; its files stay where they are"
+            "retired {}: nothing from it is taken any more; its files stay where they are",
+            device.label
         ))?;
     }
-    let this = folder.binding().device;
     let listed = folder.http()?.devices(namespace)?;
     let lines = listed.iter().map(|device| Line {
         device: device.device.to_hex(),
         label: &device.label,
+        user: folder.name_of(device.user),
         this: device.device == this,
         last_seen: device.last_seen.map(moment::rfc3339),
         acknowledged: device.acknowledged.0,
         retired: device.retired,
     });
+    let lines: Vec<Line<'_>> = lines.collect();
     if talk.output.json {
-        talk.json(&lines.collect::<Vec<_>>())?;
-        return Ok(Exit::Done);
-    }
-    for line in lines {
-        let state = match (line.this, line.retired) {
-            (true, _) => "  (this device)",
-            (_, true) => "  (retired)",
-            _ => "",
-        };
-        let seen = line.last_seen.as_deref().unwrap_or("never");
-        talk.line(format_args!("{:16} {}  last here {seen}{state}", line.label, &line.device[..8]))?;
+        talk.json(&lines)?;
+    } else {
+        talk.table(&lines.iter().map(row).collect::<Vec<_>>())?;
     }
     Ok(Exit::Done)
 }
 
-/// The device of that label, or whose id begins so, if there is just one that is not retired.
-fn named<'a>(label: &str, devices: &'a [DeviceInfo]) -> Result<&'a DeviceInfo, Failure> {
-    let is_meant = |d: &&DeviceInfo| {
-        !d.retired && (d.label == label || label.len() >= 8 && d.device.to_hex().starts_with(label))
+fn row(line: &Line<'_>) -> Vec<String> {
+    let far = match line.acknowledged {
+        0 => "has not said how far it is".to_owned(),
+        seq => format!("was at event {seq}"),
     };
-    match devices.iter().filter(is_meant).collect::<Vec<_>>().as_slice() {
+    let seen = line.last_seen.as_deref().unwrap_or("never");
+    let state = match (line.this, line.retired) {
+        (_, true) => "(retired)",
+        (true, _) => "(this device)",
+        _ => "",
+    };
+    vec![
+        line.label.to_owned(),
+        line.device[..8].to_owned(),
+        line.user.clone(),
+        format!("last here {seen}"),
+        far,
+        state.to_owned(),
+    ]
+}
+
+/// Digits of an id that are enough to name a device.
+const DIGITS_MIN: usize = 8;
+
+/// The device of that label, or whose id begins so, if there is just one that is not retired, and it is another one.
+fn named<'a>(label: &str, devices: &'a [DeviceInfo], this: DeviceId) -> Result<&'a DeviceInfo, Failure> {
+    let begins = |device: &DeviceInfo| label.len() >= DIGITS_MIN && device.device.to_hex().starts_with(label);
+    let meant: Vec<&DeviceInfo> =
+        devices.iter().filter(|device| device.label == label || begins(device)).collect();
+    let at_work: Vec<&DeviceInfo> = meant.iter().copied().filter(|device| !device.retired).collect();
+    match at_work.as_slice() {
+        [one] if one.device == this => Err(Failure::usage(format!("`{label}` is this very device"))
+            .hint("`annals unlink FOLDER` retires it and forgets the link; its files stay")),
         [one] => Ok(one),
+        [] if !meant.is_empty() => Err(Failure::usage(format!("the device `{label}` is retired already"))
+            .hint("nothing has to be done: nothing from it is taken any more")),
         [] => Err(Failure::usage(format!("there is no device `{label}`"))
             .hint("`annals devices FOLDER` lists them")),
-        _ => Err(Failure::usage(format!("several devices are called `{label}`"))
-            .hint("give the beginning of the id instead")),
+        several => {
+            let ids: Vec<String> =
+                several.iter().map(|device| device.device.to_hex()[..DIGITS_MIN].to_owned()).collect();
+            Err(Failure::usage(format!("{} devices are called `{label}`", several.len()))
+                .hint(format!("say which by its id: --retire {}", ids.join(" or --retire "))))
+        }
     }
 }

@@ -31,6 +31,21 @@ impl<'a> Talk<'a> {
         writeln!(self.out, "{}", shown(&text.to_string())).map_err(Failure::writing)
     }
 
+    /// Lines of the result in columns, each as wide as its widest cell; the last one as it is.
+    pub(crate) fn table(&mut self, rows: &[Vec<String>]) -> Result<(), Failure> {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+        let width = |column: usize| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..rows.iter().map(Vec::len).max().unwrap_or(0)).map(width).collect();
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
     /// A result that is bytes.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(Failure::writing)

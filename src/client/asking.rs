@@ -7,7 +7,7 @@ use annals_engine::{
     chunk_store::{ChunkDamage, ChunkStore, ChunkStoreError},
     round::{self, Fetcher, KeptRecords},
 };
-use annals_events::{Batch, Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Seq};
+use annals_events::{Batch, Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Seq, UserId};
 use annals_projections::{Attributes, DotKind};
 use std::{collections::BTreeMap, io::Write};
 
@@ -150,18 +150,18 @@ impl Folder {
     }
 
     fn user_name(&self, device: DeviceId) -> String {
-        let log = self.replica.log();
-        let Some(state) = log.devices().get(device) else { return String::new() };
-        let Some(user) = state.user else { return "server".into() };
-        let member =
-            log.access().members().find(|(member, ..)| *member == user).map(|(_, _, name)| name.to_owned());
-        member.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-            if user == self.binding().user {
-                self.binding().user_name.clone()
-            } else {
-                user.to_hex()[..8].to_owned()
-            }
-        })
+        let Some(state) = self.replica.log().devices().get(device) else { return String::new() };
+        state.user.map_or_else(|| "server".into(), |user| self.name_of(user))
+    }
+
+    /// What people call an account; the beginning of its id where nobody here knows.
+    #[must_use]
+    pub fn name_of(&self, user: UserId) -> String {
+        match self.replica.log().access().name(user) {
+            _ if user == self.binding().user => self.binding().user_name.clone(),
+            "" => user.to_hex()[..8].to_owned(),
+            name => name.to_owned(),
+        }
     }
 
     /// The version of the file at `path` that is meant.

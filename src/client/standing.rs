@@ -11,6 +11,7 @@ use annals_engine::{
     chunk_store::ChunkStore as _,
     clock::Clock as _,
     observed::RemoteTree,
+    replica::is_acknowledgement,
     round::{Report, RoundError},
 };
 use annals_events::{EntryId, EntryKind, Fact};
@@ -191,7 +192,7 @@ impl Folder {
     pub fn set_aside(&self) -> Vec<SetAsideLine> {
         let mut lines = Vec::new();
         for aside in self.replica.aside() {
-            for (dot, fact, body) in aside.facts() {
+            for (dot, fact, body) in aside.facts().filter(|(_, fact, _)| !is_acknowledgement(fact)) {
                 let name = body.and_then(|body| body.name);
                 let place = self.replica.lies_at(dot, fact).map(str::to_owned);
                 let path = self.path_of(fact).or_else(|| name.map(|name| name.to_string()));
@@ -217,19 +218,6 @@ impl Folder {
                 entries.iter().next().and_then(|dot| self.path_of_entry(EntryId(dot)))
             }
             _ => None,
-        }
-    }
-
-    /// Whose namespace this is, by name.
-    fn owner_name(&self) -> String {
-        let access = self.replica.log().access();
-        match access.owner() {
-            Some(owner) if owner == self.binding.user => self.binding.user_name.clone(),
-            Some(owner) => match access.name(owner) {
-                "" => owner.to_hex()[..8].to_owned(),
-                name => name.to_owned(),
-            },
-            None => String::new(),
         }
     }
 
@@ -266,7 +254,7 @@ impl Folder {
             files,
             folders,
             bytes,
-            owner: self.owner_name(),
+            owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
             doing: None,
             set_aside,

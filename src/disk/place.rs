@@ -391,7 +391,8 @@ fn park(group: &mut Group<'_>, path: &str, slot: u32, name: &str, expect: &Ident
 fn unpark(group: &mut Group<'_>, slot: u32, path: &str) -> Outcome {
     let met = |errno| blocked(path, errno);
     let Some(parked) = group.parked(slot) else {
-        return Err(Blocked::Other { path: path.into(), why: format!("nothing is parked as {slot}") });
+        // What was to be parked changed, and stayed: this follows from it, and is no fault of its own.
+        return Err(Blocked::Changed { path: path.into(), found: None });
     };
     let place = group.folder.place(path).map_err(met)?;
     let is_folder = parked.expect.kind == EntryKind::Folder;

@@ -11,7 +11,10 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 /// Shortest password.
 const PASSWORD_BYTES_MIN: usize = 8;
@@ -38,6 +41,21 @@ impl Admin {
     }
 }
 
+/// When each device last showed its token, since this server was started. What the log has is older.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<BTreeMap<DeviceId, u64>>);
+
+impl Heard {
+    fn of(&self, device: DeviceId, now_ms: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, now_ms);
+    }
+
+    /// When it was last here, in milliseconds since 1970.
+    pub(super) fn last(&self, device: DeviceId) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied()
+    }
+}
+
 /// What is stored of a secret.
 pub(super) fn secret_hash(secret: &[u8]) -> Hash {
     Hash::of(b"", &[secret])
@@ -52,6 +70,7 @@ pub(super) fn device(server: &Server, request: &HttpRequest) -> Result<(DeviceId
     let token = bearer(request).ok_or(Code::TokenMissing)?;
     let (hash, now) = (secret_hash(token.as_bytes()), server.node.now_ms());
     let known = server.node.directory.read(|directory| directory.token(hash, now).cloned())?;
+    server.heard.of(known.device, now);
     Ok((known.device, known.user))
 }
 

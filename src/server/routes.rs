@@ -293,6 +293,10 @@ pub(super) async fn devices(
     let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
     let mut devices = server.node.ask_namespace(*namespace, Devices).await??;
     devices.retain(|info| info.user == caller || *role == Role::Owner);
+    for info in &mut devices {
+        // Who only pulls is here as well.
+        info.last_seen = info.last_seen.max(server.heard.last(info.device));
+    }
     json(&devices)
 }
 

@@ -79,7 +79,9 @@ impl Replica {
                 }
             }
         }
+        self.acknowledgements.logged(batch, record.seq());
         if own {
+            self.acknowledgements.said(batch);
             let seen = self.log.seen_of(batch.dot(0)).map(|seen| seen.vector.clone());
             self.journal.admitted(batch, seen.unwrap_or_default());
         } else {

@@ -148,7 +148,10 @@ impl Replica {
                     queue.clear();
                     replica.journal.reserve(next);
                 }
-                StateChange::SetAside(aside) => replica.aside.push(aside),
+                StateChange::SetAside(aside) => {
+                    replica.acknowledgements.said(&aside.batch);
+                    replica.aside.push(aside);
+                }
                 StateChange::AsideDone(dots) => take_off(&mut replica.aside, &dots),
             }
         }

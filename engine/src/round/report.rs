@@ -11,9 +11,9 @@ use crate::{
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Events that the server took.
+    /// Events that the server took, but for those that only say how far a device is.
     pub events_sent: u64,
-    /// Events that came from the server, one's own again not counted.
+    /// Events that came from the server, one's own again and acknowledgements not counted.
     pub events_received: u64,
     /// Chunks that the changed files have.
     pub chunks: u64,

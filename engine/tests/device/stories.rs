@@ -1,7 +1,10 @@
 //! Stories of devices around a server: what a person would see.
 
 use crate::world::{World, user};
-use annals_engine::{author::Removals, replica::Notice};
+use annals_engine::{
+    author::Removals,
+    replica::{Input, Notice},
+};
 use annals_events::{EntryKind, Role};
 
 fn linked(devices: usize) -> World {
@@ -324,4 +327,66 @@ fn edits_made_before_learning_of_the_loss_are_set_aside_and_the_rest_goes_on() {
         world.devices[1].folder.picture().into_values().map(|(_, text, ..)| text).collect();
     assert!(texts.contains(&"too late".to_owned()) && texts.contains(&"accepted".to_owned()), "{texts:?}");
     assert_eq!(world.devices[0].folder.text("f/a"), "accepted");
+}
+
+/// How far each device said it is, and how many of these words the log has.
+fn acknowledged(world: &World) -> (Vec<u64>, usize) {
+    let devices = world.server.projections.devices();
+    let of = |d: &crate::world::Device| devices.get(d.replica.device()).unwrap().acknowledged.0;
+    let words = world.facts().iter().filter(|kind| **kind == "acknowledged").count();
+    (world.devices.iter().map(of).collect(), words)
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+#[test]
+fn a_device_says_how_far_it_is_at_rest_once_a_day_and_never_in_answer_to_another() {
+    let mut world = linked(3);
+    world.devices[0].folder.write("a", "a");
+    let rest_all = |world: &mut World, rounds: usize| {
+        for _ in 0..rounds {
+            (0..3).for_each(|d| world.rest(d));
+        }
+    };
+    rest_all(&mut world, 4);
+    let (far, words) = acknowledged(&world);
+    let created = world.facts().iter().position(|kind| *kind == "entry_created").unwrap() as u64 + 1;
+    assert!(far.iter().all(|seq| *seq >= created), "{far:?} of {created}");
+    assert_eq!(words, 3, "one each");
+    // The same day: nobody says it again, whatever happens.
+    world.devices[1].folder.write("b", "b");
+    rest_all(&mut world, 4);
+    assert_eq!(acknowledged(&world).1, 3);
+    // The next day each says it once, and then there is nothing to say for ever.
+    for _ in 0..5 {
+        world.devices.iter_mut().for_each(|device| device.now_ms += DAY_MS + 1);
+        rest_all(&mut world, 3);
+        (0..3).for_each(|d| world.restart(d));
+        rest_all(&mut world, 1);
+        assert_eq!(acknowledged(&world).1, 6);
+    }
+    // Also by a clock that was set back.
+    world.devices[2].folder.write("c", "c");
+    world.devices.iter_mut().for_each(|device| device.now_ms -= 3 * DAY_MS);
+    rest_all(&mut world, 3);
+    assert_eq!(acknowledged(&world).1, 9);
+}
+
+#[test]
+fn a_device_does_not_say_that_it_shows_what_it_does_not() {
+    let mut world = linked(2);
+    world.devices[0].folder.write("a", "a");
+    world.scan(0);
+    world.push(0);
+    world.devices[0].folder.write("b", "b");
+    world.scan(0);
+    world.push(0);
+    // Device 1 has pulled the first file and not written it yet.
+    let known = world.devices[1].records.len();
+    world.pull(1, world.server.log.len() - known - 1);
+    world.step(1, Input::Rested);
+    world.push(1);
+    assert_eq!(acknowledged(&world), (vec![0, 0], 0));
+    world.rest(1);
+    assert_eq!(acknowledged(&world).1, 1);
 }

@@ -235,6 +235,16 @@ impl World {
         self.step(d, Input::Scanned { local, removals });
     }
 
+    /// A round of a device that finds nothing to do, and what it says then.
+    pub(crate) fn rest(&mut self, d: usize) {
+        self.scan(d);
+        self.push(d);
+        self.pull(d, usize::MAX);
+        self.step(d, Input::Rested);
+        self.push(d);
+        self.pull(d, usize::MAX);
+    }
+
     pub(crate) fn push(&mut self, d: usize) {
         loop {
             let pending: Vec<Arc<Batch>> = self.devices[d].replica.pending().cloned().collect();

@@ -304,8 +304,8 @@ impl Call {
 
     fn unpark(&mut self, volume: &mut Volume, slot: u32, path: &str) -> Outcome {
         let Some(at) = volume.hands.iter().position(|held| held.slot == Some(slot)) else {
-            let why = format!("nothing is parked as {slot}");
-            return Err(Blocked::Other { path: path.to_owned(), why });
+            // What was to be parked changed, and stayed: this follows from it.
+            return Err(Blocked::Changed { path: path.to_owned(), found: None });
         };
         let (folder, name) = place(volume, path)?;
         if volume.find(path).is_some() {

@@ -470,3 +470,17 @@ fn the_state_folder_is_its_owners_alone() {
     folder.one(make_folder("d")).unwrap();
     assert_eq!(fs::metadata(folder.path(".annals")).unwrap().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn what_follows_from_a_parking_that_a_local_change_prevented_is_a_local_change_too() {
+    let mut folder = Fixture::new();
+    folder.given("a", "a");
+    let old = folder.now("a");
+    folder.given("a", "a, edited");
+    let outcomes = folder.apply(&[
+        DiskOp::Park { path: "a".into(), slot: 0, expect: old },
+        DiskOp::Unpark { slot: 0, path: "b".into() },
+    ]);
+    assert!(outcomes.iter().all(is_changed), "{outcomes:?}");
+    assert_eq!(folder.text("a"), "a, edited");
+}
