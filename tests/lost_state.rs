@@ -56,6 +56,27 @@ fn a_copy_that_is_unlinked_leaves_the_device_that_it_was_made_from_alone() {
 }
 
 #[test]
+fn a_device_that_was_unlinked_without_its_server_is_retired_once_that_is_there() {
+    let mut place = Place::with_server();
+    place.write("one/f", "f");
+    place.link("ada", "one");
+    place.kill_server();
+    let said = place.annals(&["unlink", "one"]).ok();
+    assert!(said.err.contains("could not be told"), "{}", said.err);
+    place.sync("one").fails(2, "not in a linked folder");
+    place.serve();
+    place.link("ada", "one");
+    let devices = place.json(&["devices", "one", "--json"]);
+    let at_work = devices.as_array().unwrap().iter().filter(|device| device["retired"] == false);
+    assert_eq!(at_work.count(), 1, "{devices}");
+    assert!(
+        !std::fs::read_dir(place.path("one/.annals"))
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with("left-") })
+    );
+}
+
+#[test]
 fn a_folder_that_was_moved_or_given_to_somebody_is_the_one_that_it_was() {
     let place = Place::with_server();
     place.write("one/f", "f");

@@ -16,7 +16,7 @@ pub(super) fn run(unlink: &FolderArg, directory: &Path, talk: &mut Talk<'_>) -> 
     talk.line(format_args!("unlinked {}; its files stay", root.display()))?;
     match unlinked {
         Unlinked::Retired => {}
-        Unlinked::Unknown => talk.remark("the server could not be told: retire the device from another one (`annals devices FOLDER --retire LABEL`)")?,
+        Unlinked::Unknown => talk.remark("the server could not be told: it will be when this folder is linked to it again; until then the device is listed there (from another one: `annals devices FOLDER --retire LABEL`)")?,
         Unlinked::Copy => talk.remark("it was a copy: the device itself goes on where it was made; if that is gone, retire it from another one (`annals devices FOLDER --retire LABEL`)")?,
     }
     Ok(Exit::Done)

@@ -184,6 +184,11 @@ impl Folder {
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
         self.remember(&report, &result);
+        if !self.replica.is_working()
+            && let Err(error) = self.store.compact_if_due(&self.replica)
+        {
+            tracing::warn!(%error, "the device's state could not be written anew");
+        }
         result?;
         Ok(SyncReport {
             events_sent: report.events_sent,

@@ -5,7 +5,10 @@ use super::{
     binding::{Binding, BindingError, FORMAT},
 };
 use crate::transport::Http;
-use annals_engine::protocol::{Credential, LinkRequest, link_message};
+use annals_engine::{
+    protocol::{Credential, LinkRequest, link_message},
+    transport::TransportError,
+};
 use annals_events::{DeviceId, PublicKey};
 use ed25519_dalek::{Signer, SigningKey};
 use std::{
@@ -44,6 +47,7 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     }
     let binding = result?;
     super::guarding::plant(&folder)?;
+    retire_left(&folder, &binding);
     Ok((folder, binding))
 }
 
@@ -140,9 +144,24 @@ pub fn unlink(root: &Path) -> Result<Unlinked, ClientError> {
     };
     drop(lock);
     let state = root.join(super::STATE_FOLDER);
-    // The link first: what is left of a removal that was cut off is no link.
-    let removed = fs::remove_file(state.join("link.json")).and_then(|()| fs::remove_dir_all(&state));
-    removed.map_err(|source| ClientError::Folder { folder: root.into(), source })?;
+    let remove = || {
+        // The link first: what is left of a removal that was cut off is no link.
+        let left = state.join(format!("{LEFT}{}", binding.device.to_hex()));
+        fs::rename(state.join("link.json"), &left)?;
+        if unlinked != Unlinked::Unknown {
+            return fs::remove_dir_all(&state);
+        }
+        for entry in fs::read_dir(&state)? {
+            let entry = entry?;
+            match entry.file_name().as_encoded_bytes().starts_with(LEFT.as_bytes()) {
+                true => {}
+                false if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
     Ok(unlinked)
 }
 
@@ -173,6 +192,28 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
     };
     set_aside().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
     Ok(aside)
+}
+
+/// What the link of a device is called that is no more while its server does not know: the name goes on with the device.
+const LEFT: &str = "left-";
+
+/// Tells a server of the devices that this folder was while it could not be told.
+fn retire_left(folder: &Path, binding: &Binding) {
+    let state = folder.join(super::STATE_FOLDER);
+    for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(LEFT.as_bytes()) {
+            continue;
+        }
+        let left = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice::<Binding>(&text).ok());
+        let Some(left) = left.filter(|left| left.log == binding.log) else { continue };
+        let http = Http::new(&binding.server, Some(left.token));
+        let told = http.and_then(|http| http.retire(left.namespace, left.device));
+        match told {
+            // Whom it does not let in any more, it knows to be gone.
+            Ok(()) | Err(TransportError::Refused(_)) => drop(fs::remove_file(entry.path())),
+            Err(error) => tracing::debug!(%error, "a device that is no more could not be retired"),
+        }
+    }
 }
 
 /// The namespaces that an account may read, by its password.

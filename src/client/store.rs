@@ -3,6 +3,10 @@
 //! Both are rows of segments: `records/` holds one record a frame, `state/` one group of changes a frame, each
 //! durable when an append returns. From the two the replica is made again at every start. Saves that wait for
 //! a server have their chunks in `outbox/`.
+//!
+//! The row of changes does not grow for ever: now and then the whole state is written behind it, into segments of its
+//! own, and once that is durable the segments before it go. Until its last frame is there it counts for nothing, so a
+//! crash at any point leaves the old changes, or the new ones, or both.
 
 use crate::chunk_store::Packs;
 use annals_engine::{
@@ -34,11 +38,25 @@ const FRAME_BYTES: usize = 4 << 20;
 /// About how large a group gets.
 const GROUP_BYTES: usize = 32 << 20;
 
+/// Of a whole state: changes in a frame, and about how large a group gets. The tests want several of each.
+const WHOLE_PER_FRAME: usize = if cfg!(test) { 8 } else { CHANGES_PER_FRAME };
+const WHOLE_GROUP_BYTES: usize = if cfg!(test) { 256 } else { GROUP_BYTES };
+/// Changes are written anew only where that saves at least so much.
+const COMPACT_BYTES_MIN: u64 = 8 << 20;
+/// What a frame of a whole state begins with: no list of changes begins so. Whether it is the first or the last of
+/// its frames follows.
+const WHOLE: u8 = 0;
+const FIRST: u8 = 1;
+const LAST: u8 = 2;
+
 /// The device's own state on disk.
 pub(super) struct Store {
     records: Segments,
     kept: Kept,
     state: Segments,
+    /// Bytes of changes since the state was written anew, and of that.
+    grown: u64,
+    whole: u64,
     pub(super) outbox: Outbox,
 }
 
@@ -62,22 +80,77 @@ impl Store {
         outbox: Outbox,
         device: DeviceId,
     ) -> Result<Self, StoreError> {
-        let (records, state) = (open_row(records, device)?, open_row(state, device)?);
+        let (records, state) = (open_row(records, device, false)?, open_row(state, device, true)?);
         let kept = Kept(records.reader());
-        Ok(Self { records, kept, state, outbox })
+        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox })
     }
 
-    /// Every change that was persisted, in order.
-    fn changes(&self) -> Result<Vec<StateChange>, StoreError> {
-        let mut changes = Vec::new();
+    /// The changes that make the state, in order.
+    fn changes(&mut self) -> Result<Vec<StateChange>, StoreError> {
+        let (mut changes, mut anew) = (Vec::new(), Vec::new());
+        (self.grown, self.whole) = (0, 0);
+        let mut writing = 0;
+        let numbers = self.state.numbers().map_err(store_error)?;
+        let mut begins = numbers.first().is_none_or(|first| *first == 1);
         for frame in self.state.reader().frames(self.state.end()) {
-            changes.extend(StateChange::decode(&frame.map_err(store_error)?.bytes).map_err(damaged)?);
+            let bytes = frame.map_err(store_error)?.bytes;
+            let length = bytes.len() as u64;
+            let Some((part, whole)) = whole_frame(&bytes) else {
+                anew.clear(); // Its end was never written.
+                changes.extend(StateChange::decode(&bytes).map_err(damaged)?);
+                self.grown += length;
+                continue;
+            };
+            if part & FIRST != 0 {
+                anew.clear();
+                writing = 0;
+            }
+            anew.extend(StateChange::decode(whole).map_err(damaged)?);
+            writing += length;
+            if part & LAST != 0 {
+                changes = std::mem::take(&mut anew);
+                (self.grown, self.whole) = (0, writing);
+                begins = true;
+            }
+        }
+        if !begins || numbers.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+            return Err(damaged("segments of the state are gone"));
         }
         Ok(changes)
     }
 
+    /// Writes the whole state anew if its changes have become many.
+    pub(super) fn compact_if_due(&mut self, replica: &Replica) -> Result<(), StoreError> {
+        if self.grown < COMPACT_BYTES_MIN + 2 * self.whole {
+            return Ok(());
+        }
+        // Should it fail, for want of room as it may be, not at every round.
+        self.grown = 0;
+        self.compact(&replica.state())
+    }
+
+    /// Puts `state` in the place of every change so far.
+    fn compact(&mut self, state: &[StateChange]) -> Result<(), StoreError> {
+        let before = self.state.numbers().map_err(store_error)?;
+        self.state.roll();
+        let frames = frames_of(state, WHOLE_PER_FRAME);
+        let last = frames.len().saturating_sub(1);
+        let whole = frames.into_iter().enumerate().map(|(nth, frame)| {
+            let first = if nth == 0 { FIRST } else { 0 };
+            let end = if nth == last { LAST } else { 0 };
+            [&[WHOLE, first | end], frame.as_slice()].concat()
+        });
+        let whole: Vec<Vec<u8>> = whole.collect();
+        append(&mut self.state, &whole, WHOLE_GROUP_BYTES)?;
+        (self.grown, self.whole) = (0, whole.iter().map(|frame| frame.len() as u64).sum());
+        for number in before {
+            self.state.remove(number).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
     /// The replica that follows from all of it.
-    pub(super) fn replica(&self, identity: Identity) -> Result<Replica, StoreError> {
+    pub(super) fn replica(&mut self, identity: Identity) -> Result<Replica, StoreError> {
         let changes = self.changes()?;
         let mut wrong = None;
         let records = self.records().map_while(|logged| logged.map_err(|error| wrong = Some(error)).ok());
@@ -102,21 +175,22 @@ impl Store {
     }
 
     pub(super) fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
-        let frames = frames_of(changes);
+        let frames = frames_of(changes, CHANGES_PER_FRAME);
+        self.grown += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
         if frames.iter().map(Vec::len).sum::<usize>() <= GROUP_BYTES {
-            return append(&mut self.state, &frames).map(drop);
+            return append(&mut self.state, &frames, GROUP_BYTES).map(drop);
         }
         // Too much for one group, as a first sync of many files is: a crash may come between two groups. Batches
         // first: what the synced tree then lacks, the next look at the folder finds to be in the log already.
         let (tree, rest): (Vec<_>, Vec<_>) =
             changes.iter().cloned().partition(|change| matches!(change, StateChange::Synced(_)));
-        append(&mut self.state, &frames_of(&rest))?;
-        append(&mut self.state, &frames_of(&tree)).map(drop)
+        append(&mut self.state, &frames_of(&rest, CHANGES_PER_FRAME), GROUP_BYTES)?;
+        append(&mut self.state, &frames_of(&tree, CHANGES_PER_FRAME), GROUP_BYTES).map(drop)
     }
 
     pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
         let frames: Vec<Vec<u8>> = records.iter().map(|record| record.bytes().to_vec()).collect();
-        let places = append(&mut self.records, &frames)?;
+        let places = append(&mut self.records, &frames, GROUP_BYTES)?;
         Ok(records
             .into_iter()
             .zip(places)
@@ -132,8 +206,16 @@ impl KeptRecords for Kept {
     }
 }
 
-fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId) -> Result<Segments, StoreError> {
-    let config = SegmentConfig::new(SegmentKind::Journal, device.0);
+/// Which part of a whole state a frame is, and its changes; none for a frame of changes.
+fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    match bytes {
+        [WHOLE, part, rest @ ..] => Some((*part, rest)),
+        _ => None,
+    }
+}
+
+fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId, gaps: bool) -> Result<Segments, StoreError> {
+    let config = SegmentConfig { gaps, ..SegmentConfig::new(SegmentKind::Journal, device.0) };
     let (segments, torn) = Segments::open(disk, config, &[]).map_err(store_error)?;
     if let Some(torn) = torn {
         tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
@@ -142,12 +224,9 @@ fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId) -> Result<Segments, St
 }
 
 /// Changes as frames that are well below a frame's limit, in order.
-fn frames_of(changes: &[StateChange]) -> Vec<Vec<u8>> {
-    let encoded = changes.chunks(CHANGES_PER_FRAME).map(StateChange::encode);
-    encoded
-        .zip(changes.chunks(CHANGES_PER_FRAME))
-        .flat_map(|(frame, changes)| split(frame, changes))
-        .collect()
+fn frames_of(changes: &[StateChange], per_frame: usize) -> Vec<Vec<u8>> {
+    let parts = changes.chunks(per_frame);
+    parts.flat_map(|part| split(StateChange::encode(part), part)).collect()
 }
 
 /// A frame that is too large as several.
@@ -160,11 +239,11 @@ fn split(frame: Vec<u8>, changes: &[StateChange]) -> Vec<Vec<u8>> {
 }
 
 /// Appends frames in groups that fit; each group is durable as one.
-fn append(row: &mut Segments, frames: &[Vec<u8>]) -> Result<Vec<Place>, StoreError> {
+fn append(row: &mut Segments, frames: &[Vec<u8>], group_bytes: usize) -> Result<Vec<Place>, StoreError> {
     let mut places = Vec::with_capacity(frames.len());
     let (mut group, mut bytes): (Vec<&[u8]>, usize) = (Vec::new(), 0);
     for frame in frames {
-        if bytes + frame.len() > GROUP_BYTES && !group.is_empty() {
+        if bytes + frame.len() > group_bytes && !group.is_empty() {
             places.extend(row.append(&group).map_err(store_error)?);
             group.clear();
             bytes = 0;
@@ -279,7 +358,9 @@ mod tests {
 
         #[test]
         fn what_a_device_wrote_down_is_there_after_a_power_cut_at_any_step_and_nothing_by_halves(
-            sizes in prop::collection::vec(1..40_u64, 1..8), steps in 0..60_u64, mut dice: u64,
+            sizes in prop::collection::vec((1..40_u64, prop::bool::weighted(0.3)), 1..8),
+            steps in 0..90_u64,
+            mut dice: u64,
         ) {
             let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
             let mut store = open(&records, &state).unwrap();
@@ -287,7 +368,7 @@ mod tests {
             let (mut written, mut kept) = (Vec::new(), 0);
             state.cut_power_after(steps);
             records.cut_power_after(steps);
-            for (nth, count) in sizes.iter().enumerate() {
+            for (nth, (count, compact)) in sizes.iter().enumerate() {
                 let (next, record) = (changes(nth as u64, *count), author.record(2, 100));
                 if store.keep(vec![record]).is_err() {
                     break;
@@ -299,6 +380,10 @@ mod tests {
                     written.truncate(before);
                     break;
                 }
+                // As it is, in place of how it came to be.
+                if *compact && store.compact(&written).is_err() {
+                    break;
+                }
             }
             let mut choose = |below: u64| {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -306,15 +391,38 @@ mod tests {
             };
             state.crash(&mut choose);
             records.crash(&mut choose);
-            let after = open(&records, &state).unwrap();
+            let mut after = open(&records, &state).unwrap();
             let found = after.changes().unwrap();
             prop_assert_eq!(&found[..written.len()], &written[..]);
             // What was on its way when the power went is there as a whole, or not at all.
-            let more = sizes.iter().scan(0, |sum, count| { *sum += count; Some(*sum) }).collect::<Vec<u64>>();
+            let more = sizes.iter().scan(0, |sum, (count, _)| { *sum += count; Some(*sum) }).collect::<Vec<u64>>();
             prop_assert!(found.is_empty() || more.contains(&(found.len() as u64)));
             let seqs: Vec<Seq> = after.records().map(|logged| logged.unwrap().record.seq()).collect();
             prop_assert!(seqs.len() == kept || seqs.len() == kept + 1);
             prop_assert!(seqs.iter().enumerate().all(|(nth, seq)| seq.0 == 2 * nth as u64 + 1));
+            // And it goes on from there, also with another whole state behind one that was cut off.
+            after.compact(&found).unwrap();
+            after.persist(&changes(99, 1)).unwrap();
+            let again = open(&records, &state).unwrap().changes().unwrap();
+            prop_assert_eq!(again.len(), found.len() + 1);
+            prop_assert_eq!(&again[..found.len()], &found[..]);
         }
+    }
+
+    #[test]
+    fn a_state_that_was_written_anew_takes_the_place_of_what_was_before() {
+        let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
+        let mut store = open(&records, &state).unwrap();
+        for nth in 0..50 {
+            store.persist(&changes(nth, 1000)).unwrap();
+        }
+        let before = store.grown;
+        store.compact(&changes(50, 2)).unwrap();
+        assert!(store.whole < before / 100 && store.grown == 0);
+        assert_eq!(store.state.numbers().unwrap(), [2]);
+        store.persist(&changes(51, 1)).unwrap();
+        let mut after = open(&records, &state).unwrap();
+        assert_eq!(after.changes().unwrap(), [changes(50, 2), changes(51, 1)].concat());
+        assert_eq!((after.whole, after.grown), (store.whole, store.grown));
     }
 }
