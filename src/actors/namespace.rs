@@ -142,19 +142,26 @@ pub struct Submission {
     pub listed: BTreeMap<ContentId, Vec<ChunkId>>,
     /// Contents whose manifest chunk holds something else.
     pub broken: BTreeSet<ContentId>,
-    /// The bytes that the namespace may come to.
-    pub room: Option<u64>,
 }
 
 impl Handler<Submit> for NamespaceActor {
     type Result = AtomicResponse<Self, Result<Vec<BatchOutcome>, Problem>>;
 
     fn handle(&mut self, Submit(submission): Submit, context: &mut Self::Context) -> Self::Result {
-        self.lend(context, |mut namespace, node| async move {
+        let id = self.id;
+        self.lend(context, move |mut namespace, node| async move {
             let mut outcomes = Vec::new();
             for batch in &submission.batches {
-                let facts = facts_of(&namespace, &submission, batch);
-                let outcome = match submit(&mut namespace, &node, batch.clone(), facts).await {
+                let mut facts = facts_of(&namespace, &submission, batch);
+                // What fills a quota is judged one after the other, and the next knows what this one added.
+                let turn = if facts.adds > 0 { node.quota_turn(id).await } else { None };
+                facts.room = turn.as_ref().and_then(|_| node.room_now(id));
+                let outcome = submit(&mut namespace, &node, batch.clone(), facts).await;
+                if turn.is_some() {
+                    node.note(id, summary_of(&namespace));
+                }
+                drop(turn);
+                let outcome = match outcome {
                     Outcome::Admitted(record) => BatchOutcome::Admitted { record: bytes_of(&record) },
                     Outcome::Again(record) => BatchOutcome::AlreadyAdmitted { record: bytes_of(&record) },
                     Outcome::Refused(refusal) => BatchOutcome::Refused(refusal.to_wire()),
@@ -179,7 +186,7 @@ fn bytes_of(record: &Record) -> ByteBuf {
 }
 
 fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Facts {
-    let mut facts = Facts { room: submission.room, ..Facts::default() };
+    let mut facts = Facts::default();
     let contents: Vec<_> = contents_of(batch).collect();
     facts.adds = bytes_added(namespace.projections(), &contents);
     let projections = namespace.projections();

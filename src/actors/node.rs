@@ -38,6 +38,8 @@ pub struct Node {
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
+    /// Whose quota is being filled: one batch at a time for each account.
+    quota_turns: Mutex<BTreeMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
     namespaces: Roster<NamespaceId, NamespaceActor>,
     users: Roster<UserId, UserActor>,
     files: Roster<(NamespaceId, EntryId), FileActor>,
@@ -78,6 +80,7 @@ impl Node {
             evidence,
             quota_default,
             board: Mutex::default(),
+            quota_turns: Mutex::default(),
             namespaces: Roster::new(arbiters.to_vec()),
             users: Roster::new(arbiters.to_vec()),
             files: Roster::new(arbiters.to_vec()),
@@ -173,6 +176,32 @@ impl Node {
     /// Notes what a namespace says of itself.
     pub fn note(&self, id: NamespaceId, summary: Summary) {
         self.board.lock().expect("nothing panics while it holds the lock").insert(id, summary);
+    }
+
+    /// The turn to fill the quota of the one who owns namespace `id`, over all that they own: held from asking for
+    /// [`room_now`](Self::room_now) until what was added is [noted](Self::note). Whoever holds it asks no actor.
+    pub async fn quota_turn(&self, id: NamespaceId) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let owner = self.directory.read(|directory| directory.namespace(id).map(|state| state.owner))?;
+        let turn = {
+            let mut turns = self.quota_turns.lock().expect("nothing panics while it holds the lock");
+            Arc::clone(turns.entry(owner).or_default())
+        };
+        Some(turn.lock_owned().await)
+    }
+
+    /// What namespace `id` may come to by its owner's quota and what their others hold by now; none for no limit. One
+    /// that nothing was noted of holds nothing: whoever submits has them all asked for before.
+    pub fn room_now(&self, id: NamespaceId) -> Option<u64> {
+        let (quota, others) = self.directory.read(|directory| {
+            let owner = directory.namespace(id).map(|state| state.owner);
+            let others =
+                directory.namespaces().filter(|(other, state)| *other != id && Some(state.owner) == owner);
+            let others: Vec<NamespaceId> = others.map(|(other, _)| other).collect();
+            (owner.and_then(|owner| directory.account(owner)).and_then(|account| account.quota), others)
+        });
+        let board = self.board.lock().expect("nothing panics while it holds the lock");
+        let elsewhere: u64 = others.iter().filter_map(|other| board.get(other)).map(|known| known.used).sum();
+        quota.map(|quota| quota.saturating_sub(elsewhere))
     }
 
     /// How many actors are at work: namespaces, users, files, sessions.

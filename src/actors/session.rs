@@ -261,14 +261,11 @@ impl Who {
         let owner =
             self.node.directory.read(|directory| directory.namespace(namespace).map(|state| state.owner));
         let owner = owner.ok_or(Code::UnknownNamespace)?;
-        let room = self.node.ask_user(owner, RoomFor(Some(namespace))).await??.here;
-        let mut submission = Submission {
-            batches,
-            held: BTreeSet::new(),
-            listed: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            room,
-        };
+        // From here on it is known what all of the owner's namespaces hold; how much room that leaves is judged when
+        // it is each batch's turn.
+        self.node.ask_user(owner, RoomFor(Some(namespace))).await??;
+        let mut submission =
+            Submission { batches, held: BTreeSet::new(), listed: BTreeMap::new(), broken: BTreeSet::new() };
         if contents.is_empty() {
             return Ok(submission);
         }

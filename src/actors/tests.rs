@@ -4,6 +4,7 @@ use super::{
     namespace::{Devices, Digests, NamespaceActor, State, Submission, Submit, Summarise},
     node::{Node, random},
     roster::MAILBOX,
+    session::SubmitBatches,
     user::{Holds, Mounted, RoomFor, Sent, Waiting},
 };
 use crate::clock::SystemClock;
@@ -14,8 +15,9 @@ use annals_engine::{
     protocol::{BatchOutcome, Code, Problem},
 };
 use annals_events::{
-    Batch, Body, ChunkId, Draft, EntryId, EntryKind, Fact, Hlc, Name, NamespaceId, PublicKey, UserId,
-    VersionVector, log::memory::MemoryLog,
+    Batch, Body, ChunkId, ChunkRef, Content, Cut, DeviceId, Dot, Draft, EntryId, EntryKind, Fact, Hlc, Name,
+    NamespaceId, PublicKey, Record, Seq, UserId, VersionVector,
+    log::{EventLog, Head, Later, Logged, Position, memory::MemoryLog},
 };
 use ed25519_dalek::SigningKey;
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,11 +42,57 @@ fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32])
 }
 
+/// A log whose appends take their time, so that others get their turn before they are done.
+struct SlowLog(MemoryLog);
+
+impl EventLog for SlowLog {
+    fn append(&self, expected: Seq, record: Arc<Record>) -> Later<'_, Position> {
+        Box::pin(async move {
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            self.0.append(expected, record).await
+        })
+    }
+
+    fn head(&self, namespace: NamespaceId) -> Later<'_, Head> {
+        self.0.head(namespace)
+    }
+
+    fn read(&self, namespace: NamespaceId, after: Seq, bytes_max: usize) -> Later<'_, Vec<Logged>> {
+        self.0.read(namespace, after, bytes_max)
+    }
+
+    fn read_all(&self, after: Position, bytes_max: usize) -> Later<'_, Vec<Logged>> {
+        self.0.read_all(after, bytes_max)
+    }
+
+    fn find(&self, namespace: NamespaceId, dot: Dot) -> Later<'_, Option<Logged>> {
+        self.0.find(namespace, dot)
+    }
+
+    fn read_entry(&self, id: NamespaceId, entry: EntryId, after: Seq, max: usize) -> Later<'_, Vec<Logged>> {
+        self.0.read_entry(id, entry, after, max)
+    }
+
+    fn read_device(&self, id: NamespaceId, of: DeviceId, after: Seq, max: usize) -> Later<'_, Vec<Logged>> {
+        self.0.read_device(id, of, after, max)
+    }
+
+    fn namespaces(&self) -> Later<'_, Vec<NamespaceId>> {
+        self.0.namespaces()
+    }
+
+    fn wait_past(&self, namespace: NamespaceId, after: Seq) -> Later<'_, Head> {
+        self.0.wait_past(namespace, after)
+    }
+}
+
 /// Runs a story on a node with one account and one namespace, to which the device 1 is linked.
 fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
     actix::System::new().block_on(async move {
-        let arbiter = actix::Arbiter::new();
-        let log = Arc::new(MemoryLog::new());
+        let arbiters = [actix::Arbiter::new(), actix::Arbiter::new()];
+        let log = Arc::new(SlowLog(MemoryLog::new()));
         let empty = Directory::new(NamespaceId([8; 16]));
         let directory = super::directory::LiveDirectory::open(log.clone(), key(100), empty, 1).await.unwrap();
         let account = directory
@@ -54,7 +102,16 @@ fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
         opened.await.unwrap();
         let (chunks, clock) = (Arc::new(MemoryChunks::default()), Arc::new(SystemClock));
         let evidence = std::env::temp_dir();
-        let node = Node::new(log, chunks, key(100), clock, directory, evidence, None, &[arbiter.handle()]);
+        let node = Node::new(
+            log,
+            chunks,
+            key(100),
+            clock,
+            directory,
+            evidence,
+            None,
+            &arbiters.each_ref().map(actix::Arbiter::handle),
+        );
         let begun = State::Begun { owner: OWNER, label: "home".into() };
         node.ask_namespace(HOME, begun).await.unwrap().unwrap();
         let linked = State::Linked {
@@ -67,7 +124,9 @@ fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
         node.ask_namespace(HOME, linked).await.unwrap().unwrap();
         story(Arc::clone(&node)).await;
         node.close();
-        arbiter.stop();
+        for arbiter in arbiters {
+            arbiter.stop();
+        }
     });
 }
 
@@ -89,7 +148,6 @@ fn submit() -> Submit {
         held: Default::default(),
         listed: BTreeMap::new(),
         broken: Default::default(),
-        room: None,
     }))
 }
 
@@ -148,6 +206,60 @@ fn two_who_submit_the_same_at_once_share_one_record() {
             })
             .collect();
         assert_eq!(records[0], records[1]);
+    });
+}
+
+/// Begins a namespace of the account, to which the device `n` is linked.
+async fn another_namespace(node: &Arc<Node>, id: NamespaceId, n: u8) {
+    let opened = node.directory.append(1, |directory| directory.open_namespace(random(), id, OWNER, "other"));
+    opened.await.unwrap();
+    let begun = State::Begun { owner: OWNER, label: "other".into() };
+    node.ask_namespace(id, begun).await.unwrap().unwrap();
+    let key = PublicKey(key(n).verifying_key().to_bytes());
+    let (user_name, label) = ("ana".into(), "laptop".into());
+    let linked = State::Linked { key, user: OWNER, user_name, label, continues: None };
+    node.ask_namespace(id, linked).await.unwrap().unwrap();
+}
+
+/// The first batch of device `n`: a file of 60 bytes.
+fn submit_file(namespace: NamespaceId, n: u8) -> SubmitBatches {
+    let plain = vec![n; 60];
+    let (content, _) = Content::new(Cut::SMALL, vec![ChunkRef { id: ChunkId::of(&plain), bytes: 60 }]);
+    let draft = Draft {
+        hlc: Hlc::at_ms(1),
+        at: 0,
+        fact: Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File },
+        body: Some(Body { name: Some(Name::new("a").unwrap()), content: Some(content), ..Body::default() }),
+    };
+    let none = VersionVector::new();
+    let batch =
+        Batch::sign(&key(n), namespace, 1, None, &none, &none, Default::default(), vec![draft]).unwrap();
+    SubmitBatches { namespace, batches: Arc::new(vec![batch.bytes().to_vec().into()]) }
+}
+
+#[test]
+fn two_sessions_that_fill_one_quota_at_once_never_overfill_it() {
+    const OTHER: NamespaceId = NamespaceId([10; 16]);
+    story(|node| async move {
+        another_namespace(&node, OTHER, 2).await;
+        let sent = [1, 2].map(|n| ChunkId::of(&[n; 60]));
+        node.ask_user(OWNER, Sent(Arc::new(sent.to_vec()))).await.unwrap();
+        let submit = |namespace, n| {
+            let device = DeviceId::of_key(&PublicKey(key(n).verifying_key().to_bytes()));
+            let (node, question) = (Arc::clone(&node), submit_file(namespace, n));
+            async move { node.ask_session(device, OWNER, question).await.unwrap().unwrap().remove(0) }
+        };
+        let (one, two) = tokio::join!(submit(HOME, 1), submit(OTHER, 2));
+        let refused = [&one, &two].map(|outcome| match outcome {
+            BatchOutcome::Admitted { .. } | BatchOutcome::AlreadyAdmitted { .. } => false,
+            BatchOutcome::Refused(why) => {
+                assert_eq!(why.code, Code::Quota);
+                true
+            }
+        });
+        assert_eq!(refused.iter().filter(|refused| **refused).count(), 1, "{one:?} {two:?}");
+        let room = node.ask_user(OWNER, RoomFor(None)).await.unwrap().unwrap();
+        assert_eq!((room.used, room.quota), (60, Some(100)));
     });
 }
 
