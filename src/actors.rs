@@ -8,6 +8,7 @@
 //!
 //! Left out: HTTP, and who holds which secret (the server's).
 
+pub mod checkpoints;
 pub mod directory;
 pub mod file;
 pub mod namespace;

@@ -15,7 +15,7 @@ mod routes;
 pub use openapi::openapi_json;
 
 use crate::{
-    actors::{Node, directory::LiveDirectory, node::random},
+    actors::{Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random},
     clock::SystemClock,
 };
 use access::{Admin, Challenges};
@@ -38,6 +38,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// What users that are added may store unless said otherwise: 15 GB.
@@ -368,6 +369,7 @@ fn run(
             clock,
             directory,
             data.evidence(),
+            Checkpoints::new(data.checkpoints()),
             config.quota_default,
             &handles,
         );
@@ -397,6 +399,11 @@ fn run(
             return Ok(());
         }
         let ended = http.await.map_err(|why| ServeError::Failed { what: why.to_string() });
+        // Nothing is lost by one that takes too long: the next start has more to read.
+        let kept = tokio::time::timeout(Duration::from_secs(STOP_SECONDS), node.keep_checkpoints());
+        if kept.await.is_err() {
+            tracing::warn!("not every namespace's checkpoint was written");
+        }
         node.close();
         for arbiter in arbiters {
             arbiter.stop();

@@ -6,12 +6,15 @@
 //! whoever else holds the same log finds the same. [`Recount`] says which chunks are needed. Left out: where records
 //! come from.
 
-use annals_engine::chunk_store::{ChunkStore, ChunkStoreError};
+use annals_engine::{
+    chunk_store::{ChunkStore, ChunkStoreError},
+    namespace::Checkpoint,
+};
 use annals_events::{
     Admission, Chain, ChunkId, ChunkRef, Content, DeviceId, Dot, EntryId, Fact, Hash, Manifest, NamespaceId,
     PublicKey, Record, Seq, log::Position,
 };
-use annals_projections::{Projections, Scope};
+use annals_projections::{Head, Projections, Scope};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -188,6 +191,78 @@ impl Stream {
         (self.last, self.chain, self.epoch) = (record.last_seq(), admission.chain, admission.epoch);
         Ok(())
     }
+}
+
+/// Checkpoints, each taken on by the records that follow it: what they give is compared with what the whole log gives
+/// (I5).
+#[derive(Debug, Default)]
+pub struct Resumed(BTreeMap<NamespaceId, Resuming>);
+
+#[derive(Debug)]
+struct Resuming {
+    place: String,
+    checkpoint: Checkpoint,
+    begins: Head,
+    /// Whether the log has the place where it begins.
+    joined: bool,
+    failed: Option<String>,
+}
+
+impl Resumed {
+    /// Adds the checkpoint of a namespace, which lies in `place`.
+    pub fn add(&mut self, place: String, checkpoint: Checkpoint) {
+        let (id, begins) = (checkpoint.projections.namespace(), checkpoint.head());
+        self.0.insert(id, Resuming { place, checkpoint, begins, joined: false, failed: None });
+    }
+
+    /// Takes the next record of the log.
+    pub fn read(&mut self, position: Position, record: &Record) {
+        let admission = record.admission();
+        let Some(resuming) = self.0.get_mut(&admission.namespace) else { return };
+        let begins = resuming.begins;
+        if record.last_seq() == begins.seq {
+            resuming.joined = (admission.chain, admission.epoch) == (begins.chain, begins.epoch);
+        }
+        if record.seq() > begins.seq && resuming.joined && resuming.failed.is_none() {
+            let done = resuming.checkpoint.projections.apply(record.batch(), Some(admission), position.0);
+            resuming.failed = done.err().map(|error| error.to_string());
+        }
+    }
+
+    /// Every difference to what the whole log gives.
+    pub fn compare(&self, verifier: &Verifier) -> Vec<Problem> {
+        let differences = self.0.iter().filter_map(|(id, resuming)| {
+            let what = resuming.difference(verifier.of(*id)?)?;
+            Some(of_checkpoint(what, resuming.place.clone()))
+        });
+        differences.collect()
+    }
+}
+
+impl Resuming {
+    fn difference(&self, whole: &Projections) -> Option<String> {
+        if !self.joined {
+            return Some("the checkpoint begins at a place that the log does not have".into());
+        }
+        if let Some(error) = &self.failed {
+            return Some(format!("what follows the checkpoint does not fit it: {error}"));
+        }
+        let (here, whole) = (self.checkpoint.projections.digests(), whole.digests());
+        let differing: Vec<&str> = whole
+            .iter()
+            .filter(|(name, hash)| here.get(*name) != Some(hash))
+            .map(|(name, _)| *name)
+            .collect();
+        (!differing.is_empty())
+            .then(|| format!("the checkpoint gives another state than the log: {}", differing.join(", ")))
+    }
+}
+
+/// Something that is wrong with a checkpoint: nothing that matters, but nothing that should be.
+#[must_use]
+pub fn of_checkpoint(what: String, place: String) -> Problem {
+    let affects = "nothing in the log: delete the checkpoint, it is made again".into();
+    Problem { what, place, affects }
 }
 
 /// Every chunk that retained versions need, counted from the records themselves, manifests expanded: for each how

@@ -1,6 +1,7 @@
 //! `annals verify`: what it finds, and that it leaves what it looks at as it was.
 
 use crate::place::Place;
+use annals_events::Hash;
 use std::{
     collections::BTreeMap,
     fs,
@@ -143,4 +144,59 @@ fn a_save_that_waits_and_was_damaged_is_named() {
         let at = report["problems"][0]["where"].as_str().unwrap();
         assert!(at.contains("one/.annals/outbox") && at.contains("00000001.segment"), "{report}");
     }
+}
+
+/// The one checkpoint of ada's home, and its bytes.
+fn checkpoint(place: &Place) -> (PathBuf, Vec<u8>) {
+    let folders = fs::read_dir(place.path("server/checkpoints")).unwrap();
+    let files: Vec<PathBuf> = folders.map(|folder| folder.unwrap().path().join("latest")).collect();
+    let home = files.into_iter().max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap();
+    let bytes = fs::read(&home).unwrap();
+    (home, bytes)
+}
+
+/// The checkpoint with another name of a file in it, and with digests that are right.
+fn forged(bytes: &[u8]) -> Vec<u8> {
+    const INNER: &[u8] = b"annals projections 1\0";
+    let find = |what: &[u8]| bytes.windows(what.len()).position(|window| window == what).unwrap();
+    let (inner, name) = (find(INNER), find(b"0.txt"));
+    let mut forged = bytes[..bytes.len() - 64].to_vec();
+    forged[name] = b'7';
+    let digest = Hash::of(b"", &[&forged[inner..]]);
+    forged.extend_from_slice(&digest.0);
+    let digest = Hash::of(b"", &[&forged]);
+    forged.extend_from_slice(&digest.0);
+    forged
+}
+
+#[test]
+fn a_checkpoint_that_is_not_what_the_log_gives_is_named_and_without_it_all_is_the_same() {
+    let mut place = stopped();
+    let whole = place.json(&["verify", "--data", "server", "--json"]);
+    let (file, good) = checkpoint(&place);
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for (bytes, what) in [(forged(&good), "names"), (flipped, "damaged")] {
+        fs::write(&file, bytes).unwrap();
+        let said = place.annals(&["verify", "--data", "server", "--json"]).exits(5);
+        let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(report["digests"], whole["digests"]);
+        let problem = &report["problems"][0];
+        assert!(problem["what"].as_str().unwrap().contains(what), "{report}");
+        assert_eq!(problem["where"], file.display().to_string());
+    }
+    // The server passes over what is damaged, and puts another in its place.
+    place.serve();
+    place.sync("one").ok();
+    place.annals(&["verify", "--data", "server"]).exits(5);
+    place.write("one/more.txt", "more");
+    place.sync("one").ok();
+    place.stop_server();
+    let after = place.json(&["verify", "--data", "server", "--json"]);
+    place.remove("server/checkpoints");
+    let without = place.json(&["verify", "--data", "server", "--json"]);
+    assert_eq!((&without["digests"], &without["chain"]), (&after["digests"], &after["chain"]));
+    place.serve();
+    place.sync("one").ok();
+    assert!(place.annals(&["verify", "--data", "server"]).ok().out.contains("whole: "));
 }

@@ -16,11 +16,13 @@
 //!
 //! Left out: looking things up and appending, which are effects; who asks (the server knows tokens).
 
+mod checkpoint;
 mod issue;
 mod possession;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::Checkpoint;
 pub use issue::{Issued, first_batch, issue};
 pub use possession::{Possession, bytes_added};
 

@@ -2,7 +2,8 @@
 //!
 //! It is rebuilt from the log when it starts, and everybody waits until then. Messages that change it are
 //! handled one after the other: the engine's [`Namespace`] is lent to the future at work and comes back with
-//! the answer. A panic in there takes the actor with it, and the next ask rebuilds it.
+//! the answer. A panic in there takes the actor with it, and the next ask rebuilds it: from its last checkpoint if
+//! the log has that place, else from the first record. It writes one when it goes, and after a long rebuild.
 
 use super::{
     node::{Node, Summary, blocking, chunk_problem, log_problem, random},
@@ -10,15 +11,16 @@ use super::{
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, ContextFutureSpawner, Handler, Message,
-    MessageResult, WrapFuture,
+    MessageResult, Running, WrapFuture,
 };
 use annals_engine::{
     admission::{Facts, contents_of},
-    namespace::{Effect, Input, Issued, Namespace, Outcome, bytes_added},
+    namespace::{Checkpoint, Effect, Input, Issued, Namespace, Outcome, bytes_added},
     protocol::{BatchOutcome, Code, DeviceInfo, Problem},
 };
 use annals_events::{
-    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, Fact, Hash, NamespaceId, PublicKey, Record, UserId,
+    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, Fact, Hash, NamespaceId, PublicKey, Record, Seq,
+    UserId,
 };
 use serde_bytes::ByteBuf;
 use std::{
@@ -26,6 +28,8 @@ use std::{
     sync::Arc,
 };
 
+/// A rebuild that had to read more events than this is not to be repeated.
+const EVENTS_TO_KEEP: u64 = if cfg!(test) { 2 } else { 50_000 };
 /// Bytes of records folded at once; others get their turn in between.
 const READ_BYTES: usize = 1 << 20;
 
@@ -82,8 +86,7 @@ impl Actor for NamespaceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let empty = Namespace::new(self.id, self.node.key.clone());
-        rebuild(empty, Arc::clone(&self.node), self.id)
+        rebuild(Arc::clone(&self.node), self.id)
             .into_actor(self)
             .map(|rebuilt, actor, _| match rebuilt {
                 Ok(namespace) => {
@@ -94,6 +97,14 @@ impl Actor for NamespaceActor {
             })
             .wait(context);
         self.passivate_when_idle(context);
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        if let Some(namespace) = self.namespace.take() {
+            let kept = keep_checkpoint(namespace, Arc::clone(&self.node));
+            actix::spawn(async move { drop(kept.await) });
+        }
+        Running::Stop
     }
 }
 
@@ -107,7 +118,60 @@ impl Passivated for NamespaceActor {
     }
 }
 
-async fn rebuild(mut namespace: Namespace, node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem> {
+/// From the checkpoint if there is a good one, and from nothing otherwise.
+async fn rebuild(node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem> {
+    let resumed = match resumed(&node, id).await {
+        Some(namespace) => {
+            let from = namespace.projections().head().seq;
+            let done = replay(namespace, &node, id).await;
+            let failed = |problem: &Problem| {
+                tracing::warn!(namespace = %id, %problem, "what follows the checkpoint does not fit: it is not used");
+            };
+            done.inspect_err(failed).ok().map(|namespace| (namespace, from))
+        }
+        None => None,
+    };
+    let (namespace, from) = match resumed {
+        Some(resumed) => resumed,
+        None => (replay(Namespace::new(id, node.key.clone()), &node, id).await?, Seq(0)),
+    };
+    if namespace.projections().head().seq.0 - from.0 > EVENTS_TO_KEEP {
+        return keep_checkpoint(namespace, node).await;
+    }
+    Ok(namespace)
+}
+
+/// The namespace as it was at its checkpoint, if the log has that very place.
+async fn resumed(node: &Arc<Node>, id: NamespaceId) -> Option<Namespace> {
+    node.checkpoints.found_none(id);
+    let reader = Arc::clone(node);
+    let read = blocking(move || Ok(reader.checkpoints.read(id).map_err(|error| error.to_string()))).await;
+    let checkpoint = match read.unwrap_or_else(|problem| Err(problem.to_string())) {
+        Ok(checkpoint) => checkpoint?,
+        Err(why) => {
+            tracing::warn!(namespace = %id, %why, "the checkpoint is not used");
+            return None;
+        }
+    };
+    if !is_in_log(&checkpoint, node, id).await {
+        tracing::warn!(namespace = %id, "the checkpoint is not used: the log does not have its place");
+        return None;
+    }
+    node.checkpoints.found(id, checkpoint.head().seq);
+    Some(Namespace::from_checkpoint(checkpoint, node.key.clone()))
+}
+
+async fn is_in_log(checkpoint: &Checkpoint, node: &Node, id: NamespaceId) -> bool {
+    let head = checkpoint.head();
+    let Some(before) = head.seq.0.checked_sub(1) else { return false };
+    let records = node.log.read(id, Seq(before), 1).await.unwrap_or_default();
+    records.first().is_some_and(|logged| {
+        let admission = logged.record.admission();
+        (logged.record.last_seq(), admission.chain, admission.epoch) == (head.seq, head.chain, head.epoch)
+    })
+}
+
+async fn replay(mut namespace: Namespace, node: &Node, id: NamespaceId) -> Result<Namespace, Problem> {
     loop {
         let after = namespace.projections().head().seq;
         let records = node.log.read(id, after, READ_BYTES).await.map_err(|error| log_problem(&error))?;
@@ -118,6 +182,21 @@ async fn rebuild(mut namespace: Namespace, node: Arc<Node>, id: NamespaceId) -> 
         namespace.replay(&records).map_err(|error| Problem::new(Code::LogDamaged, error.to_string()))?;
         tokio::task::yield_now().await;
     }
+}
+
+/// Writes down what the namespace adds up to, where nobody waits for it but who has to, and gives it back.
+async fn keep_checkpoint(namespace: Namespace, node: Arc<Node>) -> Result<Namespace, Problem> {
+    let (id, at) = (namespace.projections().namespace(), namespace.projections().head().seq);
+    if at == Seq(0) || node.checkpoints.has(id, at) {
+        return Ok(namespace);
+    }
+    blocking(move || {
+        if let Err(error) = node.checkpoints.write(id, at, &namespace.checkpoint()) {
+            tracing::warn!(namespace = %id, %error, "no checkpoint was written");
+        }
+        Ok(namespace)
+    })
+    .await
 }
 
 fn summary_of(namespace: &Namespace) -> Summary {
@@ -324,6 +403,34 @@ fn statement_of(namespace: &Namespace, node: &Node, statement: State) -> Result<
             let fact = Fact::DeviceRetired { device, last: state.last_counter };
             Ok(state.retired_last.is_none().then_some(Issued { fact, body: None }))
         }
+    }
+}
+
+/// Write down what all of this adds up to, unless that was done.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), Problem>")]
+pub struct KeepCheckpoint;
+
+impl Handler<KeepCheckpoint> for NamespaceActor {
+    type Result = AtomicResponse<Self, Result<(), Problem>>;
+
+    fn handle(&mut self, _: KeepCheckpoint, context: &mut Self::Context) -> Self::Result {
+        if let Err(problem) = self.here(context) {
+            return AtomicResponse::new(Box::pin(async { Err(problem) }.into_actor(self)));
+        }
+        let namespace = self.namespace.take().expect("it is here");
+        let kept = keep_checkpoint(namespace, Arc::clone(&self.node));
+        AtomicResponse::new(Box::pin(kept.into_actor(self).map(|kept, actor, context| match kept {
+            Ok(namespace) => {
+                actor.namespace = Some(namespace);
+                Ok(())
+            }
+            // It went with whatever panicked; the next ask rebuilds it.
+            Err(problem) => {
+                context.stop();
+                Err(problem)
+            }
+        })))
     }
 }
 

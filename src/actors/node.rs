@@ -1,6 +1,9 @@
 //! What the shells of one server share: its log, its chunks, its key, its clock, and who is at work.
 
-use super::{FileActor, NamespaceActor, SessionActor, UserActor, directory::LiveDirectory, roster::Roster};
+use super::{
+    FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
+    roster::Roster,
+};
 use actix::{
     ArbiterHandle, Context, Handler, Message,
     dev::{MessageResponse, ToEnvelope},
@@ -35,6 +38,8 @@ pub struct Node {
     pub directory: LiveDirectory,
     /// Where evidence of equivocation is kept.
     pub evidence: PathBuf,
+    /// What rebuilds begin with.
+    pub checkpoints: Checkpoints,
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
@@ -68,6 +73,7 @@ impl Node {
         clock: Arc<dyn Clock + Send + Sync>,
         directory: LiveDirectory,
         evidence: PathBuf,
+        checkpoints: Checkpoints,
         quota_default: Option<u64>,
         arbiters: &[ArbiterHandle],
     ) -> Arc<Self> {
@@ -78,6 +84,7 @@ impl Node {
             clock,
             directory,
             evidence,
+            checkpoints,
             quota_default,
             board: Mutex::default(),
             quota_turns: Mutex::default(),
@@ -208,6 +215,15 @@ impl Node {
     #[must_use]
     pub fn at_work(&self) -> [usize; 4] {
         [self.namespaces.at_work(), self.users.at_work(), self.files.at_work(), self.sessions.at_work()]
+    }
+
+    /// Has every namespace that is at work write down what it adds up to.
+    pub async fn keep_checkpoints(self: &Arc<Self>) {
+        for id in self.namespaces.connected() {
+            if let Err(problem) = self.ask_namespace(id, super::namespace::KeepCheckpoint).await {
+                tracing::warn!(namespace = %id, %problem, "no checkpoint");
+            }
+        }
     }
 
     /// Lets everybody go, so that the log can be closed.

@@ -74,6 +74,12 @@ where
         self.live().values().filter(|address| address.connected()).count()
     }
 
+    /// Who is at work.
+    pub fn connected(&self) -> Vec<K> {
+        let live = self.live();
+        live.iter().filter(|(_, address)| address.connected()).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Lets everybody go.
     pub fn clear(&self) {
         std::mem::take(&mut *self.live());

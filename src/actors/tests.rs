@@ -1,7 +1,8 @@
 //! Stories of actors that come and go: what they knew is in the log.
 
 use super::{
-    namespace::{Devices, Digests, NamespaceActor, State, Submission, Submit, Summarise},
+    checkpoints::Checkpoints,
+    namespace::{Devices, Digests, KeepCheckpoint, NamespaceActor, State, Submission, Submit, Summarise},
     node::{Node, random},
     roster::MAILBOX,
     session::SubmitBatches,
@@ -20,7 +21,14 @@ use annals_events::{
     log::{EventLog, Head, Later, Logged, Position, memory::MemoryLog},
 };
 use ed25519_dalek::SigningKey;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 const OWNER: UserId = UserId([1; 16]);
 const HOME: NamespaceId = NamespaceId([9; 16]);
@@ -43,7 +51,12 @@ fn key(n: u8) -> SigningKey {
 }
 
 /// A log whose appends take their time, so that others get their turn before they are done.
-struct SlowLog(MemoryLog);
+#[derive(Default)]
+struct SlowLog {
+    log: MemoryLog,
+    /// Reads of a stream from its first record on.
+    reads_from_nothing: AtomicUsize,
+}
 
 impl EventLog for SlowLog {
     fn append(&self, expected: Seq, record: Arc<Record>) -> Later<'_, Position> {
@@ -51,48 +64,56 @@ impl EventLog for SlowLog {
             for _ in 0..50 {
                 tokio::task::yield_now().await;
             }
-            self.0.append(expected, record).await
+            self.log.append(expected, record).await
         })
     }
 
     fn head(&self, namespace: NamespaceId) -> Later<'_, Head> {
-        self.0.head(namespace)
+        self.log.head(namespace)
     }
 
     fn read(&self, namespace: NamespaceId, after: Seq, bytes_max: usize) -> Later<'_, Vec<Logged>> {
-        self.0.read(namespace, after, bytes_max)
+        if after == Seq(0) {
+            self.reads_from_nothing.fetch_add(1, Ordering::Relaxed);
+        }
+        self.log.read(namespace, after, bytes_max)
     }
 
     fn read_all(&self, after: Position, bytes_max: usize) -> Later<'_, Vec<Logged>> {
-        self.0.read_all(after, bytes_max)
+        self.log.read_all(after, bytes_max)
     }
 
     fn find(&self, namespace: NamespaceId, dot: Dot) -> Later<'_, Option<Logged>> {
-        self.0.find(namespace, dot)
+        self.log.find(namespace, dot)
     }
 
     fn read_entry(&self, id: NamespaceId, entry: EntryId, after: Seq, max: usize) -> Later<'_, Vec<Logged>> {
-        self.0.read_entry(id, entry, after, max)
+        self.log.read_entry(id, entry, after, max)
     }
 
     fn read_device(&self, id: NamespaceId, of: DeviceId, after: Seq, max: usize) -> Later<'_, Vec<Logged>> {
-        self.0.read_device(id, of, after, max)
+        self.log.read_device(id, of, after, max)
     }
 
     fn namespaces(&self) -> Later<'_, Vec<NamespaceId>> {
-        self.0.namespaces()
+        self.log.namespaces()
     }
 
     fn wait_past(&self, namespace: NamespaceId, after: Seq) -> Later<'_, Head> {
-        self.0.wait_past(namespace, after)
+        self.log.wait_past(namespace, after)
     }
 }
 
-/// Runs a story on a node with one account and one namespace, to which the device 1 is linked.
+/// As [`story_on`], with a log that nobody asks about.
 fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
+    story_on(Arc::default(), story);
+}
+
+/// Runs a story on a node with one account and one namespace, to which the device 1 is linked.
+fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<Node>) -> F) {
     actix::System::new().block_on(async move {
         let arbiters = [actix::Arbiter::new(), actix::Arbiter::new()];
-        let log = Arc::new(SlowLog(MemoryLog::new()));
+        let folder = tempfile::tempdir().unwrap();
         let empty = Directory::new(NamespaceId([8; 16]));
         let directory = super::directory::LiveDirectory::open(log.clone(), key(100), empty, 1).await.unwrap();
         let account = directory
@@ -101,7 +122,8 @@ fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
         let opened = directory.append(1, |directory| directory.open_namespace(random(), HOME, OWNER, "home"));
         opened.await.unwrap();
         let (chunks, clock) = (Arc::new(MemoryChunks::default()), Arc::new(SystemClock));
-        let evidence = std::env::temp_dir();
+        let (evidence, checkpoints) =
+            (folder.path().join("evidence"), Checkpoints::new(folder.path().into()));
         let node = Node::new(
             log,
             chunks,
@@ -109,6 +131,7 @@ fn story<F: Future<Output = ()>>(story: impl FnOnce(Arc<Node>) -> F) {
             clock,
             directory,
             evidence,
+            checkpoints,
             None,
             &arbiters.each_ref().map(actix::Arbiter::handle),
         );
@@ -176,6 +199,71 @@ fn actors_that_nobody_asks_go_and_come_back_with_what_they_knew() {
         }
         assert_eq!(node.ask_namespace(HOME, Digests).await.unwrap().unwrap(), before);
         assert_eq!(node.at_work(), [1, 0, 0, 0]);
+    });
+}
+
+/// Until nobody is at work and what they write when they go is written.
+async fn all_gone(node: &Arc<Node>) {
+    let place = node.checkpoints.place(HOME);
+    while node.at_work() != [0; 4] || !place.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_rebuild_begins_with_the_checkpoint_and_one_that_is_no_good_is_as_good_as_none() {
+    let log = Arc::<SlowLog>::default();
+    story_on(Arc::clone(&log), |node| async move {
+        let reads = || log.reads_from_nothing.load(Ordering::Relaxed);
+        let digests = || async { node.ask_namespace(HOME, Digests).await.unwrap().unwrap() };
+        node.ask_namespace(HOME, submit()).await.unwrap().unwrap();
+        let (before, place) = (digests().await, node.checkpoints.place(HOME));
+        all_gone(&node).await;
+        let read = reads();
+        assert_eq!(digests().await, before);
+        assert_eq!(reads(), read, "the checkpoint was begun with");
+        let good = fs::read(&place).unwrap();
+        let elsewhere = {
+            let mut other = annals_engine::namespace::Namespace::new(HOME, key(100));
+            other_history(&mut other);
+            other.checkpoint()
+        };
+        let damaged =
+            [&good[..good.len() / 2], &[good[good.len() / 2] ^ 1], &good[good.len() / 2 + 1..]].concat();
+        for (what, bytes) in [("damaged", damaged), ("of another log", elsewhere), ("nothing", vec![])] {
+            all_gone(&node).await;
+            fs::write(&place, bytes).unwrap();
+            let read = reads();
+            assert_eq!(digests().await, before, "{what}");
+            assert!(reads() > read, "{what}: everything was read");
+        }
+    });
+}
+
+/// A namespace of the same id that lived otherwise.
+fn other_history(other: &mut annals_engine::namespace::Namespace) {
+    let server = PublicKey(key(100).verifying_key().to_bytes());
+    let fact = Fact::NamespaceCreated { owner: OWNER, server };
+    let body = Some(Body { label: Some("elsewhere".into()), ..Body::default() });
+    let batch = other.issue(77, vec![annals_engine::namespace::Issued { fact, body }]);
+    let record = Record::admit(batch, &key(100), 0, Seq(1), Default::default(), 77);
+    other.replay(&[Logged { position: Position(1), record: Arc::new(record) }]).unwrap();
+}
+
+#[test]
+fn a_checkpoint_is_written_when_asked_for_and_after_a_long_rebuild() {
+    story(|node| async move {
+        let place = node.checkpoints.place(HOME);
+        node.ask_namespace(HOME, KeepCheckpoint).await.unwrap().unwrap();
+        let asked_for = fs::read(&place).unwrap();
+        node.ask_namespace(HOME, submit()).await.unwrap().unwrap();
+        node.ask_namespace(HOME, KeepCheckpoint).await.unwrap().unwrap();
+        assert_ne!(fs::read(&place).unwrap(), asked_for);
+        // Who panics writes nothing; whoever comes after it has much to read, and finds that the file is gone.
+        fs::remove_file(&place).unwrap();
+        node.ask_namespace(HOME, Poison).await.unwrap_err();
+        node.ask_namespace(HOME, Summarise).await.unwrap().unwrap();
+        assert!(place.exists());
     });
 }
 

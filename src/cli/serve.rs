@@ -73,7 +73,7 @@ pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<Ar
     let (log, chunks) = (Arc::downgrade(&serving.log()), Arc::downgrade(&serving.chunks()));
     std::thread::spawn(move || {
         ear.serve(|request| match (log.upgrade(), chunks.upgrade()) {
-            (Some(log), Some(chunks)) => verify::answer(&request, &*log, &*chunks),
+            (Some(log), Some(chunks)) => verify::answer(&request, &folder, &*log, &*chunks),
             _ => control::Answer {
                 exit: Exit::Failed as u8,
                 remarks: "error: the server stops\n".into(),

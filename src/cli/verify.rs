@@ -7,14 +7,17 @@ use super::{
     talk::Talk,
 };
 use crate::{
-    actors::node::random,
+    actors::{
+        checkpoints::{Checkpoints, ReadError},
+        node::random,
+    },
     chunk_store::Packs,
     client::{Folder, control},
     server::{
         ServeError,
-        data::{Data, FORMAT_FILE},
+        data::{CHECKPOINTS_FOLDER, Data, FORMAT_FILE},
     },
-    verification::{Problem, Recount, Report, TornTail, Verifier},
+    verification::{Problem, Recount, Report, Resumed, TornTail, Verifier, of_checkpoint},
 };
 use annals_engine::chunk_store::{ChunkStore, ChunkStoreError};
 use annals_events::{
@@ -24,7 +27,7 @@ use annals_events::{
     },
     segment::{Unfinished, Witness},
 };
-use annals_projections::Scope;
+use annals_projections::{CheckpointError, Scope};
 use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt,
@@ -75,28 +78,31 @@ pub(super) fn run_on_data(
         }
         looked => reading.look(&looked?, verify.deep, talk)?,
     }
-    show(reading.verifier.report(), talk)
+    show(reading.report(), talk)
 }
 
 /// A server that runs, asked by way of its control socket.
 pub(super) fn answer(
     request: &control::Request,
+    data: &Path,
     log: &dyn EventLog,
     chunks: &dyn ChunkStore,
 ) -> control::Answer {
     super::answer_with(request, |verb, talk| match verb {
-        Verb::Verify(verify) => run_on_server(&verify, log, chunks, talk),
+        Verb::Verify(verify) => run_on_server(&verify, data, log, chunks, talk),
         _ => Err(Failure::usage("a server does not run this verb")),
     })
 }
 
 fn run_on_server(
     verify: &Verify,
+    data: &Path,
     log: &dyn EventLog,
     chunks: &dyn ChunkStore,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     let mut reading = Reading::default();
+    reading.take_checkpoints(data.join(CHECKPOINTS_FOLDER), talk)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::failed(error.to_string()))?;
@@ -112,7 +118,7 @@ fn run_on_server(
         }
     }
     reading.check_chunks(chunks, verify.deep, talk)?;
-    show(reading.verifier.report(), talk)
+    show(reading.report(), talk)
 }
 
 /// Bytes of records that are read at once from a log at work.
@@ -172,11 +178,16 @@ fn of_log(error: &LogError) -> Problem {
 struct Reading {
     verifier: Verifier,
     recount: Recount,
+    resumed: Resumed,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { verifier: Verifier::new(Scope::Server), recount: Recount::default() }
+        Self {
+            verifier: Verifier::new(Scope::Server),
+            recount: Recount::default(),
+            resumed: Resumed::default(),
+        }
     }
 }
 
@@ -184,6 +195,7 @@ impl Reading {
     /// Everything in a data directory that nobody serves, left as it is.
     fn look(&mut self, data: &Data, deep: bool, talk: &mut Talk<'_>) -> Result<(), Failure> {
         let scratch = Scratch::new()?;
+        self.take_checkpoints(data.checkpoints(), talk)?;
         match embedded::look(&data.log(), data.id.0, &scratch.folder("log")?) {
             Ok(log) => self.read(&log, data),
             Err(OpenError::Log(error)) => self.verifier.problem(of_log(&error)),
@@ -231,11 +243,38 @@ impl Reading {
         }
     }
 
+    /// Takes the checkpoints in `folder`, as they are now, to be compared.
+    fn take_checkpoints(&mut self, folder: PathBuf, talk: &mut Talk<'_>) -> Result<(), Failure> {
+        let checkpoints = Checkpoints::new(folder.clone());
+        let all = checkpoints.all();
+        for id in all.map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))? {
+            let place = checkpoints.place(id).display().to_string();
+            match checkpoints.read(id) {
+                Ok(Some(checkpoint)) => self.resumed.add(place, checkpoint),
+                Ok(None) => {}
+                Err(ReadError::Checkpoint(CheckpointError::OtherFormat)) => {
+                    talk.remark(format_args!("{place} is of another release and not used by this one"))?;
+                }
+                Err(error) => self.verifier.problem(of_checkpoint(error.to_string(), place)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What came of it.
+    fn report(mut self) -> Report {
+        for problem in self.resumed.compare(&self.verifier) {
+            self.verifier.problem(problem);
+        }
+        self.verifier.report()
+    }
+
     /// Takes the next record. False: there is no point in going on.
     fn take(&mut self, logged: Result<Logged, LogError>) -> bool {
         match logged {
             Ok(logged) => {
                 self.verifier.read(logged.position, &logged.record);
+                self.resumed.read(logged.position, &logged.record);
                 self.recount.read(&logged.record, self.verifier.of(logged.record.admission().namespace));
                 true
             }

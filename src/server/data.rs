@@ -7,6 +7,7 @@
 //! DATA/admin.token   what the admin shows, in hex; 0600
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
+//! DATA/checkpoints/  what rebuilds begin with; may be deleted
 //! DATA/listen        where the server listened last, by which its devices know it
 //! DATA/equivocations/  batches that devices signed under used dots
 //! ```
@@ -27,6 +28,8 @@ use std::{
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// The file that says which format a data directory has.
 pub const FORMAT_FILE: &str = "format";
+/// The folder of checkpoints.
+pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
 /// The format that this release writes and reads.
 pub const DATA_FORMAT: &str = "annals data 1";
 
@@ -112,6 +115,12 @@ impl Data {
     #[must_use]
     pub fn packs(&self) -> PathBuf {
         self.place.join("packs")
+    }
+
+    /// Where checkpoints are.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.place.join(CHECKPOINTS_FOLDER)
     }
 
     /// Where evidence of equivocation is kept.

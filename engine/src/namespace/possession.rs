@@ -14,12 +14,26 @@ const MANIFEST_KEY: &[u8] = b"\x68manifest";
 #[derive(Clone, Debug, Default)]
 pub struct Possession {
     /// By content: those whose chunks are in `listed`.
-    read: BTreeSet<ContentId>,
+    read: BTreeMap<ContentId, Content>,
     unread: BTreeMap<ContentId, Content>,
     listed: BTreeSet<ChunkId>,
 }
 
 impl Possession {
+    /// Nothing read yet of what has these manifests.
+    #[must_use]
+    pub fn of(manifests: Vec<Content>) -> Self {
+        let unread = manifests.into_iter().map(|content| (content.id, content)).collect();
+        Self { unread, ..Self::default() }
+    }
+
+    /// The contents that have manifests, read or not, in order of their ids.
+    #[must_use]
+    pub fn manifests(&self) -> Vec<Content> {
+        let all: BTreeMap<_, _> = self.read.iter().chain(&self.unread).collect();
+        all.into_values().cloned().collect()
+    }
+
     /// Takes note of the manifests that an admitted batch names.
     pub fn note(&mut self, batch: &Batch) {
         for index in 0..batch.events().len() {
@@ -29,7 +43,7 @@ impl Possession {
             }
             let content = batch.body(index).ok().flatten().and_then(|body| body.content);
             let content =
-                content.filter(|content| content.manifest.is_some() && !self.read.contains(&content.id));
+                content.filter(|content| content.manifest.is_some() && !self.read.contains_key(&content.id));
             if let Some(content) = content {
                 self.unread.insert(content.id, content);
             }
@@ -50,7 +64,7 @@ impl Possession {
         self.unread.remove(&content.id);
         let manifest = Manifest::decode(bytes, content)?;
         self.listed.extend(manifest.chunks.iter().map(|chunk| chunk.id));
-        self.read.insert(content.id);
+        self.read.insert(content.id, content.clone());
         Ok(())
     }
 
@@ -63,7 +77,7 @@ impl Possession {
     /// Whether the whole content behind this manifest chunk is here.
     #[must_use]
     pub fn covers_manifest(&self, projections: &Projections, id: ContentId, manifest: ChunkRef) -> bool {
-        (self.read.contains(&id) || self.unread.contains_key(&id))
+        (self.read.contains_key(&id) || self.unread.contains_key(&id))
             && projections.chunk_refs().contains(manifest.id)
     }
 }

@@ -260,3 +260,53 @@ fn what_manifests_list_is_covered_once_they_were_read() {
     assert!(covers(&node, 7) && !covers(&node, 200));
     assert_eq!(node.namespace.possession().unread(), []);
 }
+
+#[test]
+fn replaying_from_a_checkpoint_at_any_place_equals_replaying_everything() {
+    use annals_events::{ChunkId, ChunkRef, Content, Cut};
+    let mut node = Node::new();
+    for n in 0..6u8 {
+        let chunks: Vec<ChunkRef> =
+            (0..100).map(|m| ChunkRef { bytes: 9, id: ChunkId([m + n; 32]) }).collect();
+        let (content, _) = Content::new(Cut::SMALL, chunks);
+        let folders = node.sign(&[&format!("d{n}"), &format!("e{n}")]);
+        assert!(matches!(node.submit(folders), Outcome::Admitted(_)));
+        let devices = node.namespace.projections().devices();
+        let state = devices.get(DeviceId::of_key(&public(1))).unwrap();
+        let body = Body {
+            content: Some(content),
+            name: Some(Name::new(format!("f{n}")).unwrap()),
+            ..Body::default()
+        };
+        let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
+        let draft = Draft { hlc: state.last_hlc.next(), at: 0, fact, body: Some(body) };
+        let (first, prev, none) = (state.last_counter + 1, state.last_batch, VersionVector::new());
+        let id = node.namespace.projections().namespace();
+        let batch = Batch::sign(&key(1), id, first, prev, &none, &none, DotSet::new(), vec![draft]).unwrap();
+        assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+    }
+    let whole = node.twin().namespace;
+    for at in 0..=node.log.len() {
+        let mut before = Namespace::new(NamespaceId([9; 16]), key(100));
+        before.replay(&node.log[..at]).unwrap();
+        let checkpoint = Checkpoint::decode(&before.checkpoint()).unwrap();
+        assert_eq!(checkpoint.head(), before.projections().head());
+        let mut resumed = Namespace::from_checkpoint(checkpoint, key(100));
+        resumed.replay(&node.log[at..]).unwrap();
+        assert_eq!(resumed.projections().digests(), whole.projections().digests(), "from record {at}");
+        assert_eq!(resumed.possession().unread(), whole.possession().unread(), "from record {at}");
+        assert_eq!(resumed.server(), whole.server());
+    }
+}
+
+#[test]
+fn a_checkpoint_that_was_altered_or_cut_is_refused() {
+    let bytes = Node::new().namespace.checkpoint();
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        assert!(Checkpoint::decode(&other).is_err(), "byte {at}");
+        assert!(Checkpoint::decode(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    assert!(Checkpoint::decode(&bytes).is_ok());
+}
