@@ -20,6 +20,7 @@ mod place;
 mod progress;
 mod restore;
 mod serve;
+mod server_url;
 mod share;
 pub mod size;
 mod status;
@@ -39,6 +40,7 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 use talk::Talk;
 
@@ -111,24 +113,36 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
     }
 }
 
-/// Runs a verb on the folder it is about, or in the daemon that holds the folder.
+/// Runs a verb on the folder it is about, or in the daemon that holds the folder. Another command that is at work
+/// there is waited for, a little.
 fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let root = place::folder_of(&verb, directory)?;
-    let opened = match verb {
-        Verb::Sync(_) => sync::open(&root, None, talk)?,
-        _ => client::Folder::open(&root),
-    };
-    match opened {
-        Ok(mut folder) => run_on_folder(verb, &mut folder, directory, talk),
-        Err(client::ClientError::Held { .. }) => {
-            ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk).unwrap_or_else(|| {
-                Err(Failure::failed(format!("{} is in use and nobody answers for it", root.display()))
-                    .hint("another command is at work there: try again when it is done"))
-            })
+    for _ in 0..TRIES {
+        let opened = match verb {
+            Verb::Sync(_) => sync::open(&root, None, talk)?,
+            _ => client::Folder::open(&root),
+        };
+        match opened {
+            Ok(mut folder) => return run_on_folder(verb, &mut folder, directory, talk),
+            Err(client::ClientError::Held { .. }) => {}
+            Err(error) if matches!(verb, Verb::Verify(_)) && error.is_damage() => {
+                return verify::run_unopened(&root, &error, talk);
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
+        if let Some(answered) = ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk) {
+            return answered;
+        }
+        crate::clock::pause(BETWEEN_TRIES);
     }
+    Err(Failure::failed(format!("{} is in use and nobody answers for it", root.display())).hint(
+        "another command is at work there: try again when it is done; `annals status` says how far it is",
+    ))
 }
+
+/// How often a folder that another command holds is tried.
+const TRIES: usize = 30;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// What the daemon that holds `state` says; `None` if there is none.
 fn ask_daemon(

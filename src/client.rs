@@ -6,9 +6,11 @@
 
 mod asking;
 pub mod binding;
+mod contents;
 pub mod control;
 pub mod daemon;
 mod error;
+mod events;
 mod folder;
 mod guarding;
 mod host;
@@ -17,9 +19,10 @@ mod standing;
 mod store;
 mod telling;
 
-pub use asking::{EventLine, VersionLine, When};
+pub use asking::{VersionLine, When};
 pub use binding::{Binding, BindingError, STATE_FOLDER};
 pub use error::ClientError;
+pub use events::{EventLine, EventsWanted};
 pub use folder::{Folder, SyncReport};
 pub use guarding::open_or_renew;
 pub use host::Progress;

@@ -13,6 +13,7 @@ mod full_disk;
 mod in_the_way;
 mod lost_state;
 mod place;
+mod scripts;
 mod server;
 mod sharing;
 mod standing;

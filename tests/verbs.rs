@@ -154,7 +154,9 @@ fn a_ticket_links_the_next_device_once() {
 fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
     let place = Place::with_server();
     place.link("ada", "one");
+    place.write("one/a.txt", "text");
     fs::create_dir(place.path("one/inside")).unwrap();
+    place.sync("one").ok();
     fs::create_dir(place.path("plain")).unwrap();
     let url = place.url.clone();
     let rows: &[(&[&str], i32, &str)] = &[
@@ -165,7 +167,12 @@ fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
         (&["link", &url, "one/inside", "--user", "ada"], 2, "lies inside the linked folder"),
         (&["link", &url, ".", "--user", "ada"], 2, "contains the linked folder"),
         (&["link", "http://127.0.0.1:1", "new", "--user", "ada"], 4, "cannot be reached"),
-        (&["link", "ftp://x", "new", "--user", "ada"], 1, "an address looks like"),
+        (&["link", "ftp://x", "new", "--user", "ada"], 2, "no address of a server"),
+        (&["link", "127.0.0.1:8417", "new", "--user", "ada"], 2, "no address of a server"),
+        (&["cat", "one"], 2, "the linked folder itself"),
+        (&["cat", "one/inside"], 2, "a folder, not a file"),
+        (&["share", "one/a.txt", "--with", "bob", "--role", "viewer"], 2, "lies in the linked folder"),
+        (&["status", "nowhere"], 2, "there is no"),
         (&["link", &url, "new", "--user", "nobody"], 6, "wrong"),
         (&["link", &url, "new", "--user", "ada", "--namespace", "nowhere"], 6, "namespace"),
         (&["restore", "one/inside"], 2, "which version"),
@@ -226,4 +233,66 @@ fn verify_is_quiet_about_a_whole_log_and_names_the_place_of_one_flipped_byte() {
     }
     fs::write(&segment, &good).unwrap();
     place.annals(&["verify", "--data", "server"]).ok();
+}
+
+#[test]
+fn a_file_that_lies_in_the_folder_unchanged_is_shown_without_a_server() {
+    let mut place = Place::with_server();
+    place.write("one/small.txt", "first");
+    // More than a handful of chunks, which only a manifest lists.
+    let large: String = (0..1_600_000).map(|n| format!("{n}\n")).collect();
+    place.write("one/large.txt", &large);
+    place.link("ada", "one");
+    place.write("one/small.txt", "second");
+    place.sync("one").ok();
+    let history = place.json(&["history", "one/small.txt", "--json"]);
+    let first = history[0]["version"].as_str().unwrap().to_owned();
+    place.kill_server();
+    assert_eq!(place.annals(&["cat", "one/small.txt"]).ok().out, "second");
+    assert!(place.annals(&["cat", "one/large.txt"]).ok().out == large, "another text");
+    place.annals(&["cat", "one/small.txt", "--version", &first]).fails(4, "cannot be reached");
+    // What is in the folder is believed by its bytes alone: same size, same time, another text.
+    let meta = fs::metadata(place.path("one/small.txt")).unwrap();
+    place.write("one/small.txt", "SECOND");
+    let file = fs::File::options().write(true).open(place.path("one/small.txt")).unwrap();
+    file.set_modified(meta.modified().unwrap()).unwrap();
+    let said = place.annals(&["cat", "one/small.txt"]).fails(4, "cannot be reached");
+    assert_eq!(said.out, "");
+}
+
+#[test]
+fn the_log_says_what_changed_and_both_names_of_a_move() {
+    let place = Place::with_server();
+    place.write("one/docs/a.txt", "text");
+    place.link("ada", "one");
+    place.rename("one/docs/a.txt", "one/b.txt");
+    place.sync("one").ok();
+    place.annals(&["tag", "one/b.txt", "+draft"]).ok();
+    place.annals(&["share", "one", "--with", "bob", "--role", "viewer"]).ok();
+    let text = place.annals(&["log", "one"]).ok().out;
+    for what in
+        ["docs/a.txt (4 bytes)", "docs/a.txt → b.txt", "b.txt (+draft)", "bob as viewer", "one, of ada"]
+    {
+        assert!(text.contains(what), "no {what:?} in {text}");
+    }
+    let moved = place.annals(&["log", "one", "b.txt", "--json"]).ok().out;
+    let moved = moved.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let moved = moved.into_iter().find(|line| line["kind"] == "entry_moved").unwrap();
+    assert_eq!((moved["from"].as_str(), moved["path"].as_str()), (Some("docs/a.txt"), Some("b.txt")));
+    // Columns stand below each other.
+    let starts: std::collections::BTreeSet<usize> =
+        text.lines().map(|line| line.find("T").unwrap()).collect();
+    assert_eq!(starts.len(), 1, "{text}");
+}
+
+#[test]
+fn what_comes_is_followed() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let mut following = place.start(&["log", "one", "--follow", "--limit", "1"]);
+    following.says(" ");
+    place.rename("one/a.txt", "one/b.txt");
+    place.sync("one").ok();
+    assert!(following.says(" ").contains("a.txt → b.txt"));
 }

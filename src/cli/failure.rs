@@ -110,8 +110,9 @@ impl From<ClientError> for Failure {
             ClientError::NoSuchPath { .. } => Self::usage(message)
                 .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
             ClientError::NotAFile { .. } => {
-                Self::usage(message).hint("versions are those of files: name one")
+                Self::usage(message).hint("contents and versions are those of files: name one")
             }
+            ClientError::Changed { .. } => Self::failed(message).hint("try again once it is at rest"),
             ClientError::NoSuchVersion { path, .. } => {
                 Self::usage(message).hint(format!("`annals history {path}` lists them"))
             }

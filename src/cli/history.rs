@@ -50,22 +50,24 @@ pub(super) fn run(
         return Ok(Exit::Done);
     }
     // The newest first, as everywhere; ids short enough to type, long enough to be unique.
-    for line in lines.iter().rev() {
-        let mark = if line.head { "*" } else { "o" };
-        let from = match line.parents.as_slice() {
-            [] => String::new(),
-            parents => format!("  from {}", parents.iter().map(|p| short(p)).collect::<Vec<_>>().join(", ")),
-        };
-        talk.line(format_args!(
-            "{mark} {}  {}  {} on {}  {}{from}",
-            short(&line.version),
-            line.at,
-            line.user,
-            line.device,
-            size::human(line.bytes)
-        ))?;
-    }
+    talk.table(&lines.iter().rev().map(row).collect::<Vec<_>>())?;
     Ok(Exit::Done)
+}
+
+fn row(line: &Line) -> Vec<String> {
+    let mark = if line.head { "*" } else { "o" };
+    let from = match line.parents.as_slice() {
+        [] => String::new(),
+        parents => format!("from {}", parents.iter().map(|p| short(p)).collect::<Vec<_>>().join(", ")),
+    };
+    vec![
+        mark.to_owned(),
+        short(&line.version),
+        line.at.clone(),
+        format!("{} on {}", line.user, line.device),
+        size::human(line.bytes),
+        from,
+    ]
 }
 
 /// The first digits of the device and the counter: what `--version` also takes.

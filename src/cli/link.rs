@@ -3,7 +3,7 @@
 use super::{
     arguments::Link,
     failure::{Exit, Failure},
-    password, place,
+    password, place, server_url,
     talk::Talk,
 };
 use crate::client::{self, LinkWish};
@@ -23,13 +23,14 @@ struct Document<'a> {
 }
 
 pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let url = server_url::checked(&link.url)?;
     let credential = match (&link.user, &link.ticket) {
         (Some(user), _) => Credential::Password { user: user.clone(), password: password::of(user)? },
         (None, Some(ticket)) => Credential::Ticket(ticket.clone()),
         (None, None) => return Err(Failure::usage("give --user NAME or --ticket CODE")),
     };
     let wish = LinkWish {
-        url: link.url.clone(),
+        url,
         credential,
         label: link.device.clone().unwrap_or_else(client::host_name),
         namespace: link.namespace.clone(),

@@ -5,14 +5,14 @@ use super::{
     cat,
     failure::{Exit, Failure},
     moment, place,
-    talk::Talk,
+    talk::{Columns, Talk},
 };
-use crate::client::{EventLine, Folder};
+use crate::client::{EventLine, EventsWanted, Folder};
 use clap::Parser;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Line {
     seq: Option<u64>,
     at: String,
@@ -20,6 +20,8 @@ struct Line {
     user: String,
     device: String,
     path: Option<String>,
+    from: Option<String>,
+    change: Option<String>,
     entry: Option<String>,
     dot: String,
     hash: String,
@@ -34,6 +36,8 @@ impl From<EventLine> for Line {
             user: event.user,
             device: event.device,
             path: event.path,
+            from: event.from,
+            change: event.change,
             entry: event.entry.map(|entry| entry.0.to_string()),
             dot: event.dot.to_string(),
             hash: event.batch.to_hex(),
@@ -49,20 +53,26 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let path = place::log_path(log, folder.root(), directory)?;
     let since = log.since.as_deref().map(|text| moment::parse(text, cat::now())).transpose()?;
-    let events = folder.events(path.as_deref(), since, log.after, log.limit)?;
-    for line in events.into_iter().map(Line::from) {
-        show(&line, talk)?;
+    let wanted = EventsWanted { path: path.as_deref(), since, after: log.after, limit: log.limit };
+    let lines: Vec<Line> = folder.events(wanted)?.into_iter().map(Line::from).collect();
+    if talk.output.json {
+        lines.iter().try_for_each(|line| talk.json(line))?;
+    } else {
+        talk.table(&lines.iter().map(row).collect::<Vec<_>>())?;
     }
     Ok(Exit::Done)
 }
 
-fn show(line: &Line, talk: &mut Talk<'_>) -> Result<(), Failure> {
-    if talk.output.json {
-        return talk.json(line);
-    }
+fn row(line: &Line) -> Vec<String> {
     let seq = line.seq.map_or_else(|| "pending".to_owned(), |seq| seq.to_string());
-    let path = line.path.as_deref().unwrap_or("");
-    talk.line(format_args!("{seq:>8}  {}  {:20} {:12} {path}", line.at, line.kind, line.device))
+    let path = line.path.as_deref().unwrap_or_default();
+    let moved = line.from.as_ref().map_or_else(|| path.to_owned(), |from| format!("{from} → {path}"));
+    let about = match (&line.change, moved.is_empty()) {
+        (None, _) => moved,
+        (Some(change), true) => change.clone(),
+        (Some(change), false) => format!("{moved} ({change})"),
+    };
+    vec![format!("{seq:>7}"), line.at.clone(), line.kind.clone(), line.device.clone(), about]
 }
 
 /// What is there, and then what comes: asks again every second, whoever holds the folder.
@@ -72,7 +82,7 @@ pub(super) fn follow(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let mut after = None;
+    let (mut after, mut columns) = (None, Columns::default());
     loop {
         let arguments = once(typed, log, after);
         let line = CommandLine::try_parse_from(
@@ -94,34 +104,21 @@ pub(super) fn follow(
             Err(failure) => return Err(failure),
             Ok(_) => {
                 let text = String::from_utf8_lossy(&lines).into_owned();
-                for line in text.lines() {
-                    let document: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-                    after = document["seq"].as_u64().max(after);
-                    print_followed(line, &document, talk)?;
+                let new: Vec<Line> =
+                    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+                // What is pending comes again once it has its place.
+                let new: Vec<Line> = new.into_iter().filter(|line| line.seq.is_some()).collect();
+                after = new.last().and_then(|line| line.seq).max(after);
+                new.iter().for_each(|line| columns.widen(&row(line)));
+                for line in &new {
+                    if talk.output.json { talk.json(line)? } else { talk.line(columns.line(&row(line)))? }
                 }
+                talk.flush()?;
                 after = after.or(Some(0));
             }
         }
         crate::clock::pause(std::time::Duration::from_secs(1));
     }
-}
-
-fn print_followed(line: &str, document: &serde_json::Value, talk: &mut Talk<'_>) -> Result<(), Failure> {
-    if document["seq"].is_null() {
-        return Ok(());
-    }
-    if talk.output.json {
-        return talk.line(line);
-    }
-    let text = |key: &str| document[key].as_str().unwrap_or("").to_owned();
-    talk.line(format_args!(
-        "{:>8}  {}  {:20} {:12} {}",
-        document["seq"],
-        text("at"),
-        text("kind"),
-        text("device"),
-        text("path")
-    ))
 }
 
 /// The same question for once, as JSON, after what was shown already.

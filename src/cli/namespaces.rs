@@ -3,7 +3,7 @@
 use super::{
     arguments::Namespaces,
     failure::{Exit, Failure},
-    password,
+    password, server_url,
     talk::Talk,
 };
 use crate::{
@@ -35,7 +35,8 @@ pub(super) fn run_on_server(namespaces: &Namespaces, talk: &mut Talk<'_>) -> Res
     let (Some(server), Some(user)) = (&namespaces.server, &namespaces.user) else {
         return Err(Failure::usage("give --server URL and --user NAME"));
     };
-    let listed = client::namespaces_of(&Http::new(server, None)?, user, &password::of(user)?)?;
+    let listed =
+        client::namespaces_of(&Http::new(&server_url::checked(server)?, None)?, user, &password::of(user)?)?;
     show(&listed, |_| false, talk)
 }
 
@@ -56,16 +57,12 @@ fn show(
         talk.json(&lines.collect::<Vec<_>>())?;
         return Ok(Exit::Done);
     }
-    for line in lines {
-        let here = if line.linked { "  (this folder)" } else { "" };
-        talk.line(format_args!(
-            "{}  {:8} {:16} of {}{here}",
-            line.namespace,
-            role_word(line.role),
-            line.name,
-            line.owner
-        ))?;
-    }
+    let row = |line: Line<'_>| {
+        let here = if line.linked { "(this folder)" } else { "" };
+        let whose = format!("of {}", line.owner);
+        vec![line.namespace, role_word(line.role).into(), line.name.into(), whose, here.into()]
+    };
+    talk.table(&lines.map(row).collect::<Vec<_>>())?;
     Ok(Exit::Done)
 }
 

@@ -51,11 +51,18 @@ pub(crate) fn log_path(
 
 /// `folder` as it was typed, if it is linked.
 pub(crate) fn exactly(folder: &Path, directory: &Path) -> Result<PathBuf, Failure> {
+    let typed = folder;
     let folder = absolute(folder, directory);
-    if binding::linked_at_or_above(&folder).as_deref() == Some(&folder) {
-        return Ok(folder);
+    match binding::linked_at_or_above(&folder) {
+        Some(linked) if linked == folder => Ok(folder),
+        Some(linked) => Err(Failure::usage(format!(
+            "{} lies in the linked folder {}, and is not one itself",
+            typed.display(),
+            linked.display()
+        ))
+        .hint(format!("this is about linked folders as a whole: name {}", linked.display()))),
+        None => Err(not_linked(&folder)),
     }
-    Err(not_linked(&folder))
 }
 
 fn around(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
@@ -63,6 +70,10 @@ fn around(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn not_linked(path: &Path) -> Failure {
+    if path.is_absolute() && path.symlink_metadata().is_err() {
+        return Failure::usage(format!("there is no {}, and no linked folder around it", path.display()))
+            .hint("check the spelling, or link a folder with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`");
+    }
     Failure::usage(format!("{} is not in a linked folder", path.display()))
         .hint("link one with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`")
 }

@@ -26,7 +26,13 @@ pub(super) fn run(
     sync::exchange(folder, talk)?;
     let version = folder.version_at(&path, &when)?;
     folder.restore(&path, version)?;
-    sync::exchange(folder, talk)?;
+    let sent = sync::exchange(folder, talk)?;
+    if talk.output.json {
+        let now = folder.version_at(&path, &When::Now)?;
+        let (version, now) = (version.to_string(), now.to_string());
+        talk.json(&serde_json::json!({ "path": path, "version": version, "now": now, "sent": sent }))?;
+        return Ok(Exit::Done);
+    }
     talk.line(format_args!("restored {path} as it was in version {version}"))?;
     Ok(Exit::Done)
 }

@@ -8,6 +8,22 @@ use super::{
 };
 use crate::client::Folder;
 use annals_events::Role;
+use serde::Serialize;
+
+/// `annals share --json`, `annals unshare --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    with: &'a str,
+    /// None: they are out.
+    role: Option<&'a str>,
+    namespace: String,
+    namespace_name: &'a str,
+    server: &'a str,
+    /// What they type on a device of theirs.
+    link: Option<String>,
+    /// Whether the server knows; false: it waits in the journal.
+    sent: bool,
+}
 
 pub(super) fn run_share(share: &Share, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let role = match share.role {
@@ -16,17 +32,28 @@ pub(super) fn run_share(share: &Share, folder: &mut Folder, talk: &mut Talk<'_>)
         RoleArg::Owner => Role::Owner,
     };
     folder.share(&share.with, Some(role))?;
-    sync::exchange(folder, talk)?;
+    let sent = sync::exchange(folder, talk)?;
     let (with, binding) = (&share.with, folder.binding());
+    let link =
+        format!("annals link {} FOLDER --user {with} --namespace {}", binding.server, binding.namespace);
+    if talk.output.json {
+        talk.json(&Document {
+            with,
+            role: Some(super::namespaces::role_word(role)),
+            namespace: binding.namespace.to_hex(),
+            namespace_name: &binding.namespace_label,
+            server: &binding.server,
+            link: Some(link),
+            sent,
+        })?;
+        return Ok(Exit::Done);
+    }
     talk.line(format_args!(
         "{with} may now use `{}` as {}",
         binding.namespace_label,
         super::namespaces::role_word(role)
     ))?;
-    talk.remark(format_args!(
-        "they type: annals link {} FOLDER --user {with} --namespace {}",
-        binding.server, binding.namespace
-    ))?;
+    talk.remark(format_args!("they type: {link}"))?;
     Ok(Exit::Done)
 }
 
@@ -36,7 +63,20 @@ pub(super) fn run_unshare(
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     folder.share(&unshare.with, None)?;
-    sync::exchange(folder, talk)?;
-    talk.line(format_args!("{} may no longer use `{}`", unshare.with, folder.binding().namespace_label))?;
+    let sent = sync::exchange(folder, talk)?;
+    let (with, binding) = (&unshare.with, folder.binding());
+    if talk.output.json {
+        talk.json(&Document {
+            with,
+            role: None,
+            namespace: binding.namespace.to_hex(),
+            namespace_name: &binding.namespace_label,
+            server: &binding.server,
+            link: None,
+            sent,
+        })?;
+    } else {
+        talk.line(format_args!("{with} may no longer use `{}`", binding.namespace_label))?;
+    }
     Ok(Exit::Done)
 }

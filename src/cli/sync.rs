@@ -48,11 +48,14 @@ pub(super) fn open(
     })
 }
 
-/// After a verb that made events: they go out now if they can. Without a server they wait in the journal.
-pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failure> {
+/// After a verb that made events: they go out now if they can. False: without a server they wait in the journal.
+pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<bool, Failure> {
     match folder.sync_once(&mut Bar::new(talk.terminal)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_passing() => talk.remark(format_args!("{error}; this waits in the journal")),
+        Ok(_) => Ok(true),
+        Err(error) if error.is_passing() => {
+            talk.remark(format_args!("{error}; this waits in the journal"))?;
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -31,19 +31,11 @@ impl<'a> Talk<'a> {
         writeln!(self.out, "{}", shown(&text.to_string())).map_err(Failure::writing)
     }
 
-    /// Lines of the result in columns, each as wide as its widest cell; the last one as it is.
+    /// Lines of the result in columns.
     pub(crate) fn table(&mut self, rows: &[Vec<String>]) -> Result<(), Failure> {
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
-        let width = |column: usize| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..rows.iter().map(Vec::len).max().unwrap_or(0)).map(width).collect();
-        for row in &rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            self.line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
+        let mut columns = Columns::default();
+        rows.iter().for_each(|row| columns.widen(row));
+        rows.iter().try_for_each(|row| self.line(columns.line(row)))
     }
 
     /// A result that is bytes.
@@ -77,6 +69,24 @@ impl<'a> Talk<'a> {
     /// Where bytes of a result can be written as they come.
     pub(crate) fn sink(&mut self) -> &mut dyn Write {
         self.out
+    }
+}
+
+/// Columns, each as wide as the widest cell so far.
+#[derive(Default)]
+pub(crate) struct Columns(Vec<usize>);
+
+impl Columns {
+    pub(crate) fn widen(&mut self, row: &[String]) {
+        self.0.resize(self.0.len().max(row.len()), 0);
+        for (width, cell) in self.0.iter_mut().zip(row) {
+            *width = (*width).max(shown(cell).chars().count());
+        }
+    }
+
+    pub(crate) fn line(&self, row: &[String]) -> String {
+        let cells = row.iter().zip(&self.0).map(|(cell, width)| format!("{:width$}", shown(cell)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }
 }
 

@@ -13,7 +13,12 @@ pub(super) fn run(unlink: &FolderArg, directory: &Path, talk: &mut Talk<'_>) -> 
     let folder = unlink.folder.as_deref().unwrap_or(Path::new("."));
     let root = place::exactly(folder, directory)?;
     let unlinked = client::unlink(&root)?;
-    talk.line(format_args!("unlinked {}; its files stay", root.display()))?;
+    if talk.output.json {
+        let retired = unlinked == Unlinked::Retired;
+        talk.json(&serde_json::json!({ "folder": root.display().to_string(), "retired": retired }))?;
+    } else {
+        talk.line(format_args!("unlinked {}; its files stay", root.display()))?;
+    }
     match unlinked {
         Unlinked::Retired => {}
         Unlinked::Unknown => talk.remark("the server could not be told: it will be when this folder is linked to it again; until then the device is listed there (from another one: `annals devices FOLDER --retire LABEL`)")?,

@@ -3,7 +3,7 @@
 use super::{
     arguments::{User, UserAdd},
     failure::{Exit, Failure},
-    password, size,
+    password, server_url, size,
     talk::Talk,
 };
 use crate::{server::data::ADMIN_TOKEN_FILE, transport::Http};
@@ -17,17 +17,15 @@ pub(super) fn run(user: &User, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
 
 fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let quota = Quota::Bytes(size::parse(&add.quota)?);
-    let http = Http::new(&add.server, Some(admin_token(add)?))?;
+    let server = server_url::checked(&add.server)?;
+    let http = Http::new(&server, Some(admin_token(add)?))?;
     let password = Some(password::of(&add.name)?);
     let account = http.add_account(&NewAccount { name: add.name.clone(), password, quota })?;
     if talk.output.json {
         talk.json(&account)?;
     } else {
         talk.line(format_args!("added {}, who may store {}", account.name, add.quota))?;
-        talk.remark(format_args!(
-            "next, on a device: annals link {} FOLDER --user {}",
-            add.server, account.name
-        ))?;
+        talk.remark(format_args!("next, on a device: annals link {server} FOLDER --user {}", account.name))?;
     }
     Ok(Exit::Done)
 }

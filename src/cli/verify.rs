@@ -3,7 +3,8 @@
 use super::{
     arguments::{Verb, Verify},
     failure::{Exit, Failure},
-    place, size,
+    place,
+    size::{self, many},
     talk::Talk,
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         node::random,
     },
     chunk_store::Packs,
-    client::{Folder, control},
+    client::{ClientError, Folder, STATE_FOLDER, control},
     server::{
         ServeError,
         data::{CHECKPOINTS_FOLDER, Data, FORMAT_FILE},
@@ -56,6 +57,18 @@ pub(super) fn run(verify: &Verify, folder: &mut Folder, talk: &mut Talk<'_>) -> 
     }
     folder.verify_outbox(verify.deep, &mut report.problems)?;
     show(report, talk)
+}
+
+/// A linked folder whose own state is damaged, so that it cannot be opened: that is what was to be found out.
+pub(super) fn run_unopened(root: &Path, error: &ClientError, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let problem = Problem {
+        what: error.to_string(),
+        place: root.join(STATE_FOLDER).display().to_string(),
+        affects: "this device's own state; its files, and what the server has, are not touched by it".into(),
+    };
+    let exit = show(Report { problems: vec![problem], ..Report::default() }, talk)?;
+    talk.remark("hint: unlink the folder and link it anew: both sides are merged, nothing is deleted")?;
+    Ok(exit)
 }
 
 /// The data of a server that is stopped, or asks the one that runs. Changes nothing in it.
@@ -338,7 +351,13 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
             talk.line("  affects: nothing; they are moved aside when the server next starts")?;
         }
         let verdict = if report.ok { "whole" } else { "DAMAGED" };
-        talk.line(format_args!("{verdict}: {} events, chain {}", report.seq, &report.chain[..16]))?;
+        let events = many(report.seq, "event");
+        let read = match (report.problems.len(), report.chain.get(..16)) {
+            (0, Some(chain)) => format!("{events}, chain {chain}"),
+            (0, None) => events,
+            (problems, _) => format!("{}; {events} could be checked", many(problems as u64, "problem")),
+        };
+        talk.line(format_args!("{verdict}: {read}"))?;
     }
     if report.ok {
         return Ok(Exit::Done);

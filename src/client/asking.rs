@@ -1,15 +1,13 @@
-//! Questions to a linked folder: versions, contents, events, tags. Answered from what the device has; only
-//! contents may have to be fetched.
+//! Questions to a linked folder: paths, versions, tags, whether its state is whole. Answered from what the device has.
 
 use super::{ClientError, Folder, binding::STATE_FOLDER};
 use crate::verification::{Problem, Report};
 use annals_engine::{
     chunk_store::{ChunkDamage, ChunkStore, ChunkStoreError},
-    round::{self, Fetcher, KeptRecords},
+    round::{self, KeptRecords},
 };
-use annals_events::{Batch, Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Seq, UserId};
-use annals_projections::{Attributes, DotKind};
-use std::{collections::BTreeMap, io::Write};
+use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hash, Seq, UserId};
+use annals_projections::Attributes;
 
 /// Which version of a file is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +39,6 @@ pub struct VersionLine {
     pub content: Option<ContentId>,
     /// Whether nothing has superseded it.
     pub head: bool,
-}
-
-/// An event, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventLine {
-    /// Its place; none while it is pending.
-    pub seq: Option<Seq>,
-    /// When it was admitted, or made, in milliseconds since 1970.
-    pub at: u64,
-    /// What happened.
-    pub kind: String,
-    /// Name of the user.
-    pub user: String,
-    /// Label of the device.
-    pub device: String,
-    /// Where the entry is now, or was last.
-    pub path: Option<String>,
-    /// Which entry.
-    pub entry: Option<EntryId>,
-    /// The event's name.
-    pub dot: Dot,
-    /// The hash of its batch.
-    pub batch: Hash,
 }
 
 impl Folder {
@@ -103,7 +78,13 @@ impl Folder {
         let entries = self.entries_at(path)?;
         let log = self.replica.log();
         let is_file = |entry: &&EntryId| log.entry(**entry).is_some_and(|view| view.kind == EntryKind::File);
-        entries.iter().find(is_file).copied().ok_or_else(|| ClientError::NotAFile { path: path.into() })
+        let kind = entries.first().and_then(|entry| log.entry(*entry)).map(|view| view.kind);
+        let what = match kind {
+            _ if path.is_empty() => "the linked folder itself",
+            Some(EntryKind::Symlink) => "a symlink",
+            _ => "a folder",
+        };
+        entries.iter().find(is_file).copied().ok_or_else(|| ClientError::NotAFile { path: path.into(), what })
     }
 
     /// The versions of the file at `path`, the oldest first.
@@ -141,7 +122,7 @@ impl Folder {
         Ok((record.admission().admitted_at, Some(Seq(record.seq().0 + index as u64))))
     }
 
-    fn device_label(&self, device: DeviceId) -> String {
+    pub(super) fn device_label(&self, device: DeviceId) -> String {
         match self.replica.log().devices().get(device) {
             Some(state) if state.is_server => "server".into(),
             Some(state) if !state.label.is_empty() => state.label.clone(),
@@ -149,7 +130,7 @@ impl Folder {
         }
     }
 
-    fn user_name(&self, device: DeviceId) -> String {
+    pub(super) fn user_name(&self, device: DeviceId) -> String {
         let Some(state) = self.replica.log().devices().get(device) else { return String::new() };
         state.user.map_or_else(|| "server".into(), |user| self.name_of(user))
     }
@@ -174,7 +155,7 @@ impl Folder {
         match when {
             When::Now => {
                 let last = versions.last().map(|line| line.version);
-                shown.or(last).ok_or_else(|| ClientError::NotAFile { path: path.into() })
+                shown.or(last).ok_or_else(|| ClientError::NotYet { path: path.into() })
             }
             When::Version(named) => {
                 let meant: Vec<Dot> = versions
@@ -201,35 +182,6 @@ impl Folder {
         }
     }
 
-    /// What a version holds.
-    ///
-    /// # Errors
-    /// [`ClientError::Withheld`].
-    pub fn content_of(&mut self, version: Dot) -> Result<Content, ClientError> {
-        let content = round::content_of(&self.replica, self.store.kept(), version)?;
-        content.ok_or_else(|| ClientError::Withheld { version: version.to_string() })
-    }
-
-    /// Writes a content, from the outbox or the server.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`] where it cannot be fetched, [`ClientError::Output`] where it cannot be written.
-    pub fn write_content(&mut self, content: &Content, sink: &mut dyn Write) -> Result<(), ClientError> {
-        self.http()?;
-        let namespace = self.binding().namespace;
-        let http = self.take_http();
-        let contents = BTreeMap::from([(content.id, content.clone())]);
-        let mut fetcher = Fetcher::new(namespace, &http, &self.store.outbox, contents, &[content.id]);
-        let written = fetcher.write(content, sink);
-        let (_, trouble) = fetcher.finish();
-        self.put_http(http);
-        match (trouble, written) {
-            (Some(trouble), _) => Err(trouble.into()),
-            (None, Err(error)) => Err(ClientError::Output(error)),
-            (None, Ok(())) => Ok(()),
-        }
-    }
-
     /// What people said about `path`.
     ///
     /// # Errors
@@ -237,81 +189,6 @@ impl Folder {
     pub fn attributes(&mut self, path: &str) -> Result<Attributes, ClientError> {
         let entries = self.entries_at(path)?;
         Ok(self.replica.log().attributes(entries[0]))
-    }
-
-    /// Events in log order, pending ones last: about the entries at `path`, admitted at or after `since` and
-    /// after the place `after`; of those the last `limit`.
-    ///
-    /// # Errors
-    /// [`ClientError::NoSuchPath`]; [`ClientError::Store`] where records cannot be read.
-    pub fn events(
-        &mut self,
-        path: Option<&str>,
-        since: Option<u64>,
-        after: Option<u64>,
-        limit: Option<usize>,
-    ) -> Result<Vec<EventLine>, ClientError> {
-        let about = match path.filter(|path| !path.is_empty()) {
-            Some(path) => Some(self.entries_at(path)?),
-            None => None,
-        };
-        let mut lines = Vec::new();
-        for logged in self.store.records() {
-            let record = logged?.record;
-            let at = record.admission().admitted_at;
-            if record.last_seq().0 <= after.unwrap_or(0) || since.is_some_and(|since| at < since) {
-                continue;
-            }
-            self.lines_of(record.batch(), Some((record.seq(), at)), about.as_deref(), &mut lines);
-        }
-        let pending: Vec<_> = self.replica.pending().cloned().collect();
-        for batch in pending {
-            self.lines_of(&batch, None, about.as_deref(), &mut lines);
-        }
-        lines.retain(|line| line.seq.is_none_or(|seq| seq.0 > after.unwrap_or(0)));
-        let skip = limit.map_or(0, |limit| lines.len().saturating_sub(limit));
-        Ok(lines.split_off(skip))
-    }
-
-    fn lines_of(
-        &self,
-        batch: &Batch,
-        admitted: Option<(Seq, u64)>,
-        about: Option<&[EntryId]>,
-        lines: &mut Vec<EventLine>,
-    ) {
-        for (index, event) in batch.events().iter().enumerate() {
-            let dot = batch.dot(index);
-            let entries = self.entries_of(dot, &event.fact);
-            if about.is_some_and(|about| !entries.iter().any(|entry| about.contains(entry))) {
-                continue;
-            }
-            let entry = entries.first().copied();
-            lines.push(EventLine {
-                seq: admitted.map(|(seq, _)| Seq(seq.0 + index as u64)),
-                at: admitted.map_or(event.at, |(_, at)| at),
-                kind: event.fact.kind().to_owned(),
-                user: self.user_name(dot.device),
-                device: self.device_label(dot.device),
-                path: entry.and_then(|entry| self.path_of_entry(entry)),
-                entry,
-                dot,
-                batch: batch.hash(),
-            });
-        }
-    }
-
-    /// The entries that an event is about, the ones that it names first.
-    fn entries_of(&self, dot: Dot, fact: &Fact) -> Vec<EntryId> {
-        let log = self.replica.log();
-        match fact {
-            Fact::EntryDeleted { entries, hides } => {
-                let below = hides.iter().filter_map(|dot| log.dot_kind(dot).and_then(DotKind::entry));
-                entries.iter().map(EntryId).chain(below).collect()
-            }
-            Fact::EntryPurged { entries } => entries.iter().map(EntryId).collect(),
-            _ => log.dot_kind(dot).and_then(DotKind::entry).into_iter().collect(),
-        }
     }
 }
 

@@ -58,8 +58,16 @@ pub enum ClientError {
         path: String,
     },
     /// A folder or symlink, where a file is needed.
-    #[error("{path} is not a file")]
+    #[error("{} is {what}, not a file", if path.is_empty() { "this" } else { path })]
     NotAFile {
+        /// Which; empty for the linked folder itself.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A file changed in the middle of being read.
+    #[error("{path} changed while it was read")]
+    Changed {
         /// Which.
         path: String,
     },
@@ -105,6 +113,17 @@ impl ClientError {
             Self::Round(error) => error.is_passing(),
             _ => false,
         }
+    }
+
+    /// Whether what the device wrote down of itself is not what it was.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Damaged { .. })
+                | Self::Round(RoundError::Store(StoreError::Damaged { .. }))
+                | Self::Binding(BindingError::Damaged { .. })
+        )
     }
 
     /// Whether nothing can be written there.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// This device's half of a namespace.
@@ -122,6 +122,16 @@ impl Folder {
             self.http = Some(http_of(&self.binding)?);
         }
         Ok(self.http.as_ref().expect("it was just made"))
+    }
+
+    /// Opens files beside what is at work on the folder.
+    pub(super) fn opener(&self) -> MutexGuard<'_, FolderDisk> {
+        self.opener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for another thread.
+    pub(super) fn opener_shared(&self) -> Arc<Mutex<FolderDisk>> {
+        Arc::clone(&self.opener)
     }
 
     /// The way to the server, to be used beside the rest; to be [put back](Self::put_http).
