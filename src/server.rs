@@ -11,6 +11,7 @@ pub mod data;
 mod link;
 mod openapi;
 mod routes;
+mod schemas;
 
 pub use openapi::openapi_json;
 
