@@ -46,24 +46,27 @@ impl LocalTree {
     /// What `scan` saw, with the contents of files that are unchanged since the tree last agreed (also those of
     /// files that moved along with a folder), and the paths of the files that must be read.
     #[must_use]
-    pub fn of(scan: &Scan, synced: &SyncedTree) -> (Self, Vec<String>) {
+    pub fn of(scan: Scan, synced: &SyncedTree) -> (Self, Vec<String>) {
         let mut by_inode = BTreeMap::new();
         for (path, node) in synced.iter().filter(|(_, node)| node.kind == EntryKind::File && node.settled) {
             by_inode.insert((node.disk.dev, node.disk.ino), (path, node));
         }
         let (mut tree, mut unread) = (Self { complete: scan.complete, ..Self::default() }, Vec::new());
-        for (path, node) in &scan.nodes {
-            let known = (node.kind == EntryKind::File)
-                .then(|| by_inode.get(&(node.dev, node.ino)))
-                .flatten()
-                .filter(|(_, known)| known.disk.identity().is(&node.identity()))
-                .filter(|(old, _)| *old == path || !scan.nodes.contains_key(*old))
-                .and_then(|(_, known)| known.content);
+        let known = |(path, node): (&String, &Node)| {
+            let known = by_inode.get(&(node.dev, node.ino)).filter(|_| node.kind == EntryKind::File);
+            let known = known.filter(|(_, known)| known.disk.identity().is(&node.identity()));
+            let known = known.filter(|(old, _)| *old == path || !scan.nodes.contains_key(*old));
+            known.and_then(|(_, known)| known.content)
+        };
+        let known: Vec<Option<ContentId>> = scan.nodes.iter().map(known).collect();
+        let Scan { nodes, skipped, complete, began_ns } = scan;
+        let scan = Scan { nodes: BTreeMap::new(), skipped, complete, began_ns };
+        for ((path, node), known) in nodes.into_iter().zip(known) {
             if node.kind == EntryKind::File && known.is_none() {
                 unread.push(path.clone());
             }
-            let settled = known.is_some() || node.is_settled(scan);
-            tree.nodes.insert(path.clone(), LocalNode { node: node.clone(), content: known, settled });
+            let settled = known.is_some() || node.is_settled(&scan);
+            tree.nodes.insert(path, LocalNode { node, content: known, settled });
         }
         let hiding = scan.skipped.iter().filter(|skipped| skipped.why.hides_what_is_there());
         tree.unknown = hiding.map(|skipped| skipped.path.clone()).collect();

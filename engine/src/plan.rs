@@ -52,6 +52,9 @@ impl Plan {
 /// what stands at a `blocked` path. Without `removals` nothing is removed.
 #[must_use]
 pub fn plan(synced: &SyncedTree, remote: &RemoteTree, blocked: &BTreeSet<String>, removals: bool) -> Plan {
+    if pending(synced, remote).is_empty() {
+        return Plan::default(); // As it mostly is: with nothing to compare there is nothing to be held for that.
+    }
     let mut planner = Planner::new(synced, remote, blocked, removals);
     for target in planner.targets.walk(TOP) {
         if target != TOP {

@@ -220,7 +220,7 @@ impl Replica {
             return effects;
         }
         match input {
-            Input::Scanned { local, removals } => self.scanned(now_ms, &local, removals, &mut effects),
+            Input::Scanned { local, removals } => self.scanned(now_ms, local, removals, &mut effects),
             Input::Pulled { records, caught_up } => self.pulled(&records, caught_up, &mut effects),
             Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
             Input::Swept { kept } => {
@@ -345,7 +345,7 @@ impl Replica {
 
     // --- local changes --------------------------------------------------------------------------------------
 
-    fn scanned(&mut self, now_ms: u64, local: &LocalTree, removals: Removals, effects: &mut Vec<Effect>) {
+    fn scanned(&mut self, now_ms: u64, local: LocalTree, removals: Removals, effects: &mut Vec<Effect>) {
         if self.working.is_some() {
             return effects.push(Effect::Scan); // What is being done to the folder is not a person's doing.
         }
@@ -356,7 +356,7 @@ impl Replica {
         self.remote();
         let remote = self.remote.take().expect("it was just made");
         let mut changes: Vec<StateChange> = Vec::new();
-        for change in author::adopt_new(local, &self.synced, &remote) {
+        for change in author::adopt_new(&local, &self.synced, &remote) {
             self.synced.apply(change.clone());
             changes.push(StateChange::Synced(change));
         }
@@ -371,9 +371,19 @@ impl Replica {
         }
         let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
         let (log, resolved, synced) = (&self.log, &self.resolved, &self.synced);
-        let scene =
-            Scene { local, synced, remote: &remote, log, seen: &seen, resolved, device, next, removals };
+        let scene = Scene {
+            local: &local,
+            synced,
+            remote: &remote,
+            log,
+            seen: &seen,
+            resolved,
+            device,
+            next,
+            removals,
+        };
         let authored = author::author(scene);
+        drop(local); // Of a large folder there is enough to be held without it.
         self.remote = Some(remote);
         match authored {
             Err(mass) => {

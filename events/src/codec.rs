@@ -116,7 +116,11 @@ pub(crate) fn decode_record(bytes: &[u8]) -> Result<RecordParts<'_>, CodecError>
 }
 
 fn to_vec(value: &impl Serialize) -> Vec<u8> {
-    serde_ipld_dagcbor::to_vec(value).expect("integers, text, bytes and lists of them always encode")
+    let mut bytes =
+        serde_ipld_dagcbor::to_vec(value).expect("integers, text, bytes and lists of them always encode");
+    // What is encoded is kept: batches that wait are many.
+    bytes.shrink_to_fit();
+    bytes
 }
 
 fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {

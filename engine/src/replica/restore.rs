@@ -72,9 +72,29 @@ enum Written {
 impl StateChange {
     /// Bytes to write down, for one [`Effect::Persist`](super::Effect::Persist).
     #[must_use]
-    pub fn encode(changes: &[Self]) -> Vec<u8> {
-        let written: Vec<Written> = changes.iter().map(Self::to_written).collect();
+    pub fn encode<'a>(changes: impl IntoIterator<Item = &'a Self>) -> Vec<u8> {
+        let written: Vec<Written> = changes.into_iter().map(Self::to_written).collect();
         serde_ipld_dagcbor::to_vec(&written).expect("changes hold integers, text, bytes and lists of them")
+    }
+
+    /// About how many bytes it takes, rather too many.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let dots = |set: &DotSet| set.range_count() * 48;
+        let seen = |seen: &Seen| dots(&seen.unseen) + seen.vector.iter().count() * 48;
+        128 + match self {
+            Self::Synced(SyncedChange::Put(path, node)) => {
+                let target = node.disk.target.as_ref().map_or(0, Vec::len);
+                path.len() + target + 512 + (node.entries.len() + node.heads.len()) * 48
+            }
+            Self::Synced(SyncedChange::Remove(path)) => path.len(),
+            Self::Synced(SyncedChange::Move { from, to }) => from.len() + to.len(),
+            Self::Seen(all) => seen(all),
+            Self::Journaled(pending) => pending.batch.bytes().len() + seen(&pending.seen),
+            Self::SetAside(aside) => aside.batch.bytes().len() + dots(&aside.events) + aside.why.len(),
+            Self::AsideDone(done) => dots(done),
+            Self::JournalCleared { .. } => 0,
+        }
     }
 
     /// Reads what [`encode`](Self::encode) wrote.

@@ -223,7 +223,7 @@ impl World {
             return;
         }
         let scan = device.folder.scan();
-        let (mut local, unread) = LocalTree::of(&scan, device.replica.synced());
+        let (mut local, unread) = LocalTree::of(scan, device.replica.synced());
         for path in unread {
             let text = device.folder.text(&path).to_owned();
             let content = content(&text);

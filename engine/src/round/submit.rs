@@ -1,0 +1,174 @@
+//! Signed batches on their way to the log, and what becomes of them: taken, or refused and set aside.
+//!
+//! What must always hold: a refusal of some events costs no others; chunks that a server forgot are sent once more
+//! before anything is given up for them.
+
+use super::{Host, Round, RoundError, TURNS_MAX, said_in};
+use crate::{
+    protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Code, Refused},
+    replica::Input,
+    transport::TransportError,
+};
+use annals_events::{ChunkId, Dot, Record};
+use serde_bytes::ByteBuf;
+use std::{collections::BTreeSet, sync::Arc};
+
+impl<H: Host> Round<'_, H> {
+    /// Sends what was signed, and takes what became of it. Answers how many events were taken or set aside.
+    pub(super) fn submit(&mut self) -> Result<u64, RoundError> {
+        let mut settled = 0;
+        while let Some((batches, hashes)) = self.next_batches() {
+            self.send_outbox()?;
+            let namespace = self.replica.namespace();
+            let answer = self.host.parts().transport.submit(namespace, &batches);
+            let outcomes = match answer {
+                Ok(outcomes) => outcomes.outcomes,
+                Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => {
+                    let refused = Refused {
+                        code: problem.code,
+                        message: problem.detail,
+                        hint: problem.hint,
+                        dots: Vec::new(),
+                        chunks: Vec::new(),
+                    };
+                    vec![BatchOutcome::Refused(refused)]
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if outcomes.is_empty() {
+                return Err(TransportError::Malformed {
+                    server: String::new(),
+                    what: "no outcome for a batch".into(),
+                }
+                .into());
+            }
+            settled += self.take_outcomes(outcomes, &hashes)?;
+        }
+        Ok(settled)
+    }
+
+    fn next_batches(&self) -> Option<(Batches, Vec<(annals_events::Hash, u64)>)> {
+        let (mut batches, mut hashes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for batch in self.replica.pending() {
+            bytes += batch.bytes().len() + 16;
+            if bytes > BATCHES_BYTES_MAX && !batches.is_empty() {
+                break;
+            }
+            batches.push(ByteBuf::from(batch.bytes()));
+            hashes.push((batch.hash(), batch.events().len() as u64));
+        }
+        (!batches.is_empty()).then_some((Batches { batches }, hashes))
+    }
+
+    fn take_outcomes(
+        &mut self,
+        outcomes: Vec<BatchOutcome>,
+        hashes: &[(annals_events::Hash, u64)],
+    ) -> Result<u64, RoundError> {
+        let (mut records, mut settled, mut said, mut refused) = (Vec::new(), 0, 0, None);
+        let mut next = self.replica.cursor().seq.0 + 1;
+        for (outcome, (hash, events)) in outcomes.into_iter().zip(hashes) {
+            match outcome {
+                BatchOutcome::Admitted { record } | BatchOutcome::AlreadyAdmitted { record } => {
+                    settled += events;
+                    let record = Record::decode(record.into_vec())
+                        .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                    said += said_in(&record);
+                    // Others' records in between are pulled together with these.
+                    if record.seq().0 == next {
+                        next = record.last_seq().0 + 1;
+                        records.push(Arc::new(record));
+                    }
+                }
+                BatchOutcome::Refused(why) => refused = Some((*hash, *events, why)),
+            }
+        }
+        self.report.events_sent += said;
+        self.take_records(records)?;
+        let all = settled;
+        match refused {
+            None if settled > 0 && self.is_still_pending(hashes) => {
+                // Admitted beside records that are not here yet.
+                self.pull(false)?;
+                Ok(all)
+            }
+            None => Ok(all),
+            Some((hash, events, why)) => Ok(all + self.take_refusal(hash, events, why)?),
+        }
+    }
+
+    fn is_still_pending(&self, hashes: &[(annals_events::Hash, u64)]) -> bool {
+        self.replica.pending().any(|batch| hashes.iter().any(|(hash, _)| *hash == batch.hash()))
+    }
+
+    fn take_refusal(
+        &mut self,
+        batch: annals_events::Hash,
+        events: u64,
+        refused: Refused,
+    ) -> Result<u64, RoundError> {
+        // What was admitted before it may still have to be pulled: only then is this batch the first.
+        if self.replica.pending().next().is_some_and(|first| first.hash() != batch) {
+            self.pull(false)?;
+        }
+        let mut refused = refused;
+        let problem = crate::protocol::Problem {
+            hint: refused.hint.clone(),
+            ..crate::protocol::Problem::new(refused.code, refused.message.clone())
+        };
+        if refused.code == Code::ChunksMissing {
+            let lost = self.send_missing(batch, &refused.chunks)?;
+            self.resends += 1;
+            match lost.is_empty() {
+                true if self.resends <= TURNS_MAX => return Ok(0),
+                true => return Err(TransportError::Refused(problem).into()),
+                false => refused.dots = self.naming(batch, &lost),
+            }
+        }
+        match refused.code.exit_code() {
+            4 => return Err(TransportError::Refused(problem).into()),
+            3 => return Err(RoundError::Lineage(refused.message)),
+            _ => {}
+        }
+        let input = Input::Refused { batch, dots: refused.dots, why: refused.message };
+        let effects = self.replica.step(self.host.now_ms(), input);
+        self.perform(effects)?;
+        if refused.code == Code::ChunksMissing {
+            // What is in the folder now was not refused: it is looked at as if it were new.
+            let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
+            self.perform(effects)?;
+        }
+        Ok(events)
+    }
+
+    /// Sends chunks that the server had and does not know any more. Answers with those that are nowhere to be found: not
+    /// in the outbox, and no file in the folder has them, wherever it was moved.
+    fn send_missing(
+        &mut self,
+        batch: annals_events::Hash,
+        chunks: &[ChunkId],
+    ) -> Result<BTreeSet<ChunkId>, RoundError> {
+        let lost = self.send_again(chunks)?;
+        if lost.is_empty() || self.looked_for == Some(batch) {
+            return Ok(lost);
+        }
+        self.looked_for = Some(batch);
+        self.look(true)?;
+        self.send_again(chunks)
+    }
+
+    /// The events of a pending batch that name any of `chunks`: they can never be admitted, the others can.
+    fn naming(&self, batch: annals_events::Hash, chunks: &BTreeSet<ChunkId>) -> Vec<Dot> {
+        let batch = self.replica.pending().find(|pending| pending.hash() == batch);
+        let events =
+            batch.iter().flat_map(|batch| (0..batch.events().len()).map(move |index| (batch, index)));
+        let naming = events.filter(|(batch, index)| {
+            let content = batch.body(*index).ok().flatten().and_then(|body| body.content);
+            // Which file a chunk belongs to that only a manifest lists cannot be told without that manifest.
+            content.is_some_and(|content| {
+                content.manifest.is_some() || content.roots().any(|chunk| chunks.contains(&chunk.id))
+            })
+        });
+        naming.map(|(batch, index)| batch.dot(index)).collect()
+    }
+}
