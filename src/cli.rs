@@ -117,10 +117,14 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
 /// there is waited for, a little.
 fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let root = place::folder_of(&verb, directory)?;
+    let scratch = if matches!(verb, Verb::Verify(_)) { Some(verify::Scratch::new()?) } else { None };
     for _ in 0..TRIES {
         let opened = match verb {
             Verb::Sync(_) => sync::open(&root, None, talk)?,
-            _ => client::Folder::open(&root),
+            _ => match &scratch {
+                Some(scratch) => client::Folder::look(&root, scratch.path()),
+                None => client::Folder::open(&root),
+            },
         };
         match opened {
             Ok(mut folder) => return run_on_folder(verb, &mut folder, directory, talk),

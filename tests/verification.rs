@@ -200,3 +200,29 @@ fn a_checkpoint_that_is_not_what_the_log_gives_is_named_and_without_it_all_is_th
     place.sync("one").ok();
     assert!(place.annals(&["verify", "--data", "server"]).ok().out.contains("whole: "));
 }
+
+#[test]
+fn verify_of_a_folder_leaves_every_byte_and_lists_what_a_crash_cut_off() {
+    let mut place = stopped();
+    place.write("one/new.txt", "this waits for the server");
+    place.sync("one").exits(4);
+    let rows = ["records", "state", "outbox/packs"];
+    for (row, bytes) in rows.iter().zip([100, 200, 300]) {
+        let folder = fs::read_dir(place.path("one/.annals").join(row)).unwrap();
+        let last = folder.map(|entry| entry.unwrap().path()).max().unwrap();
+        add_to(&last, &vec![0; bytes]);
+    }
+    let before = bytes_of(&place.path("one"));
+    let whole = place.json(&["verify", "one", "--json"]);
+    for deep in [&[][..], &["--deep"]] {
+        let report = place.json(&[&["verify", "one", "--json"], deep].concat());
+        assert_eq!((&report["ok"], &report["digests"]), (&true.into(), &whole["digests"]), "{report}");
+        let torn: Vec<_> = report["torn"].as_array().unwrap().iter().map(|torn| &torn["bytes"]).collect();
+        assert_eq!(torn, [100, 200, 300]);
+        assert_eq!(bytes_of(&place.path("one")), before);
+    }
+    place.serve();
+    place.sync("one").ok();
+    let after = place.json(&["verify", "one", "--json"]);
+    assert_eq!(after["torn"].as_array().unwrap().len(), 0, "work moved it aside");
+}

@@ -190,16 +190,6 @@ pub struct Unfinished {
     pub bytes: u64,
 }
 
-/// A row that was looked at and left as it was.
-pub struct Looked {
-    /// Reads it.
-    pub reader: SegmentReader,
-    /// The end of its last whole group.
-    pub end: Mark,
-    /// What a crash cut off behind that.
-    pub unfinished: Option<Unfinished>,
-}
-
 /// The writer of a row of segments.
 pub struct Segments {
     disk: Arc<dyn SegmentDisk>,
@@ -235,7 +225,7 @@ impl Segments {
     }
 
     /// As [`open`](Self::open), for whoever wants to know and to change nothing: what a crash cut off stays where it
-    /// is.
+    /// is, and nothing can be written.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -243,8 +233,9 @@ impl Segments {
         disk: Arc<dyn SegmentDisk>,
         config: SegmentConfig,
         known: &[Mark],
-    ) -> Result<Looked, SegmentError> {
-        let (segments, end) = Self::find(disk, config, known)?;
+    ) -> Result<(Self, Option<Unfinished>), SegmentError> {
+        let (mut segments, end) = Self::find(disk, config, known)?;
+        segments.stopped = Some("it was opened to be looked at".into());
         let unfinished = match end {
             None | Some(End::Whole(_)) => None,
             Some(End::TornTail(mark, bytes)) => {
@@ -255,7 +246,7 @@ impl Segments {
                 Some(Unfinished { place: Place::new(number, 0), bytes })
             }
         };
-        Ok(Looked { reader: segments.reader, end: segments.end, unfinished })
+        Ok((segments, unfinished))
     }
 
     /// Finds the end of the row; none where there is no row yet. Changes nothing.
@@ -334,6 +325,9 @@ impl Segments {
     /// [`SegmentError::Disk`].
     pub fn remove(&mut self, number: u32) -> Result<(), SegmentError> {
         assert!(self.config.gaps, "segments of a log are never removed");
+        if let Some(what) = &self.stopped {
+            return Err(SegmentError::Stopped { what: what.clone() });
+        }
         if number == self.end.place.number() {
             return Err(SegmentError::Foreign { file: file_name(number), what: "it is the last".into() });
         }

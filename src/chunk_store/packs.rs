@@ -42,8 +42,7 @@ const CATCH_UP_CHUNKS: usize = if cfg!(test) { 7 } else { 10_000 };
 
 /// The chunks in one folder.
 pub struct Packs {
-    /// None where the store was opened to be looked at.
-    writer: Option<Mutex<Segments>>,
+    writer: Mutex<Segments>,
     reader: SegmentReader,
     /// The end of the packs, written down before the index hears of it.
     end: Mutex<Mark>,
@@ -90,16 +89,18 @@ impl Packs {
         })?;
         let index = Index::open(&scratch.join("index")).map_err(from_index)?;
         let disk = Arc::new(FolderDisk::to_read(folder.join("packs")));
-        let found = Segments::look(disk, config_of(owner), &[index.mark()]).map_err(from_segments)?;
-        catch_up(&index, &found.reader, found.end)?;
+        let (segments, unfinished) =
+            Segments::look(disk, config_of(owner), &[index.mark()]).map_err(from_segments)?;
+        let (reader, end) = (segments.reader(), segments.end());
+        catch_up(&index, &reader, end)?;
         Ok(Self {
-            writer: None,
-            reader: found.reader,
-            end: Mutex::new(found.end),
+            writer: Mutex::new(segments),
+            reader,
+            end: Mutex::new(end),
             index: RwLock::new(Some(index)),
             index_folder: scratch.join("index"),
             torn: None,
-            unfinished: found.unfinished,
+            unfinished,
             _lock: lock,
         })
     }
@@ -127,7 +128,7 @@ impl Packs {
         make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
         catch_up(&index, &reader, end)?;
         Ok(Self {
-            writer: Some(Mutex::new(writer)),
+            writer: Mutex::new(writer),
             reader,
             end: Mutex::new(end),
             index: RwLock::new(Some(index)),
@@ -230,10 +231,8 @@ impl Packs {
         Ok(())
     }
 
-    fn writer(&self) -> Result<MutexGuard<'_, Segments>, ChunkStoreError> {
-        let to_look = || ChunkStoreError::Unavailable { what: "it was opened to be looked at".into() };
-        let writer = self.writer.as_ref().ok_or_else(to_look)?;
-        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+    fn writer(&self) -> MutexGuard<'_, Segments> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self) -> MutexGuard<'_, Mark> {
@@ -256,7 +255,7 @@ impl ChunkStore for Packs {
     }
 
     fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError> {
-        let mut writer = self.writer()?;
+        let mut writer = self.writer();
         let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
         let mut missing: BTreeSet<ChunkId> = self.missing(&ids)?.into_iter().collect();
         let (mut group, mut bytes) = (Vec::new(), 0);

@@ -56,6 +56,7 @@ pub(super) fn run(verify: &Verify, folder: &mut Folder, talk: &mut Talk<'_>) -> 
         report.problems.push(problem);
     }
     folder.verify_outbox(verify.deep, &mut report.problems)?;
+    report.torn = folder.torn();
     show(report, talk)
 }
 
@@ -149,10 +150,10 @@ fn of_file(file: &str, what: String) -> Problem {
 }
 
 /// A folder that goes with this, for copies of what may not be touched.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let name = format!("annals-verify-{}", annals_events::NamespaceId(random()));
         let place = std::env::temp_dir().join(name);
         let made = DirBuilder::new().mode(0o700).create(&place);
@@ -161,6 +162,11 @@ impl Scratch {
                 .hint("set TMPDIR to a folder with room for copies of the indexes")
         })?;
         Ok(Self(place))
+    }
+
+    /// The folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
@@ -348,7 +354,7 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
         for TornTail { place, bytes } in &report.torn {
             talk.line(format_args!("torn: {bytes} bytes that were never acknowledged"))?;
             talk.line(format_args!("  where: {place}"))?;
-            talk.line("  affects: nothing; they are moved aside when the server next starts")?;
+            talk.line("  affects: nothing; they are moved aside when this is next opened for work")?;
         }
         let verdict = if report.ok { "whole" } else { "DAMAGED" };
         let events = many(report.seq, "event");

@@ -1,12 +1,12 @@
 //! Questions to a linked folder: paths, versions, tags, whether its state is whole. Answered from what the device has.
 
 use super::{ClientError, Folder, binding::STATE_FOLDER};
-use crate::verification::{Problem, Report};
+use crate::verification::{Problem, Report, TornTail};
 use annals_engine::{
     chunk_store::{ChunkDamage, ChunkStore, ChunkStoreError},
     round::{self, KeptRecords},
 };
-use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hash, Seq, UserId};
+use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hash, Seq, UserId, segment::Unfinished};
 use annals_projections::Attributes;
 
 /// Which version of a file is meant.
@@ -227,6 +227,15 @@ impl Folder {
             affects: "what this folder shows".into(),
         };
         differ.map(problem).collect()
+    }
+
+    /// What a crash cut off in this device's state, of a folder that was opened to be looked at.
+    #[must_use]
+    pub fn torn(&self) -> Vec<TornTail> {
+        let cut_off = self.store.unfinished().into_iter();
+        cut_off
+            .map(|(row, Unfinished { place, bytes })| TornTail { place: format!("{row}, {place}"), bytes })
+            .collect()
     }
 
     /// Looks at the chunks that wait to be sent, at every one of them if it is to be `deep`.

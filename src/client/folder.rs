@@ -101,6 +101,36 @@ impl Folder {
         })
     }
 
+    /// Opens a linked folder to be looked at: nothing in it or in its state is changed. `scratch` is an empty folder for
+    /// what has to be copied to be read, and outlives this.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn look(root: &Path, scratch: &Path) -> Result<Self, ClientError> {
+        let (binding, key) = Binding::read(root)?;
+        let state = root.join(STATE_FOLDER);
+        let lock = lock(&state, root)?;
+        if super::guarding::is_known_copy(root)? {
+            let (server, user) = (binding.server, binding.user_name);
+            return Err(ClientError::Copied { folder: root.to_owned(), server, user });
+        }
+        let identity = Identity { namespace: binding.namespace, key };
+        let mut store = Store::look(&state, binding.device, scratch)?;
+        Ok(Self {
+            root: root.to_owned(),
+            binding,
+            replica: store.replica(identity.clone())?,
+            identity,
+            store,
+            disk: FolderDisk::open(root)?,
+            opener: Arc::new(Mutex::new(FolderDisk::open(root)?)),
+            http: None,
+            wish: Wish::default(),
+            last: LastRound::read(root),
+            _lock: lock,
+        })
+    }
+
     /// Where it is.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -57,6 +57,11 @@ pub(super) fn is_copy(root: &Path) -> Result<bool, ClientError> {
     Ok(folder.numbers_last() && !now.is_some_and(|now| noted.is(&now)))
 }
 
+/// As [`is_copy`], and whoever has no guard yet gets none.
+pub(super) fn is_known_copy(root: &Path) -> Result<bool, ClientError> {
+    Ok(root.join(STATE_FOLDER).join(NOTE).exists() && is_copy(root)?)
+}
+
 /// Opens a linked folder; a copy of a device becomes one of its own first, for which its server, at `url` if it moved,
 /// has to be asked. True: it did.
 ///

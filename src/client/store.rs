@@ -22,7 +22,7 @@ use annals_events::{
     log::{Logged, Position},
     segment::{
         FolderDisk as SegmentFolder, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentKind,
-        SegmentReader, Segments,
+        SegmentReader, Segments, Unfinished,
     },
 };
 use std::{
@@ -58,6 +58,8 @@ pub(super) struct Store {
     grown: u64,
     whole: u64,
     pub(super) outbox: Outbox,
+    /// What a crash cut off, by row, where it was left as it is.
+    unfinished: Vec<(&'static str, Unfinished)>,
 }
 
 /// Records by their position.
@@ -82,7 +84,30 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let (records, state) = (open_row(records, device, false)?, open_row(state, device, true)?);
         let kept = Kept(records.reader());
-        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox })
+        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox, unfinished: Vec::new() })
+    }
+
+    /// Opens the state in `folder` to be looked at: nothing in it is changed, nothing can be written down. `scratch` is
+    /// an empty folder for what has to be copied to be read.
+    pub(super) fn look(folder: &Path, device: DeviceId, scratch: &Path) -> Result<Self, StoreError> {
+        let mut unfinished = Vec::new();
+        let mut look = |name: &'static str, gaps| {
+            let disk = Arc::new(SegmentFolder::to_read(folder.join(name)));
+            let (row, cut_off) = Segments::look(disk, config_of(device, gaps), &[]).map_err(store_error)?;
+            unfinished.extend(cut_off.map(|cut_off| (name, cut_off)));
+            Ok::<_, StoreError>(row)
+        };
+        let (records, state) = (look("records", false)?, look("state", true)?);
+        let kept = Kept(records.reader());
+        let outbox =
+            Outbox { scratch: Some(scratch.to_owned()), ..Outbox::new(folder.join("outbox"), device) };
+        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox, unfinished })
+    }
+
+    /// What a crash cut off, in which row, of a state that was opened to be looked at.
+    pub(super) fn unfinished(&self) -> Vec<(&'static str, Unfinished)> {
+        let of_outbox = self.outbox.packs(false).ok().and_then(|packs| packs.as_ref()?.unfinished());
+        self.unfinished.iter().copied().chain(of_outbox.map(|cut_off| ("outbox", cut_off))).collect()
     }
 
     /// The changes that make the state, in order.
@@ -214,9 +239,12 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+fn config_of(device: DeviceId, gaps: bool) -> SegmentConfig {
+    SegmentConfig { gaps, ..SegmentConfig::new(SegmentKind::Journal, device.0) }
+}
+
 fn open_row(disk: Arc<dyn SegmentDisk>, device: DeviceId, gaps: bool) -> Result<Segments, StoreError> {
-    let config = SegmentConfig { gaps, ..SegmentConfig::new(SegmentKind::Journal, device.0) };
-    let (segments, torn) = Segments::open(disk, config, &[]).map_err(store_error)?;
+    let (segments, torn) = Segments::open(disk, config_of(device, gaps), &[]).map_err(store_error)?;
     if let Some(torn) = torn {
         tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
     }
@@ -287,18 +315,23 @@ pub(super) struct Outbox {
     folder: PathBuf,
     device: DeviceId,
     packs: Mutex<Option<Packs>>,
+    /// Where its index is copied to, if it is only to be looked at.
+    scratch: Option<PathBuf>,
 }
 
 impl Outbox {
     fn new(folder: PathBuf, device: DeviceId) -> Self {
-        Self { folder, device, packs: Mutex::new(None) }
+        Self { folder, device, packs: Mutex::new(None), scratch: None }
     }
 
     /// The packs, if there are any or `make` is set.
     fn packs(&self, make: bool) -> Result<MutexGuard<'_, Option<Packs>>, ChunkStoreError> {
         let mut packs = self.packs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if packs.is_none() && (make || self.folder.exists()) {
-            *packs = Some(Packs::open(&self.folder, self.device)?);
+            *packs = Some(match &self.scratch {
+                None => Packs::open(&self.folder, self.device)?,
+                Some(scratch) => Packs::look(&self.folder, self.device, scratch)?,
+            });
         }
         Ok(packs)
     }

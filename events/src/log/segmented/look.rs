@@ -38,8 +38,8 @@ pub fn look(
     };
     let complete = index.as_ref().ok().map(|(mark, _)| *mark);
     let known: Vec<Mark> = witness.mark().into_iter().chain(complete).collect();
-    let looked = Segments::look(disk, config, &known).map_err(damage)?;
-    Ok(Look { reader: looked.reader, end: looked.end, unfinished: looked.unfinished, witness, index })
+    let (segments, unfinished) = Segments::look(disk, config, &known).map_err(damage)?;
+    Ok(Look { reader: segments.reader(), end: segments.end(), unfinished, witness, index })
 }
 
 impl Look {
