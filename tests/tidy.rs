@@ -57,7 +57,7 @@ const WORLD: &[&str] = &[
 
 /// Where events/ touches the world: behind its features, and nowhere else.
 const EVENTS_IN_THE_WORLD: &[&str] =
-    &["events/src/log/embedded", "events/src/segment/real", "events/src/log/contract"];
+    &["events/src/log/embedded", "events/src/segment/folder", "events/src/log/contract"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -77,10 +77,73 @@ fn sources_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The file's text less comments, so that prose may name what code may not.
+/// The file's text less comments, so that prose may name what code may not, and with every `use` spelled out.
 fn code_of(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    spelled_out(&fs::read_to_string(path).unwrap())
+}
+
+/// `use a::{b, c::{d, e}};` becomes a line for each of `a::b`, `a::c::d`, `a::c::e`; comments go.
+fn spelled_out(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let code = lines.collect::<Vec<_>>().join("\n");
+    let (mut out, mut rest) = (String::new(), code.as_str());
+    while let Some(at) = rest.find("use ") {
+        let end = rest[at..].find(';').map_or(rest.len(), |end| at + end);
+        let begins =
+            rest[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_');
+        if begins {
+            out.push_str(&rest[..at]);
+            spell_out("", &rest[at + 4..end], &mut out);
+            rest = &rest[end..];
+        } else {
+            out.push_str(&rest[..at + 4]);
+            rest = &rest[at + 4..];
+        }
+    }
+    out + rest
+}
+
+/// Writes each path of a tree of imports below `prefix` as a line of its own.
+fn spell_out(prefix: &str, tree: &str, out: &mut String) {
+    let (mut depth, mut branch) = (0, String::new());
+    let mut branches = Vec::new();
+    for character in tree.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => branches.push(std::mem::take(&mut branch)),
+            _ => {}
+        }
+        if character != ',' || depth > 0 {
+            branch.push(character);
+        }
+    }
+    branches.push(branch);
+    for branch in branches.iter().map(|branch| branch.trim()).filter(|branch| !branch.is_empty()) {
+        match branch.split_once('{') {
+            Some((stem, inner)) => {
+                let inner = inner.rsplit_once('}').map_or(inner, |(inner, _)| inner);
+                spell_out(&format!("{prefix}{}", stem.trim()), inner, out);
+            }
+            None => out.push_str(&format!("{prefix}{branch}\n")),
+        }
+    }
+}
+
+#[test]
+fn what_an_import_hides_in_braces_is_seen() {
+    for (hidden, shown) in [
+        ("use std::{io, fs};", "std::fs"),
+        (
+            "use std::{\n    collections::{BTreeMap, HashMap},\n    sync::Arc,\n};",
+            "std::collections::HashMap",
+        ),
+        ("pub(super) use crate::{client::{self, Folder}, clock};", "crate::client::self"),
+        ("fn f() {}\nuse std::thread; // why", "std::thread"),
+    ] {
+        assert!(spelled_out(hidden).contains(shown), "{hidden}: {}", spelled_out(hidden));
+    }
+    assert_eq!(spelled_out("// use std::fs;\nlet cause = 1;").trim(), "let cause = 1;");
 }
 
 fn relative(path: &Path) -> String {

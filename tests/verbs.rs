@@ -55,6 +55,9 @@ fn tags_and_notes_travel() {
     place.annals(&["tag", "two/a.txt", "-draft"]).ok();
     place.sync("one").ok();
     assert_eq!(place.annals(&["tag", "one/a.txt"]).ok().out, "2026\n");
+    let many: Vec<String> = (0..3000).map(|n| format!("+{n:0>250}")).collect();
+    let typed: Vec<&str> = ["tag", "one/a.txt"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    assert!(place.annals(&typed).exits(2).err.contains("at most 256"));
 }
 
 #[test]

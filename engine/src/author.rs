@@ -12,7 +12,9 @@
 mod matching;
 mod removal;
 
-use crate::observed::{LocalNode, LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree};
+use crate::observed::{
+    LocalNode, LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree, parent,
+};
 use crate::working_tree::{Spot, TOP};
 use annals_events::{
     Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Name, Seen,
@@ -114,19 +116,22 @@ pub fn author(scene: Scene<'_>) -> Result<Authored, MassDelete> {
 }
 
 /// What is on the disk where the log says so too, without ever having been synced: what linking a folder that
-/// already holds files adopts. Needs no event and names nothing.
+/// already holds files adopts. Needs no event and names nothing. What is in a folder that is no such thing, but
+/// came from elsewhere, waits until the author has found out.
 #[must_use]
 pub fn adopt_new(local: &LocalTree, synced: &SyncedTree, remote: &RemoteTree) -> Vec<SyncedChange> {
     let known: BTreeSet<(u64, u64)> = synced.iter().map(|(_, node)| (node.disk.dev, node.disk.ino)).collect();
     let shown: BTreeSet<(EntryId, Option<Dot>)> =
         synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
-    let mut changes = Vec::new();
+    let (mut changes, mut adopted) = (Vec::new(), BTreeSet::new());
     for (path, node) in &local.nodes {
+        let in_place = parent(path).is_none_or(|up| synced.get(up).is_some() || adopted.contains(up));
         let there = remote.nodes.get(path).filter(|there| is_equal(there, node));
-        let Some(there) = there.filter(|_| synced.get(path).is_none()) else { continue };
+        let Some(there) = there.filter(|_| in_place && synced.get(path).is_none()) else { continue };
         let new = !known.contains(&(node.node.dev, node.node.ino))
             && !there.entries.iter().any(|entry| shown.contains(&(*entry, there.head)));
         if new {
+            adopted.insert(path.as_str());
             changes.push(SyncedChange::Put(path.clone(), Box::new(SyncedNode::adopted(there, node))));
         }
     }

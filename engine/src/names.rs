@@ -6,7 +6,7 @@
 //! kin hold every name: for them the tree is handed on as it is.
 
 use crate::observed::{RemoteNode, RemoteTree};
-use annals_events::{Hash, Name};
+use annals_events::{Hash, path};
 use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization;
 
@@ -157,20 +157,13 @@ fn held_names<'a>(mut siblings: Vec<(&'a str, &RemoteNode)>, rules: NameRules) -
 fn suffixed(name: &str, node: &RemoteNode, salt: u32) -> String {
     let entry = node.entries.first().map(|entry| entry.0);
     let hash = Hash::of(b"annals name\0", &[format!("{entry:?} {name} {salt}").as_bytes()]).to_hex();
-    let (stem, extension) = match name.char_indices().skip(1).filter(|(_, c)| *c == '.').last() {
-        Some((dot, _)) => name.split_at(dot),
-        None => (name, ""),
-    };
-    let suffix = format!(" (name {})", &hash[..8]);
-    let room = Name::BYTES_MAX.saturating_sub(suffix.len() + extension.len());
-    let cut = (0..=room.min(stem.len())).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}{suffix}{extension}", &stem[..cut])
+    path::suffixed(name, &format!(" (name {})", &hash[..8]), "")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_events::{DeviceId, Dot, EntryId, EntryKind, Hlc};
+    use annals_events::{DeviceId, Dot, EntryId, EntryKind, Hlc, Name};
     use proptest::prelude::*;
 
     fn node(counter: u64, kind: EntryKind) -> RemoteNode {

@@ -18,7 +18,7 @@ use crate::{
     working_tree::{Spot, TOP, WorkingTree},
 };
 pub use after::after;
-use annals_events::{Dot, EntryId, EntryKind};
+use annals_events::{Dot, EntryId, EntryKind, path};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be done, in order.
@@ -459,15 +459,9 @@ impl<'a> Planner<'a> {
             self.tree.child(folder, name).is_some()
                 || wanted.is_some_and(|target| self.targets.child(target, name).is_some())
         };
-        let dot = name.char_indices().skip(1).filter(|(_, c)| *c == '.').last();
-        let (stem, extension) = dot.map_or((name, ""), |(at, _)| name.split_at(at));
-        let mut stem = stem;
-        while stem.len() + extension.len() > 220 {
-            stem = &stem[..stem.char_indices().last().map_or(0, |(at, _)| at)];
-        }
         let numbered = (1u64..).map(|n| match n {
-            1 => format!("{stem} ({word}){extension}"),
-            n => format!("{stem} ({word} {n}){extension}"),
+            1 => path::suffixed(name, &format!(" ({word})"), ""),
+            n => path::suffixed(name, &format!(" ({word} {n})"), ""),
         });
         numbered.into_iter().find(|name| !is_taken(name)).expect("only so many names are taken")
     }

@@ -73,6 +73,34 @@ pub fn check(text: &str) -> Result<(), NameError> {
     }
 }
 
+/// Another name made of `name`: its stem, `suffix`, its extension and `marks`, the stem cut so that all of it is
+/// a name. A leading dot begins no extension, and neither does one that would leave nothing of the stem.
+#[must_use]
+pub fn suffixed(name: &str, suffix: &str, marks: &str) -> String {
+    let after_first = name.chars().next().map_or(0, char::len_utf8);
+    let dot = name[after_first..].rfind('.').map(|at| at + after_first);
+    let room = |ext: &str| {
+        Name::BYTES_MAX.checked_sub(suffix.len() + ext.len() + marks.len()).filter(|&room| room > 0)
+    };
+    // An extension is what follows the dot; a name that ends in one has none, and its dot is dropped.
+    let (stem, ext) = match dot {
+        Some(at) if at + 1 == name.len() => (&name[..at], ""),
+        Some(at) if room(&name[at..]).is_some() => name.split_at(at),
+        _ => (name, ""),
+    };
+    format!("{}{suffix}{ext}{marks}", cut(stem, room(ext).unwrap_or(0)))
+}
+
+/// At most `bytes` bytes of `text`, whole characters.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Whether a name at the top of a namespace folds to `.annals`, the folder where a device keeps its own
 /// state: by case, compatibility form (NFKC), ignorable characters and trailing dots and spaces. Such a
 /// name is refused at admission and never written.
@@ -141,6 +169,26 @@ mod tests {
             (too_long.as_str(), NameError::TooLong { bytes: 256 }),
         ] {
             assert_eq!(Name::new(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_suffix_stands_before_the_extension_and_fits() {
+        let suffix = " (conflict laptop 01234567)";
+        for (name, expected) in [
+            ("a.txt", "a (conflict laptop 01234567).txt"),
+            ("a", "a (conflict laptop 01234567)"),
+            (".bashrc", ".bashrc (conflict laptop 01234567)"),
+            (".a.b", ".a (conflict laptop 01234567).b"),
+            ("a.tar.gz", "a.tar (conflict laptop 01234567).gz"),
+            ("ä.", "ä (conflict laptop 01234567)"),
+        ] {
+            assert_eq!(suffixed(name, suffix, ""), expected);
+        }
+        for name in ["ä".repeat(127), format!("{}.txt", "€".repeat(83)), format!("a.{}", "x".repeat(253))]
+        {
+            let found = suffixed(&name, suffix, "~~");
+            assert!(found.len() <= 255 && found.contains(suffix) && found.ends_with("~~"), "{found}");
         }
     }
 

@@ -15,7 +15,10 @@ use crate::{
     mistakes::{Mistake, made},
     tree::short_of,
 };
-use annals_events::{Dot, EntryId, EntryKind, Name, path::is_reserved};
+use annals_events::{
+    Dot, EntryId, EntryKind,
+    path::{self, is_reserved},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most bytes of a device's label in a name.
@@ -186,7 +189,7 @@ impl Projections {
     fn label_of(&self, dot: Dot) -> String {
         let label = self.devices.get(dot.device).map_or("", |state| &state.label);
         let kept: String = label.chars().filter(|c| *c != '/' && !c.is_control()).collect();
-        match cut(kept.trim(), LABEL_BYTES_MAX).trim_end() {
+        match path::cut(kept.trim(), LABEL_BYTES_MAX).trim_end() {
             "" => dot.device.to_hex()[..6].to_owned(),
             label => label.to_owned(),
         }
@@ -206,7 +209,7 @@ impl Taken {
             return name.to_owned();
         }
         loop {
-            let found = compose(name, suffix, &marks);
+            let found = path::suffixed(name, suffix, &marks);
             if self.names.insert(found.clone()) {
                 return found;
             }
@@ -215,55 +218,9 @@ impl Taken {
     }
 }
 
-/// `stem SUFFIX.ext MARKS` in at most 255 bytes. A leading dot begins no extension, and neither does one that
-/// would leave nothing of the stem.
-fn compose(name: &str, suffix: &str, marks: &str) -> String {
-    let after_first = name.chars().next().map_or(0, char::len_utf8);
-    let dot = name[after_first..].rfind('.').map(|at| at + after_first);
-    let room = |ext: &str| {
-        Name::BYTES_MAX.checked_sub(suffix.len() + ext.len() + marks.len()).filter(|&room| room > 0)
-    };
-    // An extension is what follows the dot; a name that ends in one has none, and its dot is dropped.
-    let (stem, ext) = match dot {
-        Some(at) if at + 1 == name.len() => (&name[..at], ""),
-        Some(at) if room(&name[at..]).is_some() => name.split_at(at),
-        _ => (name, ""),
-    };
-    format!("{}{suffix}{ext}{marks}", cut(stem, room(ext).unwrap_or(0)))
-}
-
-/// At most `bytes` bytes of `text`, whole characters.
-fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_suffix_stands_before_the_extension_and_fits() {
-        let suffix = " (conflict laptop 01234567)";
-        for (name, expected) in [
-            ("a.txt", "a (conflict laptop 01234567).txt"),
-            ("a", "a (conflict laptop 01234567)"),
-            (".bashrc", ".bashrc (conflict laptop 01234567)"),
-            (".a.b", ".a (conflict laptop 01234567).b"),
-            ("a.tar.gz", "a.tar (conflict laptop 01234567).gz"),
-            ("ä.", "ä (conflict laptop 01234567)"),
-        ] {
-            assert_eq!(compose(name, suffix, ""), expected);
-        }
-        for name in ["ä".repeat(127), format!("{}.txt", "€".repeat(83)), format!("a.{}", "x".repeat(253))]
-        {
-            let found = compose(&name, suffix, "~~");
-            assert!(found.len() <= 255 && found.contains(suffix) && found.ends_with("~~"), "{found}");
-        }
-    }
 
     #[test]
     fn taken_names_are_avoided_and_the_mark_survives_cutting() {

@@ -5,7 +5,7 @@ use annals_engine::{
     chunk_store::ChunkStore,
     observed::{RemoteNode, RemoteTree},
 };
-use annals_events::{ContentId, EntryKind, Record};
+use annals_events::{ContentId, EntryId, EntryKind, Record};
 use annals_projections::{Projections, Scope};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -141,13 +141,18 @@ fn nothing_written_is_lost(world: &World) {
 }
 
 /// I3: what a person wrote and nobody, anywhere, overwrote or removed is shown in every folder, or was set aside before
-/// the eyes of its author (a file kept beside the folder after a race). Not checked: where, and what was let go of
-/// and should still be shown because somebody else went on with it.
+/// the eyes of its author (a file kept beside the folder after a race). Where two files held the
+/// same and one went on, the other may stand unshown behind it, and go with it (model.md, twins): then it is in the
+/// history. Not checked: where, and what was let go of and should still be shown because somebody else went on with
+/// it.
 fn nothing_kept_vanishes(world: &World) {
     let let_go = let_go(world);
     let volumes: Vec<BTreeSet<Vec<u8>>> = world.visible().into_iter().map(|tree| contents(&tree)).collect();
     let kept: BTreeSet<Vec<u8>> = kept(world);
-    let whole = |bytes: &&Vec<u8>| !let_go.contains(*bytes) && !kept.contains(*bytes);
+    let went_on = went_on_elsewhere(world);
+    let whole = |bytes: &&Vec<u8>| {
+        !let_go.contains(*bytes) && !kept.contains(*bytes) && !went_on.contains(&content_of(bytes).id)
+    };
     for bytes in world.diary.borrow().contents().filter(whole) {
         for (n, shown) in volumes.iter().enumerate() {
             if !shown.contains(bytes) {
@@ -156,6 +161,25 @@ fn nothing_kept_vanishes(world: &World) {
             }
         }
     }
+}
+
+/// What several files held of which one went on.
+fn went_on_elsewhere(world: &World) -> BTreeSet<ContentId> {
+    let server = world.server.borrow();
+    let projections = server.projections();
+    let mut holders: BTreeMap<ContentId, (BTreeSet<EntryId>, bool)> = BTreeMap::new();
+    for entry in projections.entries() {
+        let heads = projections.human_heads(entry);
+        for dot in projections.versions(entry) {
+            if let Some(content) = projections.version(dot).and_then(|version| version.content) {
+                let (files, went_on) = holders.entry(content).or_default();
+                files.insert(entry);
+                *went_on |= !heads.contains(&dot);
+            }
+        }
+    }
+    holders.retain(|_, (files, went_on)| files.len() > 1 && *went_on);
+    holders.into_keys().collect()
 }
 
 fn history(world: &World) -> BTreeSet<ContentId> {

@@ -15,9 +15,14 @@ impl Folder {
     /// Adds and removes tags of what stands at `path`.
     ///
     /// # Errors
-    /// [`ClientError::BadText`] where a tag is too long; [`ClientError::NoSuchPath`].
+    /// [`ClientError::BadText`] where a tag is too long, or there are too many; [`ClientError::NoSuchPath`].
     pub fn tag(&mut self, path: &str, added: Vec<String>, removed: Vec<String>) -> Result<(), ClientError> {
-        added.iter().try_for_each(|tag| check("a tag", tag, TAG_BYTES_MAX))?;
+        added.iter().chain(&removed).try_for_each(|tag| check("a tag", tag, TAG_BYTES_MAX))?;
+        let count = added.len() + removed.len();
+        if count > TAGS_MAX {
+            let what = format!("{count} tags are too many at once: at most {TAGS_MAX}");
+            return Err(ClientError::BadText { what });
+        }
         self.attribute(path, Body { tags_added: added, tags_removed: removed, ..Body::default() })
     }
 
@@ -123,6 +128,8 @@ impl Folder {
 
 /// Longest tag in bytes.
 const TAG_BYTES_MAX: usize = 256;
+/// Most tags said at once: with their length far below what a batch holds.
+const TAGS_MAX: usize = 256;
 
 fn check(what: &str, text: &str, max: usize) -> Result<(), ClientError> {
     if text.len() > max {
