@@ -159,7 +159,7 @@ impl ServeError {
                 "choose an empty directory with --data, or use the release that wrote this one"
             }
             Self::Folder { .. } => "check that the directory exists, is yours and can be written",
-            Self::Damaged { .. } => "put this file back from a backup; nothing was changed",
+            Self::Damaged { .. } => "put it back from a backup; nothing was changed",
             Self::Store { damaged: true, .. } => "run `annals verify --data DATA`; nothing was changed",
             Self::Store { .. } => "check that the disk has room and the directory can be written",
             Self::Failed { .. } => "its log says more (ANNALS_LOG=debug)",
@@ -345,6 +345,7 @@ fn run(
 ) -> Result<(), ServeError> {
     let listener = listen(config.listen)?;
     let data = Data::open(&config.data)?;
+    data.check_log()?;
     let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
     if let Some(torn) = opened.torn {
         tracing::warn!(?torn, "an unacknowledged write was cut off and set aside");

@@ -124,7 +124,8 @@ fn small_files_of_a_servers_data_that_were_damaged_are_named() {
     place.annals(&["verify", "--data", "server"]).ok();
     place.remove("server/log");
     place.annals(&["verify", "--data", "server"]).exits(5);
-    assert!(!place.exists("server/log"), "nothing begins by being looked at");
+    place.annals(&["serve", "--data", "server", "--listen", "127.0.0.1:0"]).fails(5, "the log is gone");
+    assert!(!place.exists("server/log"), "nothing begins in its place");
 }
 
 #[test]

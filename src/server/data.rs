@@ -105,6 +105,18 @@ impl Data {
         write(&self.place.join("listen"), &format!("{address}\n"))
     }
 
+    /// Whether the log that this was once served with is there. Chunks are never stored before there is one, and to
+    /// begin another beside them would be to forget everything without a word.
+    ///
+    /// # Errors
+    /// [`ServeError::Damaged`].
+    pub fn check_log(&self) -> Result<(), ServeError> {
+        if self.packs().exists() && !self.log().exists() {
+            return Err(ServeError::Damaged { place: self.log(), what: "the log is gone".into() });
+        }
+        Ok(())
+    }
+
     /// Where the log is.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use crate::{
     log::LogError,
-    segment::{file_name, make_folder},
+    segment::{WITNESS_NAME, file_name, make_folder},
 };
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -105,7 +105,7 @@ fn check_format(path: &Path) -> Result<bool, OpenError> {
     let failed = |error: io::Error| OpenError::Folder(format!("{}: {error}", path.display()));
     let damaged = |what: &str| OpenError::Damaged { file: shown(path, "format"), what: what.into() };
     let Some(found) = read(path, "format").map_err(failed)? else {
-        let begun = path.join("segments").join(file_name(1)).exists();
+        let begun = path.join("segments").join(file_name(1)).exists() || path.join(WITNESS_NAME).exists();
         return if begun { Err(damaged("it is missing although there are records")) } else { Ok(false) };
     };
     let number = found.strip_prefix("annals log ").and_then(|rest| rest.strip_suffix('\n'));
