@@ -165,17 +165,6 @@ impl ServeError {
             Self::Failed { .. } => "its log says more (ANNALS_LOG=debug)",
         }
     }
-
-    /// The exit code of a verb that ends with it.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::NotLoopback { .. } => 2,
-            Self::Damaged { .. } | Self::Store { damaged: true, .. } => 5,
-            Self::Store { .. } => 4,
-            _ => 1,
-        }
-    }
 }
 
 impl From<OpenError> for ServeError {

@@ -11,8 +11,8 @@ use annals_engine::{
     namespace::Checkpoint,
 };
 use annals_events::{
-    Admission, Chain, ChunkId, ChunkRef, Content, DeviceId, Dot, EntryId, Fact, Hash, Manifest, NamespaceId,
-    PublicKey, Record, Seq, log::Position,
+    Admission, Chain, ChunkId, ChunkRef, Content, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Manifest,
+    NamespaceId, PublicKey, Record, Seq, log::Position,
 };
 use annals_projections::{Head, Projections, Scope};
 use serde::Serialize;
@@ -266,7 +266,8 @@ pub fn of_checkpoint(what: String, place: String) -> Problem {
 }
 
 /// Every chunk that retained versions need, counted from the records themselves, manifests expanded: for each how
-/// many versions need it. A recount that shares nothing with the projection that it is compared with.
+/// many versions need it. It shares nothing with the references that it is compared with; which versions a purged
+/// entry had, the history says.
 #[derive(Debug, Default)]
 pub struct Recount {
     contents: BTreeMap<(NamespaceId, Dot), Content>,
@@ -287,11 +288,15 @@ impl Recount {
                         versions.into_iter().for_each(|dot| drop(self.contents.remove(&(namespace, dot))));
                     }
                 }
-                _ => {
+                // What other kinds have no use for counts for nobody.
+                Fact::EntryCreated { entry_kind: EntryKind::File, .. }
+                | Fact::VersionUploaded { .. }
+                | Fact::VersionsMerged { .. } => {
                     if let Some(content) = batch.body(index).ok().flatten().and_then(|body| body.content) {
                         self.contents.insert((namespace, batch.dot(index)), content);
                     }
                 }
+                _ => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use annals::server::{Config, ServeError, serve};
 use annals_engine::{
     content::SealedChunk,
     protocol::{
-        BATCHES_BYTES_MAX, BatchOutcome, Code, Credential, DeviceInfo, JSON_BYTES_MAX, Linked, Member,
+        BATCHES_BYTES_MAX, BatchOutcome, Class, Code, Credential, DeviceInfo, JSON_BYTES_MAX, Linked, Member,
         NamespaceInfo, NewAccount, NewNamespace, OwnAccount, Quota, Records, TicketRequest, VersionInfo,
     },
 };
@@ -350,7 +350,7 @@ fn a_quota_is_refused_before_content_is_sent_and_again_at_admission() {
     let mut laptop = server.link_as("ana");
     let (_, _, chunk) = file("large", b"eleven byte");
     let refused = laptop.missing(&server, &[chunk.to_ref()], 11).unwrap_err();
-    assert_eq!((refused.code, refused.exit_code(), refused.status), (Code::Quota, 6, 413));
+    assert_eq!((refused.code, refused.class(), refused.status), (Code::Quota, Class::Forbidden, 413));
     assert_eq!(code(laptop.send_chunks(&server, &[chunk])), Code::Quota);
 
     let (fact, body, six) = file("a", b"six by");
@@ -509,6 +509,19 @@ fn a_restart_keeps_everything() {
     laptop.issue(&server, vec![folder("more")]);
     server.link(Credential::Ticket(ticket.code)).unwrap();
     assert_eq!(server.link_as("ana").namespace, laptop.namespace);
+}
+
+#[test]
+fn what_a_kind_has_no_use_for_counts_for_nobody() {
+    let mut server = TestServer::new();
+    server.add_user("ana");
+    let mut laptop = server.link_as("ana");
+    let entry = EntryId(laptop.issue(&server, vec![folder("a")]));
+    let (_, stray, _) = file("b", b"a content of which no chunk is anywhere");
+    laptop.issue(&server, vec![(Fact::EntryMoved { entry, parent: EntryId::ROOT }, stray)]);
+    server.serving.take().unwrap().stop().unwrap();
+    let mut verify = std::process::Command::new(env!("CARGO_BIN_EXE_annals"));
+    crate::place::said(verify.args(["verify", "--deep", "--data"]).arg(server.data.path().join("data"))).ok();
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod code;
 pub mod frame;
 mod proof;
 
-pub use code::{Code, Problem};
+pub use code::{Class, Code, Problem};
 pub use proof::{LINK_CHALLENGE_BYTES, link_message, normal_ticket, spell_ticket};
 
 use annals_events::{

@@ -27,7 +27,7 @@ use crate::{
     content::SealedChunk,
     disk::{Blocked, Disk, DiskError, DiskOp, Node},
     observed::LocalTree,
-    protocol::RecordsQuery,
+    protocol::{Class, RecordsQuery},
     replica::{Effect, Input, Notice, Replica, StateChange, is_acknowledgement},
     transport::{Transport, TransportError},
 };
@@ -301,7 +301,9 @@ impl<H: Host> Round<'_, H> {
                 Ok(false)
             }
             // Shut out: what changed here is still taken down, and refused one by one.
-            Err(RoundError::Transport(TransportError::Refused(problem))) if problem.exit_code() == 6 => {
+            Err(RoundError::Transport(TransportError::Refused(problem)))
+                if problem.class() == Class::Forbidden =>
+            {
                 self.trouble(TransportError::Refused(problem));
                 self.shut_out = true;
                 Ok(true)

@@ -7,7 +7,8 @@
 use crate::{
     content::SealedChunk,
     protocol::{
-        Batches, ChunksStored, MissingAnswer, MissingQuestion, Outcomes, Problem, Records, RecordsQuery,
+        Batches, ChunksStored, Class, MissingAnswer, MissingQuestion, Outcomes, Problem, Records,
+        RecordsQuery,
     },
 };
 use annals_events::{ChunkId, NamespaceId};
@@ -86,7 +87,7 @@ impl TransportError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Refused(problem) => problem.exit_code() == 4,
+            Self::Refused(problem) => problem.class() == Class::Passing,
             Self::Unreachable { .. } => true,
             Self::Malformed { .. } => false,
         }

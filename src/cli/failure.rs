@@ -1,11 +1,12 @@
 //! What a verb says when it cannot do what it was asked: a line, a hint and an exit code.
 //!
 //! Every capability has an error type of its own; here they become words for a person. Nothing below the
-//! command line knows about exit codes.
+//! command line knows about exit codes: what a server refuses has a class, and its exit code is given here.
 
 use crate::client::{ClientError, binding::BindingError};
 use annals_engine::{
     disk::DiskError,
+    protocol::Class,
     round::{RoundError, StoreError},
     transport::TransportError,
 };
@@ -162,10 +163,21 @@ impl From<TransportError> for Failure {
     }
 }
 
+fn of_class(class: Class) -> Exit {
+    match class {
+        Class::Failed => Exit::Failed,
+        Class::Misused => Exit::Usage,
+        Class::Lineage => Exit::NeedsPerson,
+        Class::Passing => Exit::Unreachable,
+        Class::Damaged => Exit::Verification,
+        Class::Forbidden => Exit::Refused,
+    }
+}
+
 fn of_transport(error: &TransportError, message: String) -> Failure {
     match error {
         TransportError::Refused(problem) => {
-            Failure::new(Exit::from_code(problem.exit_code()), message).hint(problem.hint.clone())
+            Failure::new(of_class(problem.class()), message).hint(problem.hint.clone())
         }
         TransportError::Unreachable { .. } => {
             Failure::new(Exit::Unreachable, message).hint("is the server running, and is the address right?")

@@ -145,6 +145,12 @@ pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        Self::new(Exit::from_code(error.exit_code()), error.to_string()).hint(error.hint())
+        let exit = match error {
+            ServeError::NotLoopback { .. } => Exit::Usage,
+            ServeError::Damaged { .. } | ServeError::Store { damaged: true, .. } => Exit::Verification,
+            ServeError::Store { .. } => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string()).hint(error.hint())
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     author::MassDelete,
     chunk_store::ChunkStoreError,
     disk::{Blocked, DiskError},
+    protocol::{Class, Code},
     transport::TransportError,
 };
 
@@ -139,12 +140,12 @@ impl RoundError {
     /// Whether the server does not know a chunk that was asked for.
     #[must_use]
     pub fn is_unknown_chunk(&self) -> bool {
-        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.code == crate::protocol::Code::ChunkUnknown)
+        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.code == Code::ChunkUnknown)
     }
 
     /// Whether the server lets this device in no more.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.exit_code() == 6 && problem.code != crate::protocol::Code::Quota)
+        matches!(self, Self::Transport(TransportError::Refused(problem)) if problem.class() == Class::Forbidden && problem.code != Code::Quota)
     }
 }

@@ -8,7 +8,7 @@ use super::{FileRead, FileToRead, Host, Round, RoundError};
 use crate::{
     chunk_store::ChunkStore,
     content::SealedChunk,
-    protocol::{CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Code, MissingQuestion, frame},
+    protocol::{CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Class, Code, MissingQuestion, frame},
     transport::{Transport, TransportError},
 };
 use annals_events::{ChunkId, ChunkRef, Content, Manifest, NamespaceId};
@@ -100,7 +100,7 @@ impl<H: Host> Round<'_, H> {
                 Ok(lacking)
             }
             // Shut out: nothing can be sent, and the events will be refused one by one.
-            Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => {
+            Err(TransportError::Refused(problem)) if problem.class() == Class::Forbidden => {
                 self.trouble(TransportError::Refused(problem));
                 self.lacking_in_outbox(read)
             }
@@ -178,7 +178,7 @@ impl<H: Host> Round<'_, H> {
         let answer = missing(self.host.parts().transport, namespace, &unique(chunks.into_iter()), 0);
         match answer {
             Ok(lacking) => self.send_from_outbox(&lacking.into_iter().collect::<Vec<_>>()).map(drop),
-            Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => Ok(()),
+            Err(TransportError::Refused(problem)) if problem.class() == Class::Forbidden => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

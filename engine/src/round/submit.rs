@@ -5,7 +5,7 @@
 
 use super::{Host, Round, RoundError, TURNS_MAX, said_in};
 use crate::{
-    protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Code, Refused},
+    protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Class, Code, Refused},
     replica::Input,
     transport::TransportError,
 };
@@ -23,7 +23,7 @@ impl<H: Host> Round<'_, H> {
             let answer = self.host.parts().transport.submit(namespace, &batches);
             let outcomes = match answer {
                 Ok(outcomes) => outcomes.outcomes,
-                Err(TransportError::Refused(problem)) if problem.exit_code() == 6 => {
+                Err(TransportError::Refused(problem)) if problem.class() == Class::Forbidden => {
                     let refused = Refused {
                         code: problem.code,
                         message: problem.detail,
@@ -125,9 +125,9 @@ impl<H: Host> Round<'_, H> {
                 false => refused.dots = self.naming(batch, &lost),
             }
         }
-        match refused.code.exit_code() {
-            4 => return Err(TransportError::Refused(problem).into()),
-            3 => return Err(RoundError::Lineage(refused.message)),
+        match refused.code.class() {
+            Class::Passing => return Err(TransportError::Refused(problem).into()),
+            Class::Lineage => return Err(RoundError::Lineage(refused.message)),
             _ => {}
         }
         let input = Input::Refused { batch, dots: refused.dots, why: refused.message };
