@@ -159,6 +159,27 @@ fn losing_the_right_to_read_leaves_the_folder_as_it_is() {
 }
 
 #[test]
+fn what_would_be_refused_is_not_said_and_what_is_nobodys_is_told() {
+    let place = Place::with_server();
+    place.write("adas/plan.txt", "the plan");
+    place.link("ada", "adas");
+    place.annals(&["share", "adas", "--with", "ada", "--role", "viewer"]).fails(2, "ada owns this folder");
+    place.annals(&["unshare", "adas", "--with", "ada"]).fails(2, "ada owns this folder");
+    place.annals(&["unshare", "adas", "--with", "bob"]).fails(2, "bob does not use this folder");
+    place.annals(&["share", "adas", "--with", "bob", "--role", "viewer"]).ok();
+    place.link_to("bob", "bobs", Some("ada/home"));
+    place.annals(&["tag", "bobs/plan.txt", "+mine"]).fails(6, "only editors and owners");
+    place.annals(&["share", "bobs", "--with", "bob", "--role", "owner"]).fails(6, "only owners");
+    for folder in ["adas", "bobs"] {
+        let status = place.json(&["status", folder, "--json"]);
+        assert_eq!((&status["state"], &status["set_aside"]), (&"idle".into(), &serde_json::json!([])));
+    }
+    // What the device does not know yet it asks for.
+    place.annals(&["share", "adas", "--with", "bob", "--role", "editor"]).ok();
+    place.annals(&["tag", "bobs/plan.txt", "+mine"]).ok();
+}
+
+#[test]
 fn namespaces_are_listed_with_roles() {
     let place = Place::with_server();
     place.link("ada", "adas");

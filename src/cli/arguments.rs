@@ -131,10 +131,10 @@ pub struct Up {
     /// The folder to keep; made if it is missing
     pub folder: PathBuf,
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Where the server listens; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
-    #[arg(long)]
+    #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
@@ -145,10 +145,10 @@ pub struct Up {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Where to listen; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
-    #[arg(long)]
+    #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
@@ -171,13 +171,13 @@ pub struct UserAdd {
     /// The account's name
     pub name: String,
     /// The server's address
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     pub server: String,
     /// What the account may store, for example 500MB or 2TB
-    #[arg(long, default_value = "15GB")]
+    #[arg(long, value_name = "SIZE", default_value = "15GB")]
     pub quota: String,
     /// Where the server keeps its data, to find admin.token
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 
@@ -190,16 +190,16 @@ pub struct Link {
     /// The folder; made if it is missing
     pub folder: PathBuf,
     /// Log in as this account (password: ANNALS_PASSWORD, or asked)
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// A ticket from `annals invite` or `annals up`
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     pub ticket: Option<String>,
     /// What to call this device [default: the host's name]
-    #[arg(long)]
+    #[arg(long, value_name = "LABEL")]
     pub device: Option<String>,
     /// Which namespace, by name or id [default: the account's home]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
 }
 
@@ -335,10 +335,10 @@ pub struct Namespaces {
     #[arg(conflicts_with_all = ["server", "user"])]
     pub folder: Option<PathBuf>,
     /// A server's address
-    #[arg(long, requires = "user")]
+    #[arg(long, value_name = "URL", requires = "user")]
     pub server: Option<String>,
     /// An account there (password: ANNALS_PASSWORD, or asked)
-    #[arg(long, requires = "server")]
+    #[arg(long, value_name = "NAME", requires = "server")]
     pub user: Option<String>,
 }
 
@@ -349,7 +349,7 @@ pub struct Verify {
     #[arg(conflicts_with = "data")]
     pub folder: Option<PathBuf>,
     /// A stopped server's data
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Also read every pack and hash every chunk
     #[arg(long)]

@@ -120,6 +120,15 @@ impl From<ClientError> for Failure {
             ClientError::NotYet { path } => Self::usage(message)
                 .hint(format!("`annals history {path}` says since when there are versions")),
             ClientError::Withheld { .. } => Self::failed(message),
+            ClientError::NotAllowed { .. } => {
+                Self::new(Exit::Refused, message).hint("ask an owner for another role: `annals share`")
+            }
+            ClientError::Owner { .. } => {
+                Self::usage(message).hint("an owner's role is not given and not taken away")
+            }
+            ClientError::NoMember { .. } => {
+                Self::usage(message).hint("nothing has to be done: they are not let in")
+            }
             ClientError::BadText { .. } => Self::usage(message),
             ClientError::Output(error) => Self::writing(error),
         }

@@ -30,7 +30,7 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
     match (folder, path) {
         (Some(folder), _) => exactly(folder, directory),
         (None, Some(path)) => around(&absolute(path, directory), path),
-        (None, None) => around(directory, Path::new(".")),
+        (None, None) => around(directory, directory),
     }
 }
 

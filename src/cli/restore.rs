@@ -25,8 +25,7 @@ pub(super) fn run(
     // What is in the folder now becomes a version before another one takes its place.
     sync::exchange(folder, talk)?;
     let version = folder.version_at(&path, &when)?;
-    folder.restore(&path, version)?;
-    let sent = sync::exchange(folder, talk)?;
+    let sent = sync::tell(folder, talk, |folder| folder.restore(&path, version))?;
     if talk.output.json {
         let now = folder.version_at(&path, &When::Now)?;
         let (version, now) = (version.to_string(), now.to_string());

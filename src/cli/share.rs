@@ -31,8 +31,7 @@ pub(super) fn run_share(share: &Share, folder: &mut Folder, talk: &mut Talk<'_>)
         RoleArg::Editor => Role::Editor,
         RoleArg::Owner => Role::Owner,
     };
-    folder.share(&share.with, Some(role))?;
-    let sent = sync::exchange(folder, talk)?;
+    let sent = sync::tell(folder, talk, |folder| folder.share(&share.with, Some(role)))?;
     let (with, binding) = (&share.with, folder.binding());
     let link =
         format!("annals link {} FOLDER --user {with} --namespace {}", binding.server, binding.namespace);
@@ -62,8 +61,7 @@ pub(super) fn run_unshare(
     folder: &mut Folder,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    folder.share(&unshare.with, None)?;
-    let sent = sync::exchange(folder, talk)?;
+    let sent = sync::tell(folder, talk, |folder| folder.share(&unshare.with, None))?;
     let (with, binding) = (&unshare.with, folder.binding());
     if talk.output.json {
         talk.json(&Document {

@@ -60,6 +60,22 @@ pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<bool,
     }
 }
 
+/// Says something in a person's name; where their role is too small, asks the server whether it still is.
+pub(super) fn tell(
+    folder: &mut Folder,
+    talk: &mut Talk<'_>,
+    mut say: impl FnMut(&mut Folder) -> Result<(), ClientError>,
+) -> Result<bool, Failure> {
+    match say(folder) {
+        Err(ClientError::NotAllowed { .. }) => {
+            exchange(folder, talk)?;
+            say(folder)?;
+        }
+        said => said?,
+    }
+    exchange(folder, talk)
+}
+
 fn say(report: &SyncReport, talk: &mut Talk<'_>) -> Result<(), Failure> {
     if talk.output.json {
         return talk.json(report);

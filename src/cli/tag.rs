@@ -33,8 +33,7 @@ pub(super) fn run_tag(
         list.push(name.to_owned());
     }
     if !changes.is_empty() {
-        folder.tag(&path, added, removed)?;
-        sync::exchange(folder, talk)?;
+        sync::tell(folder, talk, |folder| folder.tag(&path, added.clone(), removed.clone()))?;
     }
     let tags: Vec<String> = folder.attributes(&path)?.tags.into_iter().collect();
     if talk.output.json {
@@ -53,8 +52,7 @@ pub(super) fn run_note(
 ) -> Result<Exit, Failure> {
     let path = place::path_in(folder.root(), &note.path, directory)?;
     if let Some(text) = &note.text {
-        folder.note(&path, text.clone())?;
-        sync::exchange(folder, talk)?;
+        sync::tell(folder, talk, |folder| folder.note(&path, text.clone()))?;
     }
     let notes = folder.attributes(&path)?.notes;
     if talk.output.json {

@@ -7,6 +7,7 @@ use annals_engine::{
     round::{RoundError, StoreError},
     transport::TransportError,
 };
+use annals_events::Role;
 use std::{io, path::PathBuf};
 
 /// Why a linked folder did not do what it was asked.
@@ -92,6 +93,24 @@ pub enum ClientError {
     Withheld {
         /// Which.
         version: String,
+    },
+    /// The person's role does not allow it, as far as this device knows.
+    #[error("only {} of this folder may do that", if *.needed == Role::Owner { "owners" } else { "editors and owners" })]
+    NotAllowed {
+        /// What would be needed.
+        needed: Role,
+    },
+    /// The folder belongs to them for good.
+    #[error("{user} owns this folder")]
+    Owner {
+        /// Who.
+        user: String,
+    },
+    /// They may do nothing here anyway.
+    #[error("{user} does not use this folder")]
+    NoMember {
+        /// Who.
+        user: String,
     },
     /// What was said is too long, or empty.
     #[error("{what}")]

@@ -90,6 +90,13 @@ impl Folder {
     /// [`ClientError::Transport`] where the server does not know the account.
     pub fn share(&mut self, name: &str, role: Option<Role>) -> Result<(), ClientError> {
         let user = self.http()?.user(name)?.user;
+        let access = self.replica.log().access();
+        if access.owner() == Some(user) {
+            return Err(ClientError::Owner { user: name.into() });
+        }
+        if role.is_none() && access.role(user).is_none() {
+            return Err(ClientError::NoMember { user: name.into() });
+        }
         let said = match role {
             Some(role) => {
                 let body = Body { user_name: Some(name.into()), ..Body::default() };
@@ -102,6 +109,13 @@ impl Folder {
 
     /// Signs and journals events; durable when it returns.
     fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
+        let is_owners = |fact: &Fact| matches!(fact, Fact::MemberGranted { .. } | Fact::MemberRevoked { .. });
+        let needed = if said.iter().any(|said| is_owners(&said.fact)) { Role::Owner } else { Role::Editor };
+        // What would be refused is not said, so that nothing has to be set aside.
+        let role = self.replica.log().access().role(self.binding().user);
+        if role.is_some_and(|role| role < needed) {
+            return Err(ClientError::NotAllowed { needed });
+        }
         let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: vec![Deed(said)] });
         let mut replan = false;
         for effect in effects {

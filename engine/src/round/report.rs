@@ -100,7 +100,7 @@ pub enum RoundError {
     #[error("the server's history is not the one this device knows: {0}")]
     Lineage(String),
     /// Events were refused.
-    #[error("{events} changes were refused and set aside: {why}")]
+    #[error("{events} {} refused and set aside: {why}", if *.events == 1 { "change was" } else { "changes were" })]
     SetAside {
         /// How many.
         events: u64,
