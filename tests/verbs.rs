@@ -158,6 +158,7 @@ fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
     let place = Place::with_server();
     place.link("ada", "one");
     place.write("one/a.txt", "text");
+    place.write("file", "text");
     fs::create_dir(place.path("one/inside")).unwrap();
     place.sync("one").ok();
     fs::create_dir(place.path("plain")).unwrap();
@@ -173,6 +174,9 @@ fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
         (&["link", "ftp://x", "new", "--user", "ada"], 2, "no address of a server"),
         (&["link", "127.0.0.1:8417", "new", "--user", "ada"], 2, "no address of a server"),
         (&["cat", "one"], 2, "the linked folder itself"),
+        (&["cat", "one/a.txt", "--version", "zz"], 2, "no version called `zz`"),
+        (&["link", &url, "file", "--user", "ada"], 2, "a file, not a folder"),
+        (&["up", "file", "--data", "other"], 2, "a file, not a folder"),
         (&["cat", "one/inside"], 2, "a folder, not a file"),
         (&["share", "one/a.txt", "--with", "bob", "--role", "viewer"], 2, "lies in the linked folder"),
         (&["status", "nowhere"], 2, "there is no"),

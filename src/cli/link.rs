@@ -24,6 +24,7 @@ struct Document<'a> {
 
 pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let url = server_url::checked(&link.url)?;
+    let folder = place::to_link(&link.folder, directory)?;
     let credential = match (&link.user, &link.ticket) {
         (Some(user), _) => Credential::Password { user: user.clone(), password: password::of(user)? },
         (None, Some(ticket)) => Credential::Ticket(ticket.clone()),
@@ -36,7 +37,7 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         namespace: link.namespace.clone(),
         continues: None,
     };
-    let (folder, binding) = client::link(&place::absolute(&link.folder, directory), wish)?;
+    let (folder, binding) = client::link(&folder, wish)?;
     if talk.output.json {
         talk.json(&Document {
             folder: folder.display().to_string(),

@@ -78,6 +78,16 @@ fn not_linked(path: &Path) -> Failure {
         .hint("link one with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`")
 }
 
+/// `typed` from the root down, if a folder is or can be there.
+pub(crate) fn to_link(typed: &Path, directory: &Path) -> Result<PathBuf, Failure> {
+    let folder = absolute(typed, directory);
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::usage(format!("{} is a file, not a folder", folder.display()))
+            .hint("name a folder; it is made if it is missing"));
+    }
+    Ok(folder)
+}
+
 /// `path`, typed in `directory`, as names joined by `/` below `root`; empty for the folder itself.
 pub(crate) fn path_in(root: &Path, path: &Path, directory: &Path) -> Result<String, Failure> {
     let absolute = absolute(path, directory);

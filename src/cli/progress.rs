@@ -21,9 +21,10 @@ impl Bar {
 impl Progress for Bar {
     fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
         let Some(bar) = &self.0 else { return };
-        let size = super::size::human(bytes);
+        let size = if bytes == 0 { String::new() } else { format!(" ({})", super::size::human(bytes)) };
         if of == 0 {
-            bar.set_message(format!("{what} ({done}, {size})"));
+            let done = if done == 0 { String::new() } else { format!(" {done}") };
+            bar.set_message(format!("{what}{done}{size}"));
             return;
         }
         if bar.length() != Some(of) {
@@ -32,7 +33,7 @@ impl Progress for Bar {
             bar.set_length(of);
         }
         bar.set_position(done);
-        bar.set_message(format!("{what} ({size})"));
+        bar.set_message(format!("{what}{size}"));
     }
 }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    let wanted = place::absolute(&up.folder, directory);
+    let wanted = place::to_link(&up.folder, directory)?;
     // A folder that cannot be linked is said so before anything is started.
     match Binding::read(&wanted) {
         Ok(_) => {}

@@ -73,7 +73,7 @@ pub enum ClientError {
         path: String,
     },
     /// No version of that name, or several.
-    #[error("{path} has {found} versions called `{version}`")]
+    #[error("{path} has {} `{version}`", if *.found == 0 { "no version called".into() } else { format!("{found} versions whose names begin with") })]
     NoSuchVersion {
         /// Of which file.
         path: String,
