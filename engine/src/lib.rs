@@ -1,4 +1,14 @@
 //! What to do about it: everything that decides, nothing that touches the world.
+//!
+//! Reading order. What the world promises: [`clock`], [`disk`], [`chunk_store`], [`transport`]. What both halves
+//! share: [`content`] and [`protocol`]. The device's half: [`observed`] holds the three trees, [`author`] says what
+//! changed here, [`plan`] what the folder should show and [`names`] under which names, [`journal`] what is signed
+//! and not in the log, [`replica`] all that a device knows; [`round`] performs what follows, [`retry`] says when to
+//! try again. The server's half: [`admission`] judges a batch, [`namespace`] is the single writer of a stream,
+//! [`directory`] knows accounts, and [`file_history`] tells one file's versions.
+//!
+//! What must always hold: the same inputs give the same answers. Nothing in here reads a clock, draws a random
+//! number or waits.
 
 pub mod admission;
 pub mod author;

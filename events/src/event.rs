@@ -412,7 +412,6 @@ impl Body {
 #[error("malformed body: {0}")]
 pub struct BodyError(String);
 
-/// A fact that names dots: which, by what they must be. Used at admission.
 impl Fact {
     /// Every dot that the structure names, in its order; the top of a namespace has none.
     pub fn each_named(&self, mut name: impl FnMut(Dot)) {
@@ -446,7 +445,21 @@ impl Fact {
                 place.iter().for_each(&mut entry);
                 [lifts, shows]
             }
-            _ => return,
+            Self::NamespaceCreated { .. }
+            | Self::DeviceLinked { .. }
+            | Self::DeviceRetired { .. }
+            | Self::Acknowledged { .. }
+            | Self::PolicySet { .. }
+            | Self::MemberGranted { .. }
+            | Self::MemberRevoked { .. }
+            | Self::AccountCreated { .. }
+            | Self::AccountChanged { .. }
+            | Self::NamespaceOpened { .. }
+            | Self::TicketIssued { .. }
+            | Self::TicketRedeemed { .. }
+            | Self::TokenIssued { .. }
+            | Self::TokenRevoked { .. }
+            | Self::Unknown { .. } => return,
         };
         sets.into_iter().flat_map(DotSet::iter).for_each(name);
     }

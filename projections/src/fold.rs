@@ -411,7 +411,7 @@ impl Projections {
                 rows.into_iter().for_each(|version| self.drop_version(version));
             }
             Fact::Unknown { .. } => self.unknown += 1,
-            // Policies are read from the log by those that merge; the rest belongs to the directory's stream.
+            // Policies are for whoever merges; the rest belongs to the directory's stream.
             _ => {}
         }
     }

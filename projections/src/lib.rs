@@ -10,7 +10,7 @@
 //! in whatever order that respects causality it arrived, once or twice, alone or in groups, through a
 //! checkpoint or not (I2, I5, I6). Nothing here reads a clock, draws a random number or does I/O.
 //!
-//! Left out: signatures and rights (admission asks those), the texts of merges (the file actor makes them), the
+//! Left out: signatures and rights (admission asks those), the texts of merges (whoever merges makes them), the
 //! contents of manifests (verify expands them).
 
 mod access;

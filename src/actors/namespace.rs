@@ -305,7 +305,7 @@ async fn submit(namespace: &mut Namespace, node: &Node, batch: Batch, facts: Fac
                 }
                 Effect::KeepEvidence { batch } => keep_evidence(node, batch).await,
                 Effect::Reply(reply) => outcome = Some(reply),
-                // Readers wait at the log itself, which knows first.
+                // Nobody waits for this actor: who follows a stream asks the log, which knows first.
                 Effect::Wake(head) => tracing::debug!(namespace = %id, seq = head.seq.0, "admitted"),
             }
         }

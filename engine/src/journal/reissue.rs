@@ -100,6 +100,11 @@ pub fn renamed(fact: &Fact, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Opt
         }
         Fact::EntryPurged { entries } => Fact::EntryPurged { entries: some(&entries)? },
         Fact::VersionsExpired { versions } => Fact::VersionsExpired { versions: some(&versions)? },
-        other => other,
+        other => {
+            other.each_named(|dot| {
+                debug_assert!(false, "{} names {dot}, which would keep its old name", other.kind())
+            });
+            other
+        }
     })
 }
