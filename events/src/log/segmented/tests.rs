@@ -169,7 +169,7 @@ proptest! {
         prop_assert_eq!(said, log.end(), "what was opened is written down");
         // Cut at the end of any group, as no crash does.
         let marks: Vec<Mark> = marks.into_iter().filter(|mark| *mark < said).collect();
-        prop_assume!(!marks.is_empty());
+        if marks.is_empty() { return Ok(()); }
         let at = marks[cut.index(marks.len())];
         cut_at(&disk, at.place);
         let outcome = open(&disk, &Arc::default()).map(|_| ());
