@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{
     fs::{self, File},
     os::unix::{fs::PermissionsExt, net::UnixListener},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 fn status(place: &Place, folder: &str) -> Value {
@@ -89,11 +89,14 @@ fn a_daemon_says_how_the_folder_stands_also_while_its_server_hangs() {
     assert_eq!(daemon.says("in sync"), "in sync: 1 file, 4 B");
     assert_eq!(status(&place, "one")["files"], 1);
     place.signal_server("STOP");
-    // Whether a round has begun by now or not: it is answered.
+    // Whether a round has begun by now or not: it is answered, and no verb that waits keeps it waiting.
+    let mut waiting = place.command(&["history", "one/a.txt"]).stdout(Stdio::null()).spawn().unwrap();
     for _ in 0..3 {
         assert_eq!(status(&place, "one")["namespace_name"], "home");
     }
     place.signal_server("CONT");
+    assert!(waiting.wait().unwrap().success());
+    place.annals(&["log", "one/nothing", "--follow"]).exits(2);
 }
 
 #[test]

@@ -348,7 +348,7 @@ pub struct Verify {
     /// A linked folder [default: the one this runs in]
     #[arg(conflicts_with = "data")]
     pub folder: Option<PathBuf>,
-    /// A stopped server's data
+    /// A server's data, stopped or running
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Also read every pack and hash every chunk

@@ -102,6 +102,9 @@ pub(super) fn follow(
             // Somebody is at work in the folder for a moment.
             Err(failure) if failure.exit == Exit::Failed && after.is_some() => {}
             Err(failure) => return Err(failure),
+            Ok(Exit::Failed) if after.is_some() => {}
+            // A daemon said no: what it said is all there is to say.
+            Ok(exit) if exit != Exit::Done => return talk.raw_remarks(&quiet).map(|()| exit),
             Ok(_) => {
                 let text = String::from_utf8_lossy(&lines).into_owned();
                 let new: Vec<Line> =

@@ -9,7 +9,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ pub struct Answer {
 
 /// Longest request that is read, in bytes.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
+/// How many may ask at once.
+const ASKING_MAX: usize = 32;
 /// How long a request may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -75,25 +77,42 @@ impl ControlSocket {
         }
     }
 
-    /// Answers requests with `run`, one after the other, until it is closed.
-    pub fn serve(&self, mut run: impl FnMut(Request) -> Answer) {
-        for stream in self.listener.incoming() {
-            if self.closed.load(Ordering::SeqCst) {
-                return;
+    /// Answers requests with `run` until it is closed: each for itself, so that one that has to wait keeps nobody
+    /// else waiting.
+    pub fn serve(&self, run: impl Fn(Request) -> Answer + Sync) {
+        let asking = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for stream in self.listener.incoming() {
+                if self.closed.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { return };
+                if asking.load(Ordering::SeqCst) >= ASKING_MAX {
+                    continue; // Hung up on.
+                }
+                asking.fetch_add(1, Ordering::SeqCst);
+                let (run, asking) = (&run, &asking);
+                scope.spawn(move || {
+                    answer(stream, run);
+                    asking.fetch_sub(1, Ordering::SeqCst);
+                });
             }
-            let Ok(mut stream) = stream else { return };
-            // Who connects and asks nothing must not keep others waiting.
-            if stream.set_read_timeout(Some(PATIENCE)).is_err() {
-                continue;
-            }
-            let mut line = String::new();
-            let read = BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line);
-            let Some(request) = read.ok().and_then(|_| serde_json::from_str(&line).ok()) else { continue };
-            let answer = serde_json::to_vec(&run(request)).expect("an answer is plain data");
-            if let Err(error) = stream.write_all(&answer) {
-                tracing::debug!(%error, "who asked has gone");
-            }
-        }
+        });
+    }
+}
+
+/// Reads one request and answers it.
+fn answer(mut stream: UnixStream, run: &(impl Fn(Request) -> Answer + Sync)) {
+    // Who connects and asks nothing is let go of.
+    if stream.set_read_timeout(Some(PATIENCE)).is_err() {
+        return;
+    }
+    let mut line = String::new();
+    let read = BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line);
+    let Some(request) = read.ok().and_then(|_| serde_json::from_str(&line).ok()) else { return };
+    let answer = serde_json::to_vec(&run(request)).expect("an answer is plain data");
+    if let Err(error) = stream.write_all(&answer) {
+        tracing::debug!(%error, "who asked has gone");
     }
 }
 
