@@ -36,7 +36,8 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
-    let serving = serve::start(Some(&data), up.listen.as_deref(), up.insecure, talk)?;
+    let serving = serve::start(Some(&data), up.listen.as_deref(), up.insecure, talk)
+        .map_err(|failure| beside_another(failure, &data))?;
     if !talk.output.json {
         talk.line(format_args!("listening on {}", serving.url()))?;
         talk.flush()?;
@@ -72,6 +73,17 @@ fn keep(
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)?;
     Ok(())
+}
+
+/// Where a server runs on `data` already, as the one does that keeps another folder: how to keep this one too.
+fn beside_another(failure: Failure, data: &Path) -> Failure {
+    if !data.join(client::control::SOCKET).exists() {
+        return failure;
+    }
+    let hint = failure.hint.clone().unwrap_or_default();
+    failure.hint(format!(
+        "{hint}; or keep this folder beside the other one: annals up FOLDER --data DIR --listen 127.0.0.1:0"
+    ))
 }
 
 /// The folder, linked to this server: as it was, or as a new device of the person who runs this.

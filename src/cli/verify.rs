@@ -321,7 +321,7 @@ impl Reading {
         });
         match outcome {
             Ok((needed, stats)) => talk.remark(format_args!(
-                "{needed} chunks are needed, {} are stored ({})",
+                "chunks: {needed} needed, {} stored ({})",
                 stats.chunks,
                 size::human(stats.stored_bytes)
             ))?,

@@ -34,6 +34,8 @@ pub struct Answer {
     pub exit: u8,
 }
 
+/// The socket's name in the folder of whoever listens.
+pub const SOCKET: &str = "control.sock";
 /// Longest request that is read, in bytes.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// How many may ask at once.
@@ -56,7 +58,7 @@ impl ControlSocket {
     /// # Errors
     /// What the system says.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("control.sock");
+        let path = folder.join(SOCKET);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -139,5 +141,5 @@ pub fn ask(folder: &Path, request: &Request) -> Option<Answer> {
 
 fn by_handle(folder: &std::fs::File) -> PathBuf {
     use std::os::fd::AsRawFd;
-    PathBuf::from(format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()))
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
 }
