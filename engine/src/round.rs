@@ -236,10 +236,6 @@ struct Round<'a, H: Host> {
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
         let mut online = self.pull_at_first()?;
-        if online && !self.shut_out && self.replica.is_retry_due() {
-            let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
-            self.perform(effects)?;
-        }
         for _ in 0..TURNS_MAX {
             if self.rescan {
                 self.rescan = false;
@@ -247,6 +243,14 @@ impl<H: Host> Round<'_, H> {
             }
             if !online {
                 return Ok(());
+            }
+            if !self.shut_out && self.replica.is_retry_due() {
+                // Right after a look at the folder: what became of it meanwhile is known. And right before another: what
+                // changed since it was refused is said before anything takes its place.
+                let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
+                self.perform(effects)?;
+                self.rescan = false;
+                self.look(online)?;
             }
             let sent = match self.submit() {
                 Err(error) if error.is_passing() => {

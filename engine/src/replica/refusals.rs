@@ -8,6 +8,7 @@
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
     author::{Deed, Said},
+    disk::Node,
     journal::renamed,
     observed::{SyncedChange, SyncedNode},
 };
@@ -57,6 +58,17 @@ fn is_worth_saying_again(fact: &Fact, body: Option<&Body>) -> bool {
         Fact::AttributesChanged { .. } => body.is_some_and(|body| {
             body.note.is_some() || !body.tags_added.is_empty() || !body.tags_removed.is_empty()
         }),
+        _ => false,
+    }
+}
+
+/// Whether all that an event [worth saying again](is_worth_saying_again) is about is known.
+fn names_only(fact: &Fact, known: impl Fn(Dot) -> bool) -> bool {
+    let entry = |entry: &EntryId| *entry == EntryId::ROOT || known(entry.0);
+    match fact {
+        Fact::EntryCreated { parent, .. } => entry(parent),
+        Fact::VersionUploaded { entry: file, parents } => entry(file) && parents.iter().all(&known),
+        Fact::AttributesChanged { entry: changed } => entry(changed),
         _ => false,
     }
 }
@@ -124,6 +136,17 @@ impl Replica {
             self.synced.apply(change.clone());
             changes.push(StateChange::Synced(change));
         }
+        // What its author removed before it was refused is wanted no more.
+        let texts = self
+            .aside
+            .iter()
+            .flat_map(SetAside::facts)
+            .filter(|(dot, fact, _)| text_of(*dot, fact).is_some());
+        let gone = texts.filter(|(dot, fact, _)| self.lies_at(*dot, fact).is_none()).map(|(dot, ..)| dot);
+        let gone: DotSet = gone.filter(|dot| reissue.refused.contains(*dot)).collect();
+        if !gone.is_empty() {
+            changes.push(self.off_the_list(gone));
+        }
         self.persist(changes, effects);
         effects.push(Effect::Notice(Notice::SetAside { events: reissue.refused, why }));
         // The projections hold what was refused: only the log says how it was without.
@@ -148,12 +171,17 @@ impl Replica {
     /// Says again what was refused, under new names.
     pub(super) fn retry_aside(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let (mut names, mut left, mut deeds) = (BTreeMap::new(), DotSet::new(), Vec::new());
-        let (device, mut next) = (self.device(), self.journal.next());
+        let (device, mut next, mut said) = (self.device(), self.journal.next(), BTreeSet::new());
         for (dot, fact, body) in self.aside.iter().flat_map(SetAside::facts) {
-            let again = is_worth_saying_again(fact, body.as_ref());
-            match again.then(|| renamed(fact, &names, &left)).flatten() {
+            let again = is_worth_saying_again(fact, body.as_ref())
+                && (text_of(dot, fact).is_none() || self.lies_at(dot, fact).is_some());
+            let fact = again.then(|| renamed(fact, &names, &left)).flatten();
+            match fact.filter(|fact| {
+                names_only(fact, |dot| self.log.dot_kind(dot).is_some() || said.contains(&dot))
+            }) {
                 None => left.extend([dot]),
                 Some(fact) => {
+                    said.insert(Dot::new(device, next));
                     names.insert(dot, Dot::new(device, next));
                     next += 1;
                     deeds.push(Deed(vec![Said { fact, body }]));
@@ -162,19 +190,20 @@ impl Replica {
         }
         let mut changes = vec![self.off_the_list(names.keys().copied().chain(left.iter()).collect())];
         let aside = self.synced.iter().filter(|(_, node)| node.aside);
-        let said: Vec<SyncedChange> = aside
-            .filter(|(_, node)| names.keys().any(|dot| shows(node, *dot)))
-            .map(|(path, node)| {
-                let after = SyncedNode { aside: false, ..renamed_node(node, &names) };
-                SyncedChange::Put(path.clone(), Box::new(after))
-            })
-            .collect();
-        for change in said {
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            aside.partition(|(_, node)| names.keys().any(|dot| shows(node, *dot)));
+        // What cannot be said as it was, because the folder that it was made in was wanted no more, is found new.
+        let mut after: Vec<SyncedChange> =
+            unknown.into_iter().map(|(path, _)| SyncedChange::Remove(path.clone())).collect();
+        after.extend(known.into_iter().map(|(path, node)| {
+            SyncedChange::Put(path.clone(), Box::new(said_again(renamed_node(node, &names))))
+        }));
+        for change in after {
             self.synced.apply(change.clone());
             changes.push(StateChange::Synced(change));
         }
         self.sign(now_ms, deeds, changes, effects);
-        self.make_plan(false, 0, effects);
+        // What was changed since is said before anything is put in its place.
         effects.push(Effect::Scan);
     }
 
@@ -218,6 +247,14 @@ pub(super) fn take_off(list: &mut Vec<SetAside>, dots: &DotSet) {
         aside.events = aside.events.iter().filter(|dot| !dots.contains(*dot)).collect();
     }
     list.retain(|aside| !aside.events.is_empty());
+}
+
+/// Agreed on as it was said. Times and bits that changed since then were not: the next look shall find them changed.
+fn said_again(node: SyncedNode) -> SyncedNode {
+    let (mtime_ns, executable) = (node.mtime.unwrap_or(node.disk.mtime_ns), node.executable);
+    let settled = node.settled && (mtime_ns, executable) == (node.disk.mtime_ns, node.disk.executable);
+    let disk = Node { mtime_ns, executable, ..node.disk };
+    SyncedNode { aside: false, settled, disk, ..node }
 }
 
 fn renamed_node(node: &SyncedNode, names: &BTreeMap<Dot, Dot>) -> SyncedNode {

@@ -4,7 +4,8 @@ use crate::{
     folder::Folder,
     world::{World, user},
 };
-use annals_events::EntryKind;
+use annals_engine::replica::Input;
+use annals_events::{EntryKind, Role};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -214,6 +215,58 @@ fn run(devices: usize, steps: &[Step]) -> World {
     world
 }
 
+/// Pulls, and says again what may be said by now and looks at the folder, as a round does.
+fn pull_and_retry(world: &mut World, d: usize, most: usize) {
+    world.pull(d, most);
+    if world.devices[d].replica.is_retry_due() {
+        world.scan(d);
+        world.step(d, Input::RetryAside);
+        world.scan(d);
+    }
+}
+
+/// Device 1 is that of somebody who may write now and then, and in the end.
+fn run_with_rights(steps: &[(Step, Option<bool>)]) {
+    let mut world = World::new(1);
+    let mut memory = Memory::default();
+    world.pull(0, usize::MAX);
+    world.grant(0, user(1), Some(Role::Editor));
+    world.link(1, user(1));
+    world.pull(1, usize::MAX);
+    for (n, (step, right)) in steps.iter().enumerate() {
+        if let Some(may_write) = right {
+            world.pull(0, usize::MAX);
+            let role = if *may_write { Role::Editor } else { Role::Viewer };
+            world.grant(0, user(1), Some(role));
+        }
+        match step {
+            Step::Act(d, what, a, b) => {
+                let d = *d as usize % 2;
+                act(&mut world.devices[d].folder, &mut memory, d, n, *what, *a, *b);
+            }
+            Step::Scan(d) => world.scan(*d as usize % 2),
+            Step::Push(d) => world.push(*d as usize % 2),
+            Step::Pull(d, most) => pull_and_retry(&mut world, *d as usize % 2, 1 + *most as usize % 8),
+            Step::Restart(d) | Step::Crash(d, _) => world.restart(*d as usize % 2),
+        }
+    }
+    // What is under way is looked at before the right comes back.
+    for d in [0, 1] {
+        world.scan(d);
+        world.push(d);
+        pull_and_retry(&mut world, d, usize::MAX);
+    }
+    world.grant(0, user(1), Some(Role::Editor));
+    pull_and_retry(&mut world, 1, usize::MAX);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[1].replica.aside(), [], "everything was said again, or is wanted no more");
+    let shown = shown(&mut world);
+    for text in memory.written.difference(&memory.removed) {
+        assert!(shown.contains(text), "{text:?} is lost");
+    }
+}
+
 pub(crate) fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("ANNALS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
@@ -237,6 +290,13 @@ proptest! {
     #[test]
     fn three_devices_end_with_one_folder_and_lose_nothing(steps in prop::collection::vec(step(), 0..100)) {
         run(3, &steps);
+    }
+
+    #[test]
+    fn who_may_write_now_and_then_loses_nothing_and_has_it_said_in_the_end(
+        steps in prop::collection::vec((step(), prop::option::weighted(0.15, any::<bool>())), 0..60),
+    ) {
+        run_with_rights(&steps);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{folder::Folder, world::content};
 use annals_engine::{
     disk::DiskOp,
     observed::{RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree},
-    plan::{after, pending, plan},
+    plan::{after, in_the_way, pending, plan},
 };
 use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
 use proptest::prelude::*;
@@ -179,6 +179,53 @@ proptest! {
     }
 
     #[test]
+    fn a_plan_goes_around_what_cannot_be_touched(
+        before in prop::collection::vec(thing(), 1..14),
+        changed in prop::collection::vec(prop::option::weighted(0.5, thing()), 14),
+        new in prop::collection::vec(thing(), 0..4),
+        untouchable in prop::collection::vec((any::<u8>(), any::<bool>()), 1..4),
+    ) {
+        let mut contents = BTreeMap::new();
+        let mut later: Vec<Thing> = before.iter().zip(&changed).map(|(old, new)| match new {
+            Some(new) => Thing { kind: old.kind, ..new.clone() },
+            None => old.clone(),
+        }).collect();
+        later.extend(new);
+        let (first, second) = (tree(&before, &mut contents), tree(&later, &mut contents));
+        let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
+        perform(&mut folder, &mut synced, &first, &contents);
+        let (here, there): (Vec<String>, Vec<String>) =
+            (first.nodes.keys().cloned().collect(), second.nodes.keys().cloned().collect());
+        let mut blocked = BTreeSet::new();
+        for (n, known) in untouchable {
+            let from = if known { &here } else { &there };
+            let Some(path) = from.get(n as usize % (from.len() + 1)) else { continue };
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+            // A thing of the folder that cannot be read, or something else where a thing is to come.
+            if folder.names.contains_key(path) {
+                blocked.insert(path.clone());
+            } else if folder.is_folder(above) {
+                folder.write(path, "not ours");
+                blocked.insert(path.clone());
+            }
+        }
+        let stays = |folder: &Folder| -> Vec<u64> {
+            let below = blocked.iter().flat_map(|path| folder.below(path));
+            below.map(|path| folder.names[&path]).collect()
+        };
+        let kept: Vec<(u64, String)> =
+            stays(&folder).into_iter().map(|ino| (ino, folder.inodes[&ino].text.clone())).collect();
+        let plan = plan(&synced, &second, &blocked, true);
+        for (op, outcome) in plan.ops.iter().zip(folder.apply(&plan.ops, &contents)) {
+            prop_assert!(outcome.is_ok(), "{op:?}: {outcome:?}, blocked {blocked:?}\n{plan:#?}");
+        }
+        for (ino, text) in kept {
+            let inode = folder.inodes.get(&ino);
+            prop_assert_eq!(inode.map(|inode| &inode.text), Some(&text), "blocked {:?}\n{:#?}", blocked, plan);
+        }
+    }
+
+    #[test]
     fn a_plan_never_touches_what_it_does_not_expect(
         before in prop::collection::vec(thing(), 1..10),
         later in prop::collection::vec(thing(), 1..10),
@@ -230,6 +277,35 @@ proptest! {
         for (path, text) in own {
             prop_assert!(texts.contains(&text), "{path}: {text} is lost");
         }
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_named_where_the_log_wants_something_else() {
+    let mut contents = BTreeMap::new();
+    let file = |folder, name| Thing { folder, name, kind: 4, content: 0, there: true };
+    let folder_a = Thing { folder: 0, name: 0, kind: 0, content: 0, there: true };
+    let first = tree(&[folder_a.clone(), file(1, 1)], &mut contents);
+    let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
+    perform(&mut folder, &mut synced, &first, &contents);
+    let named = |synced: &SyncedTree, remote: &RemoteTree, path: &str| {
+        let obstacles = BTreeMap::from([(path.to_owned(), "a named pipe".to_owned())]);
+        in_the_way(synced, remote, &obstacles).into_iter().map(|(path, _)| path).collect::<Vec<String>>()
+    };
+    let gone = tree(&[], &mut contents);
+    let more = tree(&[folder_a, file(1, 1), file(0, 2)], &mut contents);
+    for (remote, path, is_named) in [
+        (&first, "a/b", false),
+        (&first, "c", false),
+        (&more, "c", true),
+        (&more, "d", false),
+        (&gone, "a/pipe", true),
+        (&gone, "a/\0no name", true),
+        (&gone, "a/b", true),
+        (&gone, "c", false),
+    ] {
+        let expected = if is_named { vec![path.replace('\0', "")] } else { Vec::new() };
+        assert_eq!(named(&synced, remote, path), expected, "{path:?}");
     }
 }
 
