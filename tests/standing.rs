@@ -4,7 +4,7 @@ use crate::place::Place;
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::net::UnixListener,
     process::{Command, Stdio},
 };
 
@@ -27,13 +27,11 @@ fn what_is_not_synced_is_told_once_also_by_the_next_process() {
 
 #[test]
 fn what_cannot_be_read_is_told_once() {
-    let place = Place::with_server();
-    place.link("ada", "one");
+    let place = Place::of_a_person();
     place.write("one/secret.txt", "text");
-    fs::set_permissions(place.path("one/secret.txt"), fs::Permissions::from_mode(0o000)).unwrap();
-    if fs::read(place.path("one/secret.txt")).is_ok() {
-        return; // Nothing is unreadable for root.
-    }
+    place.chmod("one/secret.txt", 0o000);
+    place.hand_over("one");
+    place.link("ada", "one");
     place.sync("one").ok();
     let said = status(&place, "one");
     assert_eq!(said["skipped"].as_array().unwrap().len(), 1, "{said}");
@@ -142,11 +140,7 @@ fn a_folder_that_cannot_be_written_still_says_how_it_stands() {
     );
     let mut shell = Command::new("unshare");
     shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).current_dir(place.dir.path());
-    let said = crate::place::said(&mut shell);
-    if said.err.contains("unshare") || said.err.contains("mount:") {
-        return; // This machine lets nobody make a folder read-only in a corner of its own.
-    }
-    let said = said.ok();
+    let said = crate::place::said(&mut shell).ok();
     let document: Value = serde_json::from_str(said.out.lines().next().unwrap()).unwrap();
     assert_eq!((&document["state"], &document["files"]), (&json!("attention"), &json!(1)), "{document}");
     assert!(said.out.contains("Read-only file system"), "{}", said.out);
