@@ -2,7 +2,7 @@
 
 use crate::{
     disk::{DiskOp, Done, Node},
-    observed::{RemoteTree, SyncedChange, SyncedNode, SyncedTree},
+    observed::{RemoteTree, SyncedChange, SyncedNode, SyncedTree, parent},
 };
 use annals_events::EntryKind;
 
@@ -15,6 +15,10 @@ pub fn after(op: &DiskOp, done: Done, synced: &SyncedTree, remote: &RemoteTree) 
         | DiskOp::WriteSymlink { path, .. }
         | DiskOp::SetAttributes { path, .. } => {
             let Some((there, node)) = remote.nodes.get(path).zip(done.node) else { return Vec::new() };
+            // Its folder is another than the one that was to be made: the next look at the folder tells.
+            if parent(path).is_some_and(|folder| synced.get(folder).is_none()) {
+                return Vec::new();
+            }
             vec![SyncedChange::Put(path.clone(), Box::new(SyncedNode::written(there, node)))]
         }
         DiskOp::Rename { from, to, .. } => arrived(synced, from, to, done.node),
