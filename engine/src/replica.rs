@@ -9,7 +9,7 @@
 //!
 //! What must always hold: effects are performed in order, and a [`Effect::Persist`] is durable before the next
 //! one; records are durable before they are handed in ([`Input::Pulled`]), so that the cursor never passes
-//! what a crash would lose. From the records and the persisted changes, [`Replica::restore`] makes a replica
+//! what a crash would lose. From the records and the persisted changes, [`Replica::reopen`] makes a replica
 //! that goes on as this one would have. Nothing is deleted because something was forgotten or does not fit:
 //! then [`Notice::Lineage`] stops it.
 //!
@@ -23,7 +23,7 @@ mod acknowledge;
 mod materialise;
 mod records;
 mod refusals;
-mod restore;
+mod reopen;
 
 use crate::{
     author::{self, Authored, Deed, MassDelete, Removals, Scene},
@@ -40,7 +40,7 @@ use annals_events::{
 };
 use annals_projections::{FoldError, Projections, Scope};
 pub use refusals::SetAside;
-pub use restore::{RestoreError, StateChange};
+pub use reopen::{ReopenError, StateChange};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -116,7 +116,7 @@ pub enum Effect {
     Materialise(Plan),
     /// Look at the folder again: something changed in it meanwhile.
     Scan,
-    /// Start again from what is persisted: [`Replica::restore`].
+    /// Start again from what is persisted: [`Replica::reopen`].
     Reopen,
     /// Tell a person.
     Notice(Notice),

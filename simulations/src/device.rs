@@ -182,7 +182,7 @@ impl Host for Machine {
         let records = (1u64..).zip(&self.records.0);
         let records =
             records.map(|(position, record)| Logged { position: Position(position), record: record.clone() });
-        Replica::restore(self.identity.clone(), NameRules::default(), changes, records)
+        Replica::reopen(self.identity.clone(), NameRules::default(), changes, records)
             .map_err(|error| damaged(error.to_string()))
     }
 

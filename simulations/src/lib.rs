@@ -14,6 +14,7 @@ pub mod chunk_store;
 pub mod clock;
 pub mod device;
 pub mod disk;
+pub mod faults;
 pub mod log;
 pub mod point;
 pub mod random;
@@ -22,5 +23,6 @@ pub mod transport;
 pub mod workload;
 pub mod world;
 
+pub use faults::Options;
 pub use random::Seed;
-pub use world::{Finding, Options, Outcome, run};
+pub use world::{Finding, Outcome, run};

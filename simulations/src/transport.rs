@@ -13,6 +13,7 @@ mod server;
 pub use server::{TwinServer, public};
 
 use crate::{
+    faults::LinkFaults,
     point::{Moment, Point},
     random::Seed,
     trace::Trace,
@@ -26,21 +27,6 @@ use annals_engine::{
 };
 use annals_events::{ChunkId, DeviceId, NamespaceId};
 use std::{cell::Cell, cell::RefCell, rc::Rc};
-
-/// How often what happens to messages, in percent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkFaults {
-    /// A request that never arrives.
-    pub request_lost: u64,
-    /// A reply that never arrives.
-    pub reply_lost: u64,
-    /// A request that arrives twice.
-    pub doubled: u64,
-    /// A request that arrives after its sender gave up.
-    pub late: u64,
-    /// Records and chunks that come in smaller portions than asked for.
-    pub short: u64,
-}
 
 /// One device's way to the server. Clones are the same way.
 #[derive(Clone)]

@@ -178,7 +178,7 @@ impl Store {
         let changes = self.changes()?;
         let mut wrong = None;
         let records = self.records().map_while(|logged| logged.map_err(|error| wrong = Some(error)).ok());
-        let replica = Replica::restore(identity, NameRules::default(), changes, records).map_err(damaged);
+        let replica = Replica::reopen(identity, NameRules::default(), changes, records).map_err(damaged);
         match wrong {
             Some(error) => Err(error),
             None => replica,

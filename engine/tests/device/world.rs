@@ -209,7 +209,7 @@ impl World {
             device.frames.iter().flat_map(|bytes| StateChange::decode(bytes).unwrap()).collect();
         let identity = device.identity.clone();
         device.replica =
-            Replica::restore(identity, NameRules::default(), changes, device.records.clone()).unwrap();
+            Replica::reopen(identity, NameRules::default(), changes, device.records.clone()).unwrap();
         // What was compacted must be the same.
         device.frames = vec![StateChange::encode(&device.replica.state())];
         device.wants_scan = true;

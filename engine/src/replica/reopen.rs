@@ -44,7 +44,7 @@ pub enum StateChange {
 
 /// Why what was written down does not make a replica.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
+pub enum ReopenError {
     /// A change that this release cannot read.
     #[error("malformed state: {0}")]
     Malformed(String),
@@ -100,10 +100,10 @@ impl StateChange {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// [`RestoreError::Malformed`], [`RestoreError::Batch`].
-    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, RestoreError> {
+    /// [`ReopenError::Malformed`], [`ReopenError::Batch`].
+    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, ReopenError> {
         let written: Vec<Written> =
-            serde_ipld_dagcbor::from_slice(bytes).map_err(|why| RestoreError::Malformed(why.to_string()))?;
+            serde_ipld_dagcbor::from_slice(bytes).map_err(|why| ReopenError::Malformed(why.to_string()))?;
         written.into_iter().map(Self::of_written).collect()
     }
 
@@ -122,7 +122,7 @@ impl StateChange {
         }
     }
 
-    fn of_written(written: Written) -> Result<Self, RestoreError> {
+    fn of_written(written: Written) -> Result<Self, ReopenError> {
         let batch = |bytes: ByteBuf| Batch::decode(bytes.into_vec()).map(Arc::new);
         Ok(match written {
             Written::Synced(change) => Self::Synced(change),
@@ -147,13 +147,13 @@ impl Replica {
     /// against each other and their signatures.
     ///
     /// # Errors
-    /// [`RestoreError::Record`]: the device has to be linked anew.
-    pub fn restore(
+    /// [`ReopenError::Record`]: the device has to be linked anew.
+    pub fn reopen(
         identity: Identity,
         rules: NameRules,
         changes: impl IntoIterator<Item = StateChange>,
         records: impl IntoIterator<Item = Logged>,
-    ) -> Result<Self, RestoreError> {
+    ) -> Result<Self, ReopenError> {
         let mut replica = Self::new(identity, rules);
         let mut queue: VecDeque<Pending> = VecDeque::new();
         for change in changes {
@@ -177,8 +177,8 @@ impl Replica {
         }
         let mut own = BTreeMap::new();
         for logged in records {
-            replica.check(&logged.record, replica.cursor).map_err(RestoreError::Record)?;
-            replica.fold(&logged).map_err(RestoreError::Record)?;
+            replica.check(&logged.record, replica.cursor).map_err(ReopenError::Record)?;
+            replica.fold(&logged).map_err(ReopenError::Record)?;
             let (admission, batch) = (logged.record.admission(), logged.record.batch());
             if batch.header().device == replica.device() {
                 own.insert(batch.header().first, batch.hash());
@@ -196,7 +196,7 @@ impl Replica {
         };
         if let Some(pending) = queue.iter().find(other) {
             let first = pending.batch.header().first;
-            return Err(RestoreError::Record(format!(
+            return Err(ReopenError::Record(format!(
                 "event {first} of this device is not the one that it signed"
             )));
         }
@@ -204,7 +204,7 @@ impl Replica {
             for event in pending.batch.events() {
                 replica.clock.observe(event.hlc);
             }
-            replica.fold_pending(&pending).map_err(|why| RestoreError::Record(why.to_string()))?;
+            replica.fold_pending(&pending).map_err(|why| ReopenError::Record(why.to_string()))?;
             replica.journal.resume(pending);
         }
         Ok(replica)
