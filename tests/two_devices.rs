@@ -87,6 +87,28 @@ fn concurrent_edits_of_one_file_are_both_kept_on_all_devices() {
 }
 
 #[test]
+fn what_many_files_hold_comes_once() {
+    let place = Place::with_server();
+    for n in 0..60u64 {
+        let noise: String = (0..2_500u64)
+            .map(|i| format!("{:x}", (i + 7_919 * n).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            .collect();
+        place.write(&format!("one/{n} own"), &noise);
+        place.write(&format!("one/{n} same"), "the same licence in every folder");
+    }
+    // Nothing but zeros, the same chunk over and over.
+    std::fs::File::create(place.path("one/zeros")).unwrap().set_len(96 << 20).unwrap();
+    let link = |folder: &str| {
+        place.annals(&["link", &place.url, folder, "--user", "ada", "--device", folder]).ok();
+        place.json(&["sync", folder, "--once", "--json"])
+    };
+    let sent = link("one")["sent_bytes"].as_u64().unwrap();
+    let received = link("two")["received_bytes"].as_u64().unwrap();
+    assert!(received < sent + sent / 2, "{received} came of {sent} that went");
+    assert_eq!(place.tree("one"), place.tree("two"));
+}
+
+#[test]
 fn linking_a_device_that_holds_the_same_tree_sends_nothing_and_makes_no_events() {
     let place = Place::with_server();
     for folder in ["one", "two"] {

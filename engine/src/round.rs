@@ -509,16 +509,13 @@ impl<H: Host> Round<'_, H> {
         let mut contents = BTreeMap::new();
         let mut order = Vec::new();
         for op in ops {
-            if let DiskOp::WriteFile { path, content, .. } = op
-                && !contents.contains_key(content)
-            {
+            let DiskOp::WriteFile { path, content, .. } = op else { continue };
+            if !contents.contains_key(content) {
                 let head = self.replica.remote().nodes.get(path).and_then(|node| node.head);
                 let whole = head.map(|head| self.content_of(head)).transpose()?.flatten();
-                if let Some(whole) = whole.filter(|whole| whole.id == *content) {
-                    order.push(*content);
-                    contents.insert(*content, whole);
-                }
+                contents.extend(whole.filter(|whole| whole.id == *content).map(|whole| (*content, whole)));
             }
+            order.push(*content);
         }
         let namespace = self.replica.namespace();
         let parts = self.host.parts();

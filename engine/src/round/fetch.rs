@@ -1,5 +1,6 @@
 //! Chunks on their way in: fetched in the order in which files are written, a window at a time, each believed
-//! only once its bytes match its name.
+//! only once its bytes match its name. What is needed again stays here as long as there is room, so that a chunk
+//! that many files hold, or one file many times, comes once.
 
 use super::RoundError;
 use crate::{
@@ -11,12 +12,15 @@ use annals_events::{ChunkId, ChunkRef, Content, ContentId, Manifest, NamespaceId
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, Write},
+    sync::Arc,
 };
 
 /// Plain bytes that are fetched ahead.
 const WINDOW_BYTES: u64 = 8 << 20;
 /// Chunks that are fetched ahead.
 const WINDOW_CHUNKS: usize = 4096;
+/// Plain bytes that are kept because they are needed again.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 /// Contents of files, from the outbox or the server.
 pub struct Fetcher<'a> {
@@ -26,13 +30,17 @@ pub struct Fetcher<'a> {
     contents: BTreeMap<ContentId, Content>,
     /// What will be asked for, in order.
     ahead: VecDeque<ChunkRef>,
-    fetched: BTreeMap<ChunkId, Vec<u8>>,
+    /// How often each of these will still be written.
+    needed: BTreeMap<ChunkId, u64>,
+    fetched: BTreeMap<ChunkId, Arc<Vec<u8>>>,
+    /// The bytes in there.
+    held: u64,
     chunks: u64,
     trouble: Option<RoundError>,
 }
 
 impl<'a> Fetcher<'a> {
-    /// For these contents, which will be asked for about in this order.
+    /// For these contents, which will be written about in this order, each as often as it stands there.
     #[must_use]
     pub fn new(
         namespace: NamespaceId,
@@ -41,14 +49,19 @@ impl<'a> Fetcher<'a> {
         contents: BTreeMap<ContentId, Content>,
         order: &[ContentId],
     ) -> Self {
-        let ahead = order.iter().filter_map(|id| contents.get(id)).flat_map(Content::roots).collect();
+        let ahead: VecDeque<ChunkRef> =
+            order.iter().filter_map(|id| contents.get(id)).flat_map(Content::roots).collect();
+        let mut needed = BTreeMap::new();
+        ahead.iter().for_each(|chunk| *needed.entry(chunk.id).or_default() += 1);
         Self {
             namespace,
             transport,
             outbox,
             contents,
             ahead,
+            needed,
             fetched: BTreeMap::new(),
+            held: 0,
             chunks: 0,
             trouble: None,
         }
@@ -69,23 +82,44 @@ impl<'a> Fetcher<'a> {
             None => content.chunks.clone(),
             Some(root) => {
                 let bytes = self.chunk(*root, &[])?;
-                Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks
+                self.is_written(root.id);
+                let chunks = Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks;
+                chunks.iter().for_each(|chunk| *self.needed.entry(chunk.id).or_default() += 1);
+                chunks
             }
         };
         for (place, chunk) in chunks.iter().enumerate() {
             let bytes = self.chunk(*chunk, &chunks[place + 1..])?;
             sink.write_all(&bytes)?;
+            self.is_written(chunk.id);
         }
         Ok(())
     }
 
+    /// What is not needed again goes.
+    fn is_written(&mut self, chunk: ChunkId) {
+        let left = self.needed.get_mut(&chunk).map_or(0, |needed| {
+            *needed = needed.saturating_sub(1);
+            *needed
+        });
+        if left == 0 {
+            self.needed.remove(&chunk);
+            let gone = self.fetched.remove(&chunk);
+            self.held -= gone.map_or(0, |bytes| bytes.len() as u64);
+        }
+    }
+
     /// The plain bytes of `chunk`. What is needed `next` is fetched along.
-    fn chunk(&mut self, chunk: ChunkRef, next: &[ChunkRef]) -> io::Result<Vec<u8>> {
-        if let Some(bytes) = self.fetched.remove(&chunk.id) {
-            return Ok(bytes);
+    fn chunk(&mut self, chunk: ChunkRef, next: &[ChunkRef]) -> io::Result<Arc<Vec<u8>>> {
+        if let Some(bytes) = self.fetched.get(&chunk.id) {
+            return Ok(Arc::clone(bytes));
         }
         if let Some(sealed) = self.outbox.get(&chunk.id).map_err(io::Error::other)? {
-            return sealed.open().map_err(io::Error::other);
+            return sealed.open().map(Arc::new).map_err(io::Error::other);
+        }
+        if self.held > KEPT_BYTES_MAX {
+            self.fetched.clear();
+            self.held = 0;
         }
         let window = self.window(chunk, next);
         let answer = self.transport.fetch_chunks(self.namespace, &window);
@@ -93,16 +127,16 @@ impl<'a> Fetcher<'a> {
             Ok(sealed) => sealed,
             Err(error) => return Err(self.give_up(error)),
         };
-        self.fetched.clear();
         for sealed in sealed {
             let id = sealed.id;
             let plain = sealed.open().map_err(io::Error::other)?;
             self.chunks += 1;
-            self.fetched.insert(id, plain);
+            self.held += plain.len() as u64;
+            let before = self.fetched.insert(id, Arc::new(plain));
+            self.held -= before.map_or(0, |bytes| bytes.len() as u64);
         }
-        self.fetched
-            .remove(&chunk.id)
-            .ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+        let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
+        bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
     }
 
     fn window(&mut self, first: ChunkRef, next: &[ChunkRef]) -> Vec<ChunkId> {
@@ -119,7 +153,7 @@ impl<'a> Fetcher<'a> {
             if bytes > WINDOW_BYTES || window.len() >= WINDOW_CHUNKS {
                 break;
             }
-            if !window.contains(&chunk.id) {
+            if !window.contains(&chunk.id) && !self.fetched.contains_key(&chunk.id) {
                 window.push(chunk.id);
             }
         }
