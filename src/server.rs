@@ -336,6 +336,10 @@ fn run(
     let data = Data::open(&config.data)?;
     data.check_log()?;
     let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
+    if log.id() != data.id.0 {
+        let what = "it names another log than the one that is kept here".into();
+        return Err(ServeError::Damaged { place: data.log().with_file_name(data::FORMAT_FILE), what });
+    }
     if let Some(torn) = opened.torn {
         tracing::warn!(?torn, "an unacknowledged write was cut off and set aside");
     }

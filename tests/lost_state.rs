@@ -41,6 +41,50 @@ fn a_copied_folder_with_saves_of_its_own_stops_and_keeps_them() {
 }
 
 #[test]
+fn a_copy_made_of_hard_links_undoes_nothing() {
+    let place = Place::with_server();
+    place.write("one/f", "v1");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    let linked = Command::new("cp").args(["-al", "two", "snap"]).current_dir(place.dir.path()).status();
+    assert!(linked.unwrap().success());
+    place.remove("one/f");
+    place.write("one/f", "v4");
+    place.write("one/later", "later");
+    place.sync_all(&["one", "two"]);
+    place.remove("two");
+    place.rename("snap", "two");
+    let said = place.sync("two").ok();
+    assert!(said.err.contains("a device of its own"), "{}", said.err);
+    place.sync_all(&["two", "one"]);
+    assert_eq!(place.tree("one"), place.tree("two"));
+    let texts = place.tree("one").join("\n");
+    assert!(texts.contains("v4") && texts.contains("later"), "{texts}");
+}
+
+#[test]
+fn unlinking_forgets_nothing_that_nobody_else_has() {
+    let mut place = Place::with_server();
+    place.write("one/f", "f");
+    place.link("ada", "one");
+    place.write("one/.annals/kept/1-f", "precious");
+    let said = place.sync("one").ok();
+    assert!(said.err.contains(".annals/kept/1-f"), "{}", said.err);
+    assert!(place.annals(&["status", "one"]).ok().out.contains(".annals/kept/1-f"));
+    place.kill_server();
+    place.annals(&["tag", "one/f", "+offline"]).ok();
+    place.annals(&["unlink", "one"]).fails(3, "1 change of");
+    assert_eq!(place.annals(&["tag", "one/f"]).ok().out, "offline\n");
+    place.serve();
+    place.sync("one").ok();
+    place.annals(&["unlink", "one"]).ok();
+    assert_eq!(place.read("one/.annals/kept/1-f"), "precious");
+    place.link("ada", "one");
+    assert_eq!(place.annals(&["tag", "one/f"]).ok().out, "offline\n");
+    assert_eq!(place.read("one/.annals/kept/1-f"), "precious");
+}
+
+#[test]
 fn a_copy_that_is_unlinked_leaves_the_device_that_it_was_made_from_alone() {
     let place = Place::with_server();
     place.write("one/f", "f");

@@ -146,6 +146,8 @@ fn a_ticket_links_the_next_device_once() {
     place.link("ada", "one");
     let line = place.annals(&["invite", "one"]).ok().out;
     let code = line.trim().rsplit(' ').next().unwrap().to_owned();
+    let elsewhere = ["link", &place.url, "two", "--ticket", &code, "--namespace", "bob/home"];
+    place.annals(&elsewhere).fails(2, "one namespace");
     place.annals(&["link", &place.url, "two", "--ticket", &code.to_lowercase()]).ok();
     place.sync("two").ok();
     assert_eq!(place.read("two/a.txt"), "text");

@@ -266,6 +266,12 @@ impl<'a> Planner<'a> {
             && (blocked.contains(path) || ancestors(path).any(|above| blocked.contains(above)))
     }
 
+    /// Whether what stands there becomes nothing else, and may be touched.
+    fn is_free(&self, spot: Spot) -> bool {
+        let standing = self.standing(spot);
+        standing.claimed.is_none() && !self.is_blocked(standing.path)
+    }
+
     // --- the shape -------------------------------------------------------------------------------------
 
     fn shape(&mut self, target: Spot) {
@@ -308,7 +314,7 @@ impl<'a> Planner<'a> {
         let (path, there) = self.remote(target);
         if let Some(here) = self.tree.child(folder, name) {
             let free = self.synced(here).filter(|n| n.kind == EntryKind::Folder && !n.aside);
-            if let Some(node) = free.filter(|_| self.standing(here).claimed.is_none()) {
+            if let Some(node) = free.filter(|_| self.is_free(here)) {
                 // A folder that nothing else becomes: what is in it goes by itself.
                 self.tree.value_mut(here).expect("it has one").claimed = Some(target);
                 self.made.insert(target, here);
@@ -328,7 +334,7 @@ impl<'a> Planner<'a> {
         let mut expect = Expect::Absent;
         if let Some(here) = self.tree.child(folder, name) {
             let free = self.synced(here).filter(|n| n.kind != EntryKind::Folder && !n.aside);
-            let in_place = free.is_some() && self.standing(here).claimed.is_none();
+            let in_place = free.is_some() && self.is_free(here);
             if in_place {
                 self.tree.value_mut(here).expect("it has one").claimed = Some(target);
                 self.made.insert(target, here);

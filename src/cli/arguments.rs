@@ -59,7 +59,7 @@ pub enum Verb {
     Link(Link),
     /// Forget the link of a folder; its files stay
     #[command(after_help = "Example:\n  annals unlink ~/Documents")]
-    Unlink(FolderArg),
+    Unlink(Unlink),
     /// A ticket for the next device, good once and for 15 minutes
     #[command(after_help = "Example:\n  annals invite ~/Documents")]
     Invite(FolderArg),
@@ -208,6 +208,16 @@ pub struct Link {
 pub struct FolderArg {
     /// The linked folder [default: the one this runs in]
     pub folder: Option<PathBuf>,
+}
+
+/// `annals unlink`.
+#[derive(Args, Debug)]
+pub struct Unlink {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+    /// Forget what was not sent yet: tags, notes, renames, deletes, versions in between
+    #[arg(long)]
+    pub forget_unsent: bool,
 }
 
 /// A path in a linked folder.

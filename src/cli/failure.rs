@@ -5,6 +5,7 @@
 
 use crate::client::{ClientError, binding::BindingError};
 use annals_engine::{
+    chunk_store::ChunkStoreError,
     disk::DiskError,
     protocol::Class,
     round::{RoundError, StoreError},
@@ -102,6 +103,10 @@ impl From<ClientError> for Failure {
             ClientError::Copied { folder, server, user } => {
                 let folder = folder.display();
                 Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
+            }
+            ClientError::Unsent { folder, .. } => {
+                let folder = folder.display();
+                Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"))
             }
             ClientError::Held { .. } => Self::failed(message)
                 .hint("a daemon or another command has it: stop that, or try again when it is done"),
@@ -204,7 +209,8 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Disk(error) => of_disk(error, message),
         RoundError::Blocked(_) => Failure::failed(message).hint("nothing was lost: put that right, then sync again"),
         RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
-        RoundError::Outbox(_) => Failure::failed(message),
+        RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
+        RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
         RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),

@@ -27,6 +27,10 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
     let folder = place::to_link(&link.folder, directory)?;
     let credential = match (&link.user, &link.ticket) {
         (Some(user), _) => Credential::Password { user: user.clone(), password: password::of(user)? },
+        (None, Some(_)) if link.namespace.is_some() => {
+            return Err(Failure::usage("a ticket is for one namespace, --namespace cannot choose another")
+                .hint("leave --namespace out, or link with --user"));
+        }
         (None, Some(ticket)) => Credential::Ticket(ticket.clone()),
         (None, None) => return Err(Failure::usage("give --user NAME or --ticket CODE")),
     };

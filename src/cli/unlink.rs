@@ -1,7 +1,7 @@
 //! `annals unlink`: the folder stays, the device is forgotten.
 
 use super::{
-    arguments::FolderArg,
+    arguments::Unlink,
     failure::{Exit, Failure},
     place,
     talk::Talk,
@@ -9,10 +9,10 @@ use super::{
 use crate::client::{self, Unlinked};
 use std::path::Path;
 
-pub(super) fn run(unlink: &FolderArg, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+pub(super) fn run(unlink: &Unlink, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let folder = unlink.folder.as_deref().unwrap_or(Path::new("."));
     let root = place::exactly(folder, directory)?;
-    let unlinked = client::unlink(&root)?;
+    let unlinked = client::unlink(&root, unlink.forget_unsent)?;
     if talk.output.json {
         let retired = unlinked == Unlinked::Retired;
         talk.json(&serde_json::json!({ "folder": root.display().to_string(), "retired": retired }))?;

@@ -26,6 +26,14 @@ pub enum ClientError {
         /// For whom it acts.
         user: String,
     },
+    /// Events of it were not sent, and would be forgotten.
+    #[error("{events} {} of {} {} not sent yet", if *events == 1 { "change" } else { "changes" }, folder.display(), if *events == 1 { "was" } else { "were" })]
+    Unsent {
+        /// Which.
+        folder: PathBuf,
+        /// How many.
+        events: u64,
+    },
     /// Another process has it.
     #[error("{} is in use by another process", folder.display())]
     Held {

@@ -20,7 +20,7 @@ use annals_engine::{
 };
 use std::{fs, io, path::Path};
 
-/// The file that is made once and never touched.
+/// The folder that is made once and never touched.
 const GUARD: &str = "guard";
 /// What is known of it.
 const NOTE: &str = "guard.json";

@@ -126,12 +126,23 @@ pub enum Unlinked {
 }
 
 /// Takes the link away: the device is retired where the server can be told, and its state in the folder goes. Its
-/// files stay.
+/// files stay, and what nobody but this device has: what was kept beside them, what earlier devices left.
 ///
 /// # Errors
-/// [`ClientError::Held`] while another process has the folder.
-pub fn unlink(root: &Path) -> Result<Unlinked, ClientError> {
+/// [`ClientError::Held`] while another process has the folder; [`ClientError::Unsent`] where events wait to be sent,
+/// unless they may be forgotten.
+pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError> {
     let (binding, _) = Binding::read(root)?;
+    match super::Folder::open(root) {
+        Ok(mut folder) => {
+            let events = folder.status().pending_events;
+            if events > 0 && !forget_unsent {
+                return Err(ClientError::Unsent { folder: root.to_owned(), events });
+            }
+        }
+        Err(held @ ClientError::Held { .. }) => return Err(held),
+        Err(error) => tracing::debug!(%error, "unlinked as it is"),
+    }
     // The state itself may be damaged: taking the link away is the way out then.
     let lock = super::folder::lock(&root.join(super::STATE_FOLDER), root)?;
     let unlinked = if super::guarding::is_copy(root)? {
@@ -149,16 +160,20 @@ pub fn unlink(root: &Path) -> Result<Unlinked, ClientError> {
         let left = state.join(format!("{LEFT}{}", binding.device.to_hex()));
         fs::rename(state.join("link.json"), &left)?;
         if unlinked != Unlinked::Unknown {
-            return fs::remove_dir_all(&state);
+            fs::remove_file(&left)?;
         }
         for entry in fs::read_dir(&state)? {
             let entry = entry?;
-            match entry.file_name().as_encoded_bytes().starts_with(LEFT.as_bytes()) {
-                true => {}
-                false if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
-                false => fs::remove_file(entry.path())?,
+            match entry.file_name().as_encoded_bytes() {
+                name if STAYS.iter().any(|stays| name.starts_with(stays.as_bytes())) => {
+                    // Where nothing is in it, it goes.
+                    drop(fs::remove_dir(entry.path()));
+                }
+                _ if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+                _ => fs::remove_file(entry.path())?,
             }
         }
+        drop(fs::remove_dir(&state));
         Ok(())
     };
     remove().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
@@ -196,6 +211,9 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
 
 /// What the link of a device is called that is no more while its server does not know: the name goes on with the device.
 const LEFT: &str = "left-";
+/// What an unlinked folder keeps in `.annals/`, by how it is called: such links, what was kept beside the files or was
+/// in our hands when the power went, and what earlier devices were.
+const STAYS: [&str; 4] = [LEFT, "kept", "tmp", "was-"];
 
 /// Tells a server of the devices that this folder was while it could not be told.
 fn retire_left(folder: &Path, binding: &Binding) {

@@ -1,23 +1,25 @@
 //! The guard: by what a device notices that its state was copied or put back from a backup.
 //!
-//! A copy of a file has another inode or, where inodes are handed out again, another time of birth, which
-//! nobody can set. The guard of a file that is made once is written down elsewhere in the state; if the two
-//! differ, the state is not where it was made. Where files have no time of birth, that of their last change has
+//! A copy of a folder has another inode or, where inodes are handed out again, another time of birth, which nobody
+//! can set; and no copy made of hard links shares it, as it would a file. The guard of a folder that is made once
+//! is written down elsewhere in the state; if the two differ, the state is not where it was made. Where folders
+//! have no time of birth, that of their last change has
 //! to do: then giving the folder to somebody else looks like a copy as well.
 
 use super::folder::{Folder, STATE};
 use annals_engine::disk::DiskError;
+use annals_events::EntryKind;
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, StatxFlags},
+    fs::{self, AtFlags, Mode, StatxFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
 
-/// Which file in `.annals` it was, as the file system numbers it. The number of the file system is left
+/// Which folder in `.annals` it was, as the file system numbers it. The number of the file system is left
 /// out: it changes when disks are plugged in another order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
-    /// The file's number.
+    /// The folder's number.
     pub ino: u64,
     /// When anything about it last changed.
     pub ctime_ns: i64,
@@ -44,7 +46,7 @@ const NUMBERS_DO_NOT_LAST: [u32; 6] =
     [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0102_1997, 0xfe53_4d42, 0xff53_4d42];
 
 impl Folder {
-    /// The guard that `name` in `.annals` is now; none if there is no such file.
+    /// The guard that `name` in `.annals` is now; none if there is no such folder.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -60,6 +62,7 @@ impl Folder {
             born.filter(|found| found.stx_mask & StatxFlags::BTIME.bits() != 0).map(|found| found.stx_btime);
         let born_ns =
             born.map(|time| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into()));
+        let node = node.filter(|node| node.kind == EntryKind::Folder);
         Ok(node.map(|node| Guard { ino: node.ino, ctime_ns: node.ctime_ns, born_ns }))
     }
 
@@ -70,7 +73,7 @@ impl Folder {
         !kind.is_some_and(|kind| NUMBERS_DO_NOT_LAST.contains(&kind))
     }
 
-    /// Makes the empty file `name` in `.annals` if it is missing, durably, and tells its guard.
+    /// Makes the empty folder `name` in `.annals` anew, durably, and tells its guard.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -81,11 +84,11 @@ impl Folder {
                 Err(errno) => return Err(errno),
             }
             let state = self.state()?;
-            if fs::statat(&state, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                return Ok(());
+            match fs::unlinkat(&state, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
             }
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            fs::fsync(fs::openat(&state, name, flags, Mode::RUSR | Mode::WUSR)?)?;
+            fs::mkdirat(&state, name, Mode::RWXU)?;
             fs::fsync(&state)?;
             fs::fsync(self.root())
         };

@@ -57,8 +57,16 @@ type Answer<T> = Result<T, TransportError>;
 impl Http {
     /// Whoever cannot be connected to within this time is not there.
     const CONNECT: Duration = Duration::from_secs(10);
-    /// Longest wait for an answer: group commits and chunk batches take far less.
+    /// Longest wait for an answer, what has to travel for it not counted.
     const ANSWER: Duration = Duration::from_secs(120);
+    /// The slowest way that is still waited for, in bytes a second.
+    const SLOWEST: usize = 16 << 10;
+    /// About the largest answer.
+    const ANSWER_BYTES: usize = 9 << 20;
+
+    fn at_slowest(bytes: usize) -> Duration {
+        Duration::from_secs((bytes / Self::SLOWEST) as u64)
+    }
 
     /// A way to the server at `base` (`http://HOST:PORT`), with a token if there is one yet.
     ///
@@ -166,8 +174,13 @@ impl Http {
         route: &str,
         message: &impl Serialize,
     ) -> Answer<T> {
-        let bytes =
-            self.bytes_of(self.post_bytes(namespace, route, protocol::CBOR, protocol::to_cbor(message))?)?;
+        let bytes = self.bytes_of(self.post_bytes(
+            namespace,
+            route,
+            protocol::CBOR,
+            protocol::to_cbor(message),
+            0,
+        )?)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
     }
 
@@ -177,10 +190,14 @@ impl Http {
         route: &str,
         media_type: &str,
         body: Vec<u8>,
+        answer_bytes: usize,
     ) -> Answer<Response> {
         self.traffic.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
         let route = format!("namespaces/{namespace}/{route}");
-        self.send(Method::POST, &route, |request| request.header(CONTENT_TYPE, media_type).body(body))
+        let wait = Self::ANSWER + Self::at_slowest(body.len().max(answer_bytes));
+        self.send(Method::POST, &route, |request| {
+            request.timeout(wait).header(CONTENT_TYPE, media_type).body(body)
+        })
     }
 
     /// Sends a request and answers with its response if that is a success.
@@ -234,7 +251,9 @@ impl Http {
 impl Transport for Http {
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
         let route = format!("namespaces/{namespace}/records");
-        let bytes = self.bytes_of(self.send(Method::GET, &route, |request| request.query(query))?)?;
+        let bytes = self.bytes_of(self.send(Method::GET, &route, |request| {
+            request.timeout(Self::ANSWER + Self::at_slowest(Self::ANSWER_BYTES)).query(query)
+        })?)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
     }
 
@@ -249,13 +268,19 @@ impl Transport for Http {
     fn send_chunks(&self, namespace: NamespaceId, chunks: &[SealedChunk]) -> Answer<ChunksStored> {
         let mut body = Vec::with_capacity(chunks.iter().map(frame::wire_bytes).sum());
         chunks.iter().for_each(|chunk| frame::encode_to(chunk, &mut body));
-        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body)?;
+        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0)?;
         self.json_of(response)
     }
 
     fn fetch_chunks(&self, namespace: NamespaceId, chunks: &[ChunkId]) -> Answer<Vec<SealedChunk>> {
         let wanted = protocol::to_cbor(&ChunksWanted { chunks: chunks.to_vec() });
-        let body = self.bytes_of(self.post_bytes(namespace, "chunks/get", protocol::CBOR, wanted)?)?;
+        let body = self.bytes_of(self.post_bytes(
+            namespace,
+            "chunks/get",
+            protocol::CBOR,
+            wanted,
+            Self::ANSWER_BYTES,
+        )?)?;
         frame::decode_all(&body).map_err(|error| self.malformed(error))
     }
 }

@@ -39,8 +39,11 @@ impl Replica {
             return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
         }
         record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
-        if let Some(server) = self.key_of(admission.admitted_by, record.batch()) {
-            record.verify_receipt(&server).map_err(|why| why.to_string())?;
+        match self.key_of(admission.admitted_by, record.batch()) {
+            Some(server) => record.verify_receipt(&server).map_err(|why| why.to_string())?,
+            None => {
+                return Err(format!("record {} was admitted by a server that nobody knows", admission.seq));
+            }
         }
         let author = record.batch().header().device;
         match self.key_of(author, record.batch()) {

@@ -3,9 +3,10 @@
 use crate::world::{World, user};
 use annals_engine::{
     author::Removals,
-    replica::{Input, Notice},
+    replica::{Effect, Input, Notice},
 };
-use annals_events::{EntryKind, Role};
+use annals_events::{Chain, EntryKind, Record, Role, log::Logged};
+use std::sync::Arc;
 
 fn linked(devices: usize) -> World {
     let mut world = World::new(devices);
@@ -16,6 +17,43 @@ fn linked(devices: usize) -> World {
 /// The kinds of the events since `from`, without the server's own.
 fn since(world: &World, from: usize) -> Vec<&'static str> {
     world.facts().split_off(from)
+}
+
+#[test]
+fn records_that_do_not_follow_what_was_pulled_are_not_believed() {
+    let mut world = linked(2);
+    for text in ["one", "two"] {
+        world.devices[0].folder.write("a", text);
+        world.scan(0);
+        world.push(0);
+        world.pull(0, usize::MAX);
+    }
+    let next = world.devices[1].records.len();
+    let good = world.server.log[next].clone();
+    let admitted = |chain, seq, key: &ed25519_dalek::SigningKey| {
+        let admission = good.record.admission();
+        let batch = good.record.batch().clone();
+        let record = Record::admit(batch, key, admission.epoch, seq, chain, admission.admitted_at);
+        Logged { position: good.position, record: Arc::new(record) }
+    };
+    let before = world.devices[1].replica.cursor();
+    let (seq, key) = (good.record.admission().seq, &world.server.key);
+    let forger = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let cases = [
+        ("another chain", admitted(Chain::default(), seq, key), false),
+        ("a gap", world.server.log[next + 1].clone(), false),
+        ("another server", admitted(before.chain, seq, &forger), true),
+    ];
+    for (what, bad, follows) in cases {
+        let mut replica = world.reopened(1);
+        let lineage = replica.check_lineage(std::slice::from_ref(&bad.record));
+        assert_eq!(lineage.is_ok(), follows, "{what}");
+        let effects = replica.step(0, Input::Pulled { records: vec![bad], caught_up: true });
+        assert!(matches!(effects[..], [Effect::Notice(Notice::Lineage(_))]), "{what}: {effects:?}");
+        assert_eq!(replica.cursor(), before, "{what}");
+    }
+    world.heal();
+    world.assert_equal();
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) fn content(text: &str) -> Content {
 }
 
 pub(crate) struct Server {
-    key: SigningKey,
+    pub(crate) key: SigningKey,
     pub(crate) projections: Projections,
     pub(crate) log: Vec<Logged>,
     clock: HlcClock,
@@ -203,13 +203,19 @@ impl World {
         }
     }
 
-    pub(crate) fn restart(&mut self, d: usize) {
-        let device = &mut self.devices[d];
+    /// The replica that a device has after a restart.
+    pub(crate) fn reopened(&self, d: usize) -> Replica {
+        let device = &self.devices[d];
         let changes: Vec<StateChange> =
             device.frames.iter().flat_map(|bytes| StateChange::decode(bytes).unwrap()).collect();
         let identity = device.identity.clone();
-        device.replica =
-            Replica::reopen(identity, NameRules::default(), changes, device.records.clone()).unwrap();
+        Replica::reopen(identity, NameRules::default(), changes, device.records.clone()).unwrap()
+    }
+
+    pub(crate) fn restart(&mut self, d: usize) {
+        let replica = self.reopened(d);
+        let device = &mut self.devices[d];
+        device.replica = replica;
         // What was compacted must be the same.
         device.frames = vec![StateChange::encode(&device.replica.state())];
         device.wants_scan = true;

@@ -26,7 +26,32 @@ fn each_role_may_what_the_ones_before_it_may_and_its_own() {
         )
     };
     type Event<'a> = Box<dyn Fn() -> (Fact, Option<Body>) + 'a>;
-    let table: [(Event<'_>, Role); 7] = [
+    let entry_id = EntryId(entry);
+    let one = move || dots(&[entry]);
+    let name = || Some(named("b"));
+    let table: [(Event<'_>, Role); 11] = [
+        (
+            Box::new(move || (Fact::EntryMoved { entry: entry_id, parent: EntryId::ROOT }, name())),
+            Role::Editor,
+        ),
+        (
+            Box::new(move || {
+                let upload = Fact::VersionUploaded { entry: entry_id, parents: one() };
+                (upload, Some(Body { content: Some(content(2)), ..Body::default() }))
+            }),
+            Role::Editor,
+        ),
+        (
+            Box::new(move || {
+                let (lifts, shows) = (DotSet::new(), one());
+                (Fact::EntryRestored { entry: entry_id, place: None, lifts, shows }, None)
+            }),
+            Role::Editor,
+        ),
+        (
+            Box::new(move || (Fact::ConflictResolved { entry: entry_id, over: one(), keep: one() }, None)),
+            Role::Editor,
+        ),
         (Box::new(|| (Fact::Acknowledged { seq: Seq(1) }, None)), Role::Viewer),
         (Box::new(|| folder("a")), Role::Editor),
         (Box::new(tag), Role::Editor),
