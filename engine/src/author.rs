@@ -238,6 +238,15 @@ impl<'a> Author<'a> {
         }
     }
 
+    /// What the log says of this place: of the path, if the folder there is the one that the disk has there.
+    fn said_of(&self, spot: Spot, path: &str) -> Option<&'a RemoteNode> {
+        let (remote, folder) = (self.scene.remote, self.folder_of(spot)?);
+        let in_it = parent(path).map_or(Some(folder == EntryId::ROOT), |above| {
+            remote.nodes.get(above).map(|node| node.entries.contains(&folder))
+        });
+        remote.nodes.get(path).filter(|_| in_it == Some(true))
+    }
+
     fn name_of(&mut self, spot: Spot, path: &str) -> Option<Name> {
         let (folder, name) = self.matching.tree.place(spot)?;
         let name = if folder == TOP && path::is_reserved(name) {
@@ -249,7 +258,7 @@ impl<'a> Author<'a> {
     }
 
     fn created(&mut self, spot: Spot, path: &str, node: &LocalNode) {
-        let there = self.scene.remote.nodes.get(path).filter(|there| is_equal(there, node));
+        let there = self.said_of(spot, path).filter(|there| is_equal(there, node));
         let unclaimed = |there: &&RemoteNode| {
             !there.entries.iter().any(|entry| self.shown.contains(&(*entry, there.head)))
         };
@@ -302,8 +311,8 @@ impl<'a> Author<'a> {
 
     fn moved(&mut self, spot: Spot, path: &str) {
         let synced = self.matching.slot(spot).synced.clone().expect("what is new does not move");
-        let there = self.scene.remote.nodes.get(path);
-        let said_already = there.is_some_and(|there| there.entries.contains(&synced.entry()));
+        let said_already =
+            self.said_of(spot, path).is_some_and(|there| there.entries.contains(&synced.entry()));
         if said_already || self.is_view_of_what_stays(spot, &synced) {
             return;
         }

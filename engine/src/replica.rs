@@ -91,6 +91,8 @@ pub enum Input {
         dots: Vec<Dot>,
         /// What the server said.
         why: String,
+        /// Whether it is only that the chunks of these events are nowhere any more.
+        lost: bool,
     },
     /// A person asked for something that is no change of the folder: tags, notes, restores, members.
     Asked {
@@ -227,7 +229,9 @@ impl Replica {
                 let changes = self.forget(kept.into_iter());
                 self.persist(changes, &mut effects);
             }
-            Input::Refused { batch, dots, why } => self.refused(now_ms, batch, &dots, why, &mut effects),
+            Input::Refused { batch, dots, why, lost } => {
+                self.refused(now_ms, batch, &dots, why, lost, &mut effects);
+            }
             Input::Asked { deeds } => {
                 self.sign(now_ms, deeds, Vec::new(), &mut effects);
                 self.make_plan(false, 0, &mut effects);

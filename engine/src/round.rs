@@ -236,6 +236,10 @@ struct Round<'a, H: Host> {
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
         let mut online = self.pull_at_first()?;
+        if online && self.replica.has_lost_texts() {
+            let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
+            self.perform(effects)?;
+        }
         for _ in 0..TURNS_MAX {
             if self.rescan {
                 self.rescan = false;

@@ -27,11 +27,18 @@ pub struct SetAside {
     pub events: DotSet,
     /// What the server said.
     pub why: String,
-    /// How far the log was known then.
+    /// How far the log was known then; [`LOST`](Self::LOST) where the chunks were nowhere any more.
     pub at: Seq,
 }
 
 impl SetAside {
+    /// No log is refused anything before its first event.
+    pub const LOST: Seq = Seq(0);
+
+    fn is_lost(&self) -> bool {
+        self.at == Self::LOST
+    }
+
     /// The events that are set aside, in order.
     pub fn facts(&self) -> impl Iterator<Item = (Dot, &Fact, Option<Body>)> {
         let events = self.batch.events().iter().enumerate();
@@ -105,7 +112,15 @@ impl Replica {
     /// Whether something that was refused may be taken by now: its author was given a right since.
     #[must_use]
     pub fn is_retry_due(&self) -> bool {
-        self.may_change() && self.aside.iter().any(|aside| aside.at < self.granted)
+        self.may_change() && self.aside.iter().any(|aside| !aside.is_lost() && aside.at < self.granted)
+    }
+
+    /// Whether something lies in the folder that was refused only because its chunks were nowhere any more: it is not
+    /// to stay aside, and does where a crash came between the refusal and [`Input::ForgetAside`](super::Input).
+    #[must_use]
+    pub fn has_lost_texts(&self) -> bool {
+        let lost = self.aside.iter().filter(|aside| aside.is_lost()).flat_map(SetAside::facts);
+        lost.into_iter().any(|(dot, fact, _)| self.lies_at(dot, fact).is_some())
     }
 
     pub(super) fn refused(
@@ -114,6 +129,7 @@ impl Replica {
         batch: Hash,
         dots: &[Dot],
         why: String,
+        lost: bool,
         effects: &mut Vec<Effect>,
     ) {
         let Some(refused) = self.journal.pending().find(|pending| pending.batch.hash() == batch) else {
@@ -127,7 +143,8 @@ impl Replica {
         for batch in &reissue.aside {
             let events = (0..batch.events().len()).map(|index| batch.dot(index));
             let events = events.filter(|dot| reissue.refused.contains(*dot)).collect();
-            let aside = SetAside { batch: batch.clone(), events, why: why.clone(), at: self.cursor.seq };
+            let at = if lost { SetAside::LOST } else { self.cursor.seq };
+            let aside = SetAside { batch: batch.clone(), events, why: why.clone(), at };
             changes.push(StateChange::SetAside(aside.clone()));
             self.aside.push(aside);
         }

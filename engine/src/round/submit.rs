@@ -130,10 +130,11 @@ impl<H: Host> Round<'_, H> {
             Class::Lineage => return Err(RoundError::Lineage(refused.message)),
             _ => {}
         }
-        let input = Input::Refused { batch, dots: refused.dots, why: refused.message };
+        let lost = refused.code == Code::ChunksMissing;
+        let input = Input::Refused { batch, dots: refused.dots, why: refused.message, lost };
         let effects = self.replica.step(self.host.now_ms(), input);
         self.perform(effects)?;
-        if refused.code == Code::ChunksMissing {
+        if lost {
             // What is in the folder now was not refused: it is looked at as if it were new.
             let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
             self.perform(effects)?;

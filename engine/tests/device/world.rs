@@ -267,7 +267,7 @@ impl World {
             "device {d} made a batch that is not admissible: {why}\n{batch:?}"
         );
         let (batch, why) = (batch.hash(), why.to_string());
-        self.step(d, Input::Refused { batch, dots: Vec::new(), why });
+        self.step(d, Input::Refused { batch, dots: Vec::new(), why, lost: false });
     }
 
     pub(crate) fn pull(&mut self, d: usize, most: usize) {
