@@ -1,6 +1,7 @@
 //! Other people in a folder: what each may do, by the log's order.
 
 use crate::place::Place;
+use std::process::Command;
 
 #[test]
 fn a_viewers_edits_and_those_after_a_loss_are_refused_set_aside_and_never_deleted() {
@@ -187,4 +188,20 @@ fn namespaces_are_listed_with_roles() {
     let listed = place.json(&["namespaces", "--server", &place.url, "--user", "bob", "--json"]);
     let shared = listed.as_array().unwrap().iter().find(|line| line["owner"] == "ada").unwrap().clone();
     assert_eq!(shared["role"], "editor");
+}
+
+#[test]
+fn a_bit_and_a_time_that_were_refused_arrive_once_their_author_may() {
+    let place = with_viewer();
+    place.chmod("bobs/plan.txt", 0o755);
+    let touched =
+        Command::new("touch").args(["-d", "2001-01-01 UTC"]).arg(place.path("bobs/list.txt")).status();
+    assert!(touched.unwrap().success());
+    place.sync("bobs").exits(6);
+    grant(&place, "editor");
+    place.sync_all(&["bobs", "adas"]);
+    assert_eq!(place.tree("adas"), place.tree("bobs"));
+    let tree = place.tree("adas").join("\n");
+    assert!(tree.contains("t=978307200") && tree.contains("plan.txt x=true"), "{tree}");
+    assert_eq!(place.json(&["status", "bobs", "--json"])["set_aside"], serde_json::json!([]));
 }

@@ -5,22 +5,30 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
 /// A bar that follows what the client reports.
-pub(crate) struct Bar(Option<ProgressBar>);
+pub(crate) struct Bar {
+    terminal: bool,
+    shown: Option<ProgressBar>,
+}
 
 impl Bar {
     /// A bar that is shown, or one that stays silent.
     pub(crate) fn new(terminal: bool) -> Self {
-        Self(terminal.then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        }))
+        Self { terminal, shown: None }
     }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 impl Progress for Bar {
     fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
-        let Some(bar) = &self.0 else { return };
+        if !self.terminal {
+            return;
+        }
+        let bar = self.shown.get_or_insert_with(spinner);
         let size = if bytes == 0 { String::new() } else { format!(" ({})", super::size::human(bytes)) };
         if of == 0 {
             let done = if done == 0 { String::new() } else { format!(" {done}") };
@@ -35,12 +43,16 @@ impl Progress for Bar {
         bar.set_position(done);
         bar.set_message(format!("{what}{size}"));
     }
+
+    fn rest(&mut self) {
+        if let Some(bar) = self.shown.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+        self.rest();
     }
 }

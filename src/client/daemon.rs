@@ -87,6 +87,7 @@ pub fn run(
         let mut unwatched = ();
         let watching: &mut dyn Progress = if first { &mut *progress } else { &mut unwatched };
         let result = folder.sync_once(&mut UntilStopped { watching, stop });
+        progress.rest();
         if stop.is_set() {
             break;
         }

@@ -26,6 +26,9 @@ pub trait Progress {
     /// `done` of `of` (0: nobody knows) of something, and the bytes that went by.
     fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64);
 
+    /// There is nothing to watch for a while: what is shown of it goes, so that something can be said.
+    fn rest(&mut self) {}
+
     /// Whether it shall end as soon as it can.
     fn is_stopped(&self) -> bool {
         false

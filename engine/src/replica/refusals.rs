@@ -57,16 +57,10 @@ fn text_of(dot: Dot, fact: &Fact) -> Option<EntryId> {
     }
 }
 
-/// Whether an event that was refused is worth saying again: what a person wrote is, what was undone in the folder is
-/// not.
-fn is_worth_saying_again(fact: &Fact, body: Option<&Body>) -> bool {
-    match fact {
-        Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } => true,
-        Fact::AttributesChanged { .. } => body.is_some_and(|body| {
-            body.note.is_some() || !body.tags_added.is_empty() || !body.tags_removed.is_empty()
-        }),
-        _ => false,
-    }
+/// Whether an event that was refused is worth saying again: what a person wrote or set is, a rename or removal that
+/// was undone in the folder is not.
+fn is_worth_saying_again(fact: &Fact) -> bool {
+    matches!(fact, Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } | Fact::AttributesChanged { .. })
 }
 
 /// Whether all that an event [worth saying again](is_worth_saying_again) is about is known.
@@ -190,7 +184,7 @@ impl Replica {
         let (mut names, mut left, mut deeds) = (BTreeMap::new(), DotSet::new(), Vec::new());
         let (device, mut next, mut said) = (self.device(), self.journal.next(), BTreeSet::new());
         for (dot, fact, body) in self.aside.iter().flat_map(SetAside::facts) {
-            let again = is_worth_saying_again(fact, body.as_ref())
+            let again = is_worth_saying_again(fact)
                 && (text_of(dot, fact).is_none() || self.lies_at(dot, fact).is_some());
             let fact = again.then(|| renamed(fact, &names, &left)).flatten();
             match fact.filter(|fact| {
