@@ -97,7 +97,7 @@ fn start_tracing(output: arguments::Output) {
 fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     match verb {
         Verb::Up(up) => up::run(&up, directory, talk),
-        Verb::Serve(serve) => serve::run(&serve, talk),
+        Verb::Serve(serve) => serve::run(&serve, directory, talk),
         Verb::User(user) => user::run(&user, talk),
         Verb::Link(link) => link::run(&link, directory, talk),
         Verb::Unlink(unlink) => unlink::run(&unlink, directory, talk),

@@ -22,6 +22,7 @@ use crate::{
 use access::{Admin, Challenges};
 use actix_web::{App, HttpServer, web};
 use annals_engine::{
+    chunk_store::ChunkStoreError,
     clock::Clock,
     directory::Directory,
     protocol::{FORMAT, Problem, ServerInfo},
@@ -99,7 +100,7 @@ pub enum ServeError {
         why: std::io::Error,
     },
     /// Another server has the data directory.
-    #[error("another server runs on {place}")]
+    #[error("`annals up` or `annals serve` already runs on {place}")]
     Locked {
         /// The data directory.
         place: PathBuf,
@@ -156,7 +157,7 @@ impl ServeError {
             Self::Listen { .. } => "choose another address with --listen",
             Self::Locked { .. } => "stop the other one first; every verb can ask it meanwhile",
             Self::Format { .. } => {
-                "choose an empty directory with --data, or use the release that wrote this one"
+                "update annals if a newer release wrote it, or choose an empty directory with --data"
             }
             Self::Folder { .. } => "check that the directory exists, is yours and can be written",
             Self::Damaged { .. } => "put it back from a backup; nothing was changed",
@@ -169,6 +170,9 @@ impl ServeError {
 
 impl From<OpenError> for ServeError {
     fn from(error: OpenError) -> Self {
+        if let OpenError::Format { place, found } = error {
+            return Self::Format { place: place.into(), found };
+        }
         let damaged = matches!(error, OpenError::Log(LogError::Damaged { .. }) | OpenError::Damaged { .. });
         Self::Store { what: error.to_string(), damaged }
     }
@@ -332,6 +336,7 @@ fn run(
     clock: Arc<dyn Clock + Send + Sync>,
     tell: &mpsc::Sender<Started>,
 ) -> Result<(), ServeError> {
+    data::check_free(&config.data)?;
     let listener = listen(config.listen)?;
     let data = Data::open(&config.data)?;
     data.check_log()?;
@@ -347,8 +352,9 @@ fn run(
         tracing::warn!(%why, "what `end` said about how far the log had got was not believed");
     }
     let log: Arc<dyn EventLog> = Arc::new(log);
-    let chunks = crate::chunk_store::Packs::open(&data.packs(), data.server_id())
-        .map_err(|error| ServeError::Store { what: error.to_string(), damaged: false })?;
+    let chunks = crate::chunk_store::Packs::open(&data.packs(), data.server_id()).map_err(|error| {
+        ServeError::Store { damaged: matches!(error, ChunkStoreError::Damaged(_)), what: error.to_string() }
+    })?;
     actix_web::rt::System::new().block_on(async move {
         let arbiters: Vec<actix::Arbiter> = (0..WORKERS).map(|_| actix::Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(actix::Arbiter::handle).collect();
@@ -378,7 +384,6 @@ fn run(
         });
         let address =
             listener.local_addr().map_err(|why| ServeError::Listen { address: config.listen, why })?;
-        data.keep_address(address)?;
         let http = HttpServer::new(move || App::new().app_data(server.clone()).configure(routes::configure))
             .workers(WORKERS)
             .worker_max_blocking_threads(8)

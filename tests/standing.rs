@@ -122,7 +122,7 @@ fn up_says_when_the_first_copy_is_done_and_ends_cleanly() {
         assert!(up.says("  annals link ").contains("--ticket"));
         assert_eq!(up.says("in sync"), "in sync: 3 files, 12 B");
         let second = place.annals(&["up", "other", "--data", "data", "--listen", "127.0.0.1:0"]);
-        assert!(second.fails(1, "another server runs on").err.contains("up FOLDER --data DIR"));
+        assert!(second.fails(1, "already runs on").err.contains("up FOLDER --data DIR"));
         assert_eq!(up.ends(signal), Some(0), "{signal}");
         assert!(!place.exists("folder/.annals/control.sock") && !place.exists("data/control.sock"));
     }

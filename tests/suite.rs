@@ -15,6 +15,7 @@ mod lost_state;
 mod place;
 mod scripts;
 mod server;
+mod serving;
 mod sharing;
 mod standing;
 mod support;

@@ -133,7 +133,7 @@ pub struct Up {
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where the server listens; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
+    /// Where the server listens; port 0 picks one [default: where its devices know it, or 127.0.0.1:8417]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS
@@ -147,7 +147,7 @@ pub struct Serve {
     /// Where the server keeps its log and chunks [default: annals/ in the user's data folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where to listen; port 0 picks one [default: where it listened last, or 127.0.0.1:8417]
+    /// Where to listen; port 0 picks one [default: where its devices know it, or 127.0.0.1:8417]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Listen on an address that is not loopback without TLS

@@ -111,6 +111,16 @@ pub(crate) fn absolute(path: &Path, directory: &Path) -> PathBuf {
     clean
 }
 
+/// Where `path` truly lies, as far as it is there: symlinks are followed.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let there =
+        path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?)));
+    there.map_or_else(
+        || path.to_owned(),
+        |(above, below)| above.components().chain(below.components()).collect(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,19 +3,29 @@
 use super::{
     arguments::Serve,
     failure::{Exit, Failure},
+    place,
     talk::Talk,
     verify,
 };
-use crate::client::control::{self, ControlSocket};
-use crate::server::{Config, QUOTA_DEFAULT, ServeError, Serving, data::last_address, serve};
+use crate::client::{
+    binding::linked_at_or_above,
+    control::{self, ControlSocket},
+};
+use crate::server::{
+    Config, QUOTA_DEFAULT, ServeError, Serving,
+    data::{keep_address, last_address},
+    serve,
+};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    let serving = start(asked.data.as_deref(), asked.listen.as_deref(), asked.insecure, talk)?;
+pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let data = place::absolute(&data_folder(asked.data.as_deref())?, directory);
+    let serving = start(&data, asked.listen.as_deref(), asked.insecure, talk)?;
+    remember(&data, asked.listen.as_deref(), &serving)?;
     let stopper = serving.stopper();
     on_signal(move || stopper.stop());
     if talk.output.json {
@@ -24,7 +34,7 @@ pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
         talk.line(format_args!("listening on {}", serving.url()))?;
     }
     talk.flush()?;
-    let socket = answer_others(&serving, asked.data.as_deref())?;
+    let socket = answer_others(&serving, data)?;
     let ended = serving.wait();
     socket.close();
     ended?;
@@ -33,19 +43,24 @@ pub(super) fn run(asked: &Serve, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
 
 /// A server on this data, listening there; where nothing is said, where its devices know it from before.
 pub(super) fn start(
-    data: Option<&Path>,
+    data: &Path,
     listen: Option<&str>,
     insecure: bool,
     talk: &mut Talk<'_>,
 ) -> Result<Serving, Failure> {
-    let data = data_folder(data)?;
-    let before = last_address(&data);
+    check_apart(data)?;
+    let before = last_address(data);
     let listen = match (listen, before) {
         (Some(named), _) => address(named)?,
         (None, Some(before)) => before,
         (None, None) => address(super::DEFAULT_LISTEN)?,
     };
-    let serving = match serve(Config { data, listen, insecure, quota_default: Some(QUOTA_DEFAULT) }) {
+    let serving = match serve(Config {
+        data: data.to_owned(),
+        listen,
+        insecure,
+        quota_default: Some(QUOTA_DEFAULT),
+    }) {
         Err(ServeError::AddressInUse { address }) if Some(address) == before => {
             return Err(Failure::failed(format!(
                 "{address} is in use, and that is where the devices of this server look for it"
@@ -62,9 +77,30 @@ pub(super) fn start(
     Ok(serving)
 }
 
+/// What lies in a linked folder is synced to every device, and the data has secrets.
+fn check_apart(data: &Path) -> Result<(), Failure> {
+    linked_at_or_above(&place::real(data)).map_or(Ok(()), |linked| {
+        Err(Failure::usage(format!(
+            "the server's data ({}) lies in the linked folder {}, and would be synced with it",
+            data.display(),
+            linked.display()
+        ))
+        .hint("put the data elsewhere with --data DIR"))
+    })
+}
+
+/// Writes down where the server listens, for its next start: but not a port that was picked this once in place of
+/// the one by which its devices know it.
+pub(super) fn remember(data: &Path, listen: Option<&str>, serving: &Serving) -> Result<(), Failure> {
+    let picked = listen.map(address).transpose()?.is_some_and(|address| address.port() == 0);
+    if picked && last_address(data).is_some() {
+        return Ok(());
+    }
+    Ok(keep_address(data, serving.address())?)
+}
+
 /// Answers verbs about the data while this process has it.
-pub(super) fn answer_others(serving: &Serving, data: Option<&Path>) -> Result<Arc<ControlSocket>, Failure> {
-    let folder = data_folder(data)?;
+pub(super) fn answer_others(serving: &Serving, folder: PathBuf) -> Result<Arc<ControlSocket>, Failure> {
     let socket = ControlSocket::open(&folder)
         .map_err(|error| Failure::failed(format!("no control socket in {}: {error}", folder.display())))?;
     let socket = Arc::new(socket);

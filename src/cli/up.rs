@@ -28,7 +28,8 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         Err(error) => return Err(error.into()),
     }
     let data = place::absolute(&serve::data_folder(up.data.as_deref())?, directory);
-    if data.starts_with(&wanted) || wanted.starts_with(&data) {
+    let (real_data, real_wanted) = (place::real(&data), place::real(&wanted));
+    if real_data.starts_with(&real_wanted) || real_wanted.starts_with(&real_data) {
         return Err(Failure::usage(format!(
             "the server's data ({}) and {} lie inside one another",
             data.display(),
@@ -36,13 +37,13 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
-    let serving = serve::start(Some(&data), up.listen.as_deref(), up.insecure, talk)
+    let serving = serve::start(&data, up.listen.as_deref(), up.insecure, talk)
         .map_err(|failure| beside_another(failure, &data))?;
     if !talk.output.json {
         talk.line(format_args!("listening on {}", serving.url()))?;
         talk.flush()?;
     }
-    let socket = serve::answer_others(&serving, up.data.as_deref())?;
+    let socket = serve::answer_others(&serving, data.clone())?;
     let stop = Stop::default();
     let (told, stopper) = (stop.clone(), serving.stopper());
     // The server goes too: a round that waits for it would not end.
@@ -50,7 +51,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         told.now();
         stopper.stop();
     });
-    let kept = keep(&wanted, &data, &serving, talk, &stop);
+    let kept = keep(up, &wanted, &data, &serving, talk, &stop);
     socket.close();
     let stopped = serving.stop();
     kept?;
@@ -59,17 +60,20 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
 }
 
 fn keep(
+    up: &Up,
     wanted: &Path,
-    data: &Path,
+    data_folder: &Path,
     serving: &Serving,
     talk: &mut Talk<'_>,
     stop: &Stop,
 ) -> Result<(), Failure> {
-    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned()).to_string_lossy().into_owned();
+    let data = data_folder.canonicalize().unwrap_or_else(|_| data_folder.to_owned());
+    let data = data.to_string_lossy().into_owned();
     let root = linked(wanted, &data, serving, talk)?;
     let mut folder = sync::open(&root, Some(&serving.url()), talk)??;
     folder.move_to(&serving.url())?;
     folder.served_from(&data)?;
+    serve::remember(data_folder, up.listen.as_deref(), serving)?;
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)?;
     Ok(())

@@ -8,7 +8,7 @@
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
 //! DATA/checkpoints/  what rebuilds begin with; may be deleted
-//! DATA/listen        where the server listened last, by which its devices know it
+//! DATA/listen        where its devices look for the server, as `keep_address` wrote it
 //! DATA/equivocations/  batches that devices signed under used dots
 //! ```
 
@@ -33,10 +33,33 @@ pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
 /// The format that this release writes and reads.
 pub const DATA_FORMAT: &str = "annals data 1";
 
-/// Where the server of the data directory at `place` listened last, if that was ever written down.
+/// Where devices look for the server of the data directory at `place`, if that was ever written down.
 #[must_use]
 pub fn last_address(place: &Path) -> Option<SocketAddr> {
     read(&place.join("listen")).ok()??.trim().parse().ok()
+}
+
+/// Writes down where the server of the data directory at `place`, which runs, listens.
+///
+/// # Errors
+/// [`ServeError::Folder`].
+pub fn keep_address(place: &Path, address: SocketAddr) -> Result<(), ServeError> {
+    if last_address(place) == Some(address) {
+        return Ok(());
+    }
+    write(&place.join("listen"), &format!("{address}\n"))
+}
+
+/// Whether no other process has the data directory at `place` now. What else may be wrong with it is said when it is
+/// opened.
+///
+/// # Errors
+/// [`ServeError::Locked`].
+pub fn check_free(place: &Path) -> Result<(), ServeError> {
+    match File::open(place.join("lock")) {
+        Ok(lock) => take(lock, place).map(drop),
+        Err(_) => Ok(()),
+    }
 }
 
 /// A data directory that this process has to itself.
@@ -60,14 +83,14 @@ impl Data {
     pub fn open(place: &Path) -> Result<Self, ServeError> {
         let failed = |why| ServeError::Folder { place: place.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(failed)?;
-        let empty = fs::read_dir(place).map_err(failed)?.next().is_none();
+        // What is refused is left without so much as a lock.
+        if !is_begun(place).map_err(failed)? {
+            id_of(place)?;
+        }
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(place.join("lock"));
         let lock = take(lock.map_err(failed)?, place)?;
         if !place.join(FORMAT_FILE).exists() {
-            if !empty && !is_begun(place).map_err(failed)? {
-                return Err(something_else(place));
-            }
             begin(place)?;
         }
         Self::read(place, Some(lock))
@@ -92,17 +115,6 @@ impl Data {
         let key = SigningKey::from_bytes(&secret("server.key")?.0);
         let admin_token = secret("admin.token")?.to_hex();
         Ok(Self { place: place.to_owned(), id, key, admin_token, _lock: lock })
-    }
-
-    /// Writes down where the server listens.
-    ///
-    /// # Errors
-    /// [`ServeError::Folder`].
-    pub fn keep_address(&self, address: SocketAddr) -> Result<(), ServeError> {
-        if last_address(&self.place) == Some(address) {
-            return Ok(());
-        }
-        write(&self.place.join("listen"), &format!("{address}\n"))
     }
 
     /// Whether the log that this was once served with is there. Chunks are never stored before there is one, and to
@@ -177,7 +189,8 @@ fn id_of(place: &Path) -> Result<NamespaceId, ServeError> {
     Err(ServeError::Format { place: place.to_owned(), found: first.into() })
 }
 
-/// Whether a crash came between the first file of a new directory and the format, which comes last.
+/// Whether nothing is there yet, or a crash came between the first file of a new directory and the format, which
+/// comes last.
 fn is_begun(place: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(place)? {
         let name = entry?.file_name();
