@@ -198,6 +198,14 @@ fn the_servers_own_data_is_never_taken_for_files_to_sync() {
         .annals(&["up", "folder", "--data", "folder/data", "--listen", "127.0.0.1:0"])
         .fails(2, "inside one another");
     assert!(!place.exists("folder"));
+    let place = Place::with_server();
+    place.write("around/file", "text");
+    place.rename("server", "around/server");
+    for folder in ["around", "around/server"] {
+        let link = ["link", &place.url, folder, "--user", "ada", "--device", "d"];
+        place.annals(&link).fails(2, "holds the data of a server");
+        assert!(!place.exists(&format!("{folder}/.annals")));
+    }
 }
 
 /// Keeps `folder` with the data in `data` until everything is in sync, and ends; where it listened.

@@ -155,6 +155,8 @@ fn of_binding(error: &BindingError, message: String) -> Failure {
         BindingError::Inside { .. } | BindingError::Around { .. } => {
             Failure::usage(message).hint("a file belongs to one link: choose a folder beside it")
         }
+        BindingError::HoldsData { .. } => Failure::usage(message)
+            .hint("its keys would reach every device: choose a folder beside it, or move the data"),
         BindingError::Format { .. } => {
             Failure::failed(message).hint("update annals, or link the folder anew")
         }

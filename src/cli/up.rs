@@ -181,6 +181,9 @@ fn say_how_to_link(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failu
     talk.line(format_args!("keeping {} as `{}`", root.display(), binding.namespace_label))?;
     talk.line("on the next device, type (once, within 15 minutes; `annals invite` makes another):")?;
     talk.line(format_args!("  {}", invite::link_line(&binding.server, &ticket.code)))?;
+    if binding.server.starts_with("http://127.") || binding.server.starts_with("http://localhost") {
+        talk.remark("this address is for this machine; from another one take a tunnel (`ssh -L`), or `--listen ADDRESS --insecure` in a network that you trust")?;
+    }
     talk.remark(format_args!(
         "the ticket is good until {}; Ctrl-C ends this",
         moment::rfc3339(ticket.expires)

@@ -76,6 +76,14 @@ pub enum BindingError {
         /// The one it lies in.
         outer: PathBuf,
     },
+    /// A server keeps its data there: its keys are nobody else's.
+    #[error("{} holds the data of a server, in {}", folder.display(), data.display())]
+    HoldsData {
+        /// The folder that was named.
+        folder: PathBuf,
+        /// Where the data is.
+        data: PathBuf,
+    },
     /// A folder below is linked.
     #[error("{} contains the linked folder {}", folder.display(), inner.display())]
     Around {
@@ -151,7 +159,8 @@ impl Binding {
     /// Checks that `folder` may be linked: not linked, not inside or around a linked one.
     ///
     /// # Errors
-    /// [`BindingError::AlreadyLinked`], [`BindingError::Inside`], [`BindingError::Around`].
+    /// [`BindingError::AlreadyLinked`], [`BindingError::Inside`], [`BindingError::Around`];
+    /// [`BindingError::HoldsData`] where a server's keys would be synced.
     pub fn check_free(folder: &Path) -> Result<(), BindingError> {
         match Self::read(folder) {
             Ok((binding, _)) => {
@@ -163,8 +172,13 @@ impl Binding {
         if let Some(outer) = folder.parent().and_then(linked_at_or_above) {
             return Err(BindingError::Inside { folder: folder.into(), outer });
         }
-        match linked_below(folder) {
-            Some(inner) => Err(BindingError::Around { folder: folder.into(), inner }),
+        if let Some(inner) = found_in(folder, &|below| below.join(STATE_FOLDER).join("link.json").is_file()) {
+            return Err(BindingError::Around { folder: folder.into(), inner });
+        }
+        let is_data = |at: &Path| at.join("server.key").is_file() && at.join("admin.token").is_file();
+        match Some(folder.to_owned()).filter(|folder| is_data(folder)).or_else(|| found_in(folder, &is_data))
+        {
+            Some(data) => Err(BindingError::HoldsData { folder: folder.into(), data }),
             None => Ok(()),
         }
     }
@@ -202,15 +216,15 @@ pub fn linked_at_or_above(path: &Path) -> Option<PathBuf> {
         .map(Path::to_path_buf)
 }
 
-/// A linked folder below `folder`, if there is one. Follows no symlink.
-fn linked_below(folder: &Path) -> Option<PathBuf> {
+/// A folder below `folder` that is looked for, if there is one. Follows no symlink.
+fn found_in(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     let mut open = vec![folder.to_path_buf()];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if entry.path().join(STATE_FOLDER).join("link.json").is_file() {
+            if wanted(&entry.path()) {
                 return Some(entry.path());
             }
             open.push(entry.path());
