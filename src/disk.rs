@@ -22,7 +22,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use folder::Folder;
+pub use folder::{Folder, KEPT, TMP};
 pub use guard::Guard;
 
 use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Node, Outcome, Reading, Scan, Swept};

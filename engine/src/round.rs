@@ -235,7 +235,7 @@ struct Round<'a, H: Host> {
 
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
-        let mut online = self.pull_at_first()?;
+        let online = self.pull_at_first()?;
         if online && self.replica.has_lost_texts() {
             let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
             self.perform(effects)?;
@@ -267,7 +267,6 @@ impl<H: Host> Round<'_, H> {
                 self.host.empty_outbox();
             }
             let pulled = self.pull(true)?;
-            online = true;
             if sent > 0 || pulled > 0 || self.rescan {
                 continue;
             }

@@ -172,12 +172,13 @@ impl Binding {
         if let Some(outer) = folder.parent().and_then(linked_at_or_above) {
             return Err(BindingError::Inside { folder: folder.into(), outer });
         }
-        if let Some(inner) = found_in(folder, &|below| below.join(STATE_FOLDER).join("link.json").is_file()) {
-            return Err(BindingError::Around { folder: folder.into(), inner });
-        }
+        let is_linked = |at: &Path| at.join(STATE_FOLDER).join("link.json").is_file();
         let is_data = |at: &Path| at.join("server.key").is_file() && at.join("admin.token").is_file();
-        match Some(folder.to_owned()).filter(|folder| is_data(folder)).or_else(|| found_in(folder, &is_data))
-        {
+        if is_data(folder) {
+            return Err(BindingError::HoldsData { folder: folder.into(), data: folder.into() });
+        }
+        match found_in(folder, &|below| is_linked(below) || is_data(below)) {
+            Some(inner) if is_linked(&inner) => Err(BindingError::Around { folder: folder.into(), inner }),
             Some(data) => Err(BindingError::HoldsData { folder: folder.into(), data }),
             None => Ok(()),
         }

@@ -29,7 +29,7 @@ pub struct Folder {
     identity: Identity,
     pub(super) replica: Replica,
     pub(super) store: Store,
-    disk: FolderDisk,
+    pub(super) disk: FolderDisk,
     opener: Arc<Mutex<FolderDisk>>,
     http: Option<Http>,
     wish: Wish,

@@ -4,7 +4,7 @@ use super::{
     ClientError,
     binding::{Binding, BindingError, FORMAT},
 };
-use crate::transport::Http;
+use crate::{disk, transport::Http};
 use annals_engine::{
     protocol::{Credential, LinkRequest, link_message},
     transport::TransportError,
@@ -213,7 +213,7 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
 const LEFT: &str = "left-";
 /// What an unlinked folder keeps in `.annals/`, by how it is called: such links, what was kept beside the files or was
 /// in our hands when the power went, and what earlier devices were.
-const STAYS: [&str; 4] = [LEFT, "kept", "tmp", "was-"];
+const STAYS: [&str; 4] = [LEFT, disk::KEPT, disk::TMP, "was-"];
 
 /// Tells a server of the devices that this folder was while it could not be told.
 fn retire_left(folder: &Path, binding: &Binding) {

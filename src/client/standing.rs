@@ -6,7 +6,7 @@
 //! durable on purpose.
 
 use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, host::Progress};
-use crate::clock::SystemClock;
+use crate::{clock::SystemClock, disk::KEPT};
 use annals_engine::{
     chunk_store::ChunkStore as _,
     clock::Clock as _,
@@ -152,7 +152,7 @@ impl LastRound {
         })
     }
 
-    fn take(&mut self, root: &Path, report: &Report, result: &Result<(), RoundError>) {
+    fn take(&mut self, kept: &[String], report: &Report, result: &Result<(), RoundError>) {
         if matches!(result, Err(RoundError::Stopped)) {
             return;
         }
@@ -163,18 +163,17 @@ impl LastRound {
         }
         // A file that cannot be read waits as well: once is enough.
         let waiting = report.waiting.iter().map(|path| (path.clone(), "it is being written".to_owned()));
-        self.skipped = each_once(waiting.chain(report.skipped.iter().cloned()).chain(kept(root)));
+        self.skipped =
+            each_once(waiting.chain(report.skipped.iter().cloned()).chain(kept.iter().map(why_kept)));
         self.in_the_way = each_once(report.blocked.iter().chain(&report.in_the_way).cloned());
     }
 }
 
-/// What was written into a file while another was put in its place: nobody has seen it go.
-fn kept(root: &Path) -> Vec<(String, String)> {
-    let found = fs::read_dir(root.join(STATE_FOLDER).join("kept")).into_iter().flatten().flatten();
-    let path = |entry: fs::DirEntry| format!("{STATE_FOLDER}/kept/{}", entry.file_name().to_string_lossy());
+/// What somebody wrote into a file while another was put in its place: nobody has seen it go.
+fn why_kept(name: &String) -> (String, String) {
     let why =
         "somebody wrote this while the file got another content: move it to where you want it, or remove it";
-    found.map(|entry| (path(entry), why.to_owned())).collect()
+    (format!("{STATE_FOLDER}/{KEPT}/{name}"), why.to_owned())
 }
 
 fn each_once(lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
@@ -185,7 +184,8 @@ fn each_once(lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
 impl Folder {
     /// Remembers how a round went, for `status` in any process.
     pub(super) fn remember(&mut self, report: &Report, result: &Result<(), RoundError>) {
-        self.last.take(&self.root, report, result);
+        let kept = self.disk.kept().unwrap_or_default();
+        self.last.take(&kept, report, result);
         let status = self.status();
         write(&self.root, &status);
     }

@@ -20,9 +20,9 @@ use std::{
 /// The device's own folder at the top.
 pub(super) const STATE: &str = ".annals";
 /// In it: files on their way into the folder or out of it.
-pub(super) const TMP: &str = "tmp";
+pub const TMP: &str = "tmp";
 /// In it: what came between us and a replacement and could not be put back.
-pub(super) const KEPT: &str = "kept";
+pub const KEPT: &str = "kept";
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Less than PATH_MAX (4,096): longer paths are walked in several steps.

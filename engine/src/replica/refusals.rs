@@ -32,8 +32,8 @@ pub struct SetAside {
 }
 
 impl SetAside {
-    /// No log is refused anything before its first event.
-    pub const LOST: Seq = Seq(0);
+    /// After every right that may ever come back: none of them is what it waits for.
+    pub const LOST: Seq = Seq(u64::MAX);
 
     fn is_lost(&self) -> bool {
         self.at == Self::LOST
@@ -106,7 +106,7 @@ impl Replica {
     /// Whether something that was refused may be taken by now: its author was given a right since.
     #[must_use]
     pub fn is_retry_due(&self) -> bool {
-        self.may_change() && self.aside.iter().any(|aside| !aside.is_lost() && aside.at < self.granted)
+        self.may_change() && self.aside.iter().any(|aside| aside.at < self.granted)
     }
 
     /// Whether something lies in the folder that was refused only because its chunks were nowhere any more: it is not

@@ -143,12 +143,10 @@ impl<'a> Fetcher<'a> {
         let mut window = vec![first.id];
         let mut bytes = u64::from(first.bytes);
         // What was written since is not asked for again.
-        while self.ahead.front().is_some_and(|ahead| ahead.id != first.id)
-            && self.ahead.iter().any(|ahead| ahead.id == first.id)
-        {
-            self.ahead.pop_front();
+        if let Some(at) = self.ahead.iter().position(|ahead| ahead.id == first.id) {
+            self.ahead.drain(..=at);
         }
-        for chunk in next.iter().chain(self.ahead.iter().skip(1)) {
+        for chunk in next.iter().chain(&self.ahead) {
             bytes += u64::from(chunk.bytes);
             if bytes > WINDOW_BYTES || window.len() >= WINDOW_CHUNKS {
                 break;

@@ -144,6 +144,16 @@ fn shows(folder: &Folder, remote: &RemoteTree, contents: &BTreeMap<ContentId, St
     }
 }
 
+/// What was there with some of it changed, and what is new.
+fn later_than(before: &[Thing], changed: &[Option<Thing>], new: Vec<Thing>) -> Vec<Thing> {
+    let changed = before.iter().zip(changed).map(|(old, new)| match new {
+        // An entry stays what it is.
+        Some(new) => Thing { kind: old.kind, ..new.clone() },
+        None => old.clone(),
+    });
+    changed.chain(new).collect()
+}
+
 proptest! {
     #![proptest_config(crate::laws::cases(500))]
 
@@ -154,12 +164,7 @@ proptest! {
         new in prop::collection::vec(thing(), 0..4),
     ) {
         let mut contents = BTreeMap::new();
-        let mut later: Vec<Thing> = before.iter().zip(&changed).map(|(old, new)| match new {
-            // An entry stays what it is.
-            Some(new) => Thing { kind: old.kind, ..new.clone() },
-            None => old.clone(),
-        }).collect();
-        later.extend(new);
+        let later = later_than(&before, &changed, new);
         let (first, second) = (tree(&before, &mut contents), tree(&later, &mut contents));
         let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
         perform(&mut folder, &mut synced, &first, &contents);
@@ -186,11 +191,7 @@ proptest! {
         untouchable in prop::collection::vec((any::<u8>(), any::<bool>()), 1..4),
     ) {
         let mut contents = BTreeMap::new();
-        let mut later: Vec<Thing> = before.iter().zip(&changed).map(|(old, new)| match new {
-            Some(new) => Thing { kind: old.kind, ..new.clone() },
-            None => old.clone(),
-        }).collect();
-        later.extend(new);
+        let later = later_than(&before, &changed, new);
         let (first, second) = (tree(&before, &mut contents), tree(&later, &mut contents));
         let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
         perform(&mut folder, &mut synced, &first, &contents);
