@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 pub mod data;
+mod feed;
 mod link;
 mod openapi;
 mod routes;
@@ -25,7 +26,7 @@ use annals_engine::{
     chunk_store::ChunkStoreError,
     clock::Clock,
     directory::Directory,
-    protocol::{FORMAT, Problem, ServerInfo},
+    protocol::{FEED_BEAT_MS, FORMAT, Problem, ServerInfo},
 };
 use annals_events::{
     PublicKey,
@@ -35,6 +36,7 @@ use annals_events::{
     },
 };
 use data::Data;
+use feed::Listeners;
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -61,6 +63,8 @@ pub struct Config {
     pub insecure: bool,
     /// What users that are added may store unless said otherwise; none for no limit.
     pub quota_default: Option<u64>,
+    /// How often those who listen have to show that they are there.
+    pub feed_beat: Duration,
 }
 
 impl Config {
@@ -72,6 +76,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             insecure: false,
             quota_default: Some(QUOTA_DEFAULT),
+            feed_beat: Duration::from_millis(FEED_BEAT_MS),
         }
     }
 }
@@ -184,19 +189,24 @@ pub struct Serving {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
+    listeners: Listeners,
     handle: actix_web::dev::ServerHandle,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
 /// Stops a server from anywhere, as from a signal handler.
 #[derive(Clone)]
-pub struct Stopper(actix_web::dev::ServerHandle);
+pub struct Stopper {
+    handle: actix_web::dev::ServerHandle,
+    listeners: Listeners,
+}
 
 impl Stopper {
-    /// Takes no new requests and lets those at work finish. Answers at once.
+    /// Takes no new requests, lets those at work finish, and lets go of those who listen. Answers at once.
     pub fn stop(&self) {
+        self.listeners.stop();
         // The message is sent by the call; the future only waits for the end.
-        drop(self.0.stop(true));
+        drop(self.handle.stop(true));
     }
 }
 
@@ -243,10 +253,16 @@ impl Serving {
         self.node.at_work()
     }
 
+    /// How many listen on the live feed.
+    #[must_use]
+    pub fn listening(&self) -> usize {
+        self.listeners.count()
+    }
+
     /// Something that can stop it.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.handle.clone())
+        Stopper { handle: self.handle.clone(), listeners: self.listeners.clone() }
     }
 
     /// Waits until it has been stopped.
@@ -286,6 +302,8 @@ struct Server {
     admin: Admin,
     challenges: Challenges,
     heard: access::Heard,
+    listeners: Listeners,
+    feed_beat: Duration,
     /// Two passwords at a time.
     passwords: tokio::sync::Semaphore,
 }
@@ -295,6 +313,7 @@ struct Started {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
+    listeners: Listeners,
     handle: actix_web::dev::ServerHandle,
 }
 
@@ -320,8 +339,8 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
         .spawn(move || run(config, clock, &tell))
         .map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
-        Ok(Started { address, admin_token, info, node, handle }) => {
-            Ok(Serving { address, admin_token, info, node, handle, thread: Some(thread) })
+        Ok(Started { address, admin_token, info, node, listeners, handle }) => {
+            Ok(Serving { address, admin_token, info, node, listeners, handle, thread: Some(thread) })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {
@@ -374,12 +393,15 @@ fn run(
             config.quota_default,
             &handles,
         );
+        let listeners = Listeners::default();
         let server = web::Data::new(Server {
             node: Arc::clone(&node),
             info: info.clone(),
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
             heard: access::Heard::default(),
+            listeners: listeners.clone(),
+            feed_beat: config.feed_beat,
             passwords: tokio::sync::Semaphore::new(2),
         });
         let address =
@@ -393,7 +415,8 @@ fn run(
             .map_err(|why| ServeError::Listen { address, why })?
             .run();
         let admin_token = data.admin_token.clone();
-        let started = Started { address, admin_token, info, node: Arc::clone(&node), handle: http.handle() };
+        let (node_too, handle) = (Arc::clone(&node), http.handle());
+        let started = Started { address, admin_token, info, node: node_too, listeners, handle };
         // Nobody hears it if whoever started this is gone; then it stops at once.
         if tell.send(started).is_err() {
             return Ok(());

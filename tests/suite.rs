@@ -8,6 +8,7 @@
     reason = "a test fails where it says unwrap, and every file takes what it needs of the others"
 )]
 
+mod feed;
 mod format;
 mod full_disk;
 mod in_the_way;

@@ -8,10 +8,15 @@
 //! Left out: who may do what (admission and the server decide that) and how bytes travel.
 
 mod code;
+mod feed;
 pub mod frame;
 mod proof;
 
 pub use code::{Class, Code, Problem};
+pub use feed::{
+    FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_MESSAGE_BYTES_MAX, FeedEnd, FeedHead, FeedQuery,
+    WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX,
+};
 pub use proof::{LINK_CHALLENGE_BYTES, link_message, normal_ticket, spell_ticket};
 
 use annals_events::{

@@ -3,7 +3,7 @@
 
 use super::{
     file::{ContentAt, History},
-    namespace::{Covers, Submission, Submit},
+    namespace::{Covers, Submission, Submit, Summarise},
     node::{Node, Summary, blocking, chunk_problem, log_problem},
     roster::{Passivated, Passivation},
     user::{Holds, Named, RoomFor, Sent},
@@ -20,7 +20,7 @@ use annals_engine::{
 };
 use annals_events::{
     Batch, ChunkId, Content, ContentId, DeviceId, Dot, EntryId, Manifest, NamespaceId, Role, Seq, UserId,
-    log::Logged,
+    log::{Head, Logged},
 };
 use serde_bytes::ByteBuf;
 use std::{
@@ -85,6 +85,7 @@ macro_rules! answered {
 
 answered! {
     FetchRecords => records -> Records;
+    FetchHead => head -> Head;
     SubmitBatches => submit -> Vec<BatchOutcome>;
     AskMissing => missing -> MissingAnswer;
     StoreChunks => store -> ChunksStored;
@@ -100,6 +101,15 @@ pub struct FetchRecords {
     pub namespace: NamespaceId,
     /// The cursor.
     pub query: RecordsQuery,
+}
+
+/// How far a namespace is, once all that was admitted there is known here.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchHead {
+    /// Which.
+    pub namespace: NamespaceId,
+    /// The log that the asker knows.
+    pub log: Option<NamespaceId>,
 }
 
 /// Batches of this device, as they came.
@@ -177,12 +187,23 @@ impl Who {
         self.node.summary(namespace).await
     }
 
+    /// The log that is served, unless the asker knows another.
+    fn log(&self, known: Option<NamespaceId>) -> Result<NamespaceId, Problem> {
+        let log = self.node.directory.read(annals_engine::directory::Directory::id);
+        if known.is_none_or(|known| known == log) { Ok(log) } else { Err(Problem::plain(Code::OtherLog)) }
+    }
+
+    async fn head(&self, FetchHead { namespace, log }: FetchHead) -> Result<Head, Problem> {
+        self.role(namespace, Role::Viewer).await?;
+        self.log(log)?;
+        // The log knows of an append before the namespace does: its own word is from after that.
+        self.node.ask_namespace(namespace, Summarise).await??;
+        Ok(self.role(namespace, Role::Viewer).await?.head)
+    }
+
     async fn records(&self, FetchRecords { namespace, query }: FetchRecords) -> Result<Records, Problem> {
         let head = self.role(namespace, Role::Viewer).await?.head;
-        let log = self.node.directory.read(annals_engine::directory::Directory::id);
-        if query.log.is_some_and(|known| known != log) {
-            return Err(Problem::plain(Code::OtherLog));
-        }
+        let log = self.log(query.log)?;
         if query.after > head.seq {
             let detail =
                 format!("the device knows event {}, the server has {} events", query.after, head.seq);

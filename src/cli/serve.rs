@@ -12,7 +12,7 @@ use crate::client::{
     control::{self, ControlSocket},
 };
 use crate::server::{
-    Config, QUOTA_DEFAULT, ServeError, Serving,
+    Config, ServeError, Serving,
     data::{keep_address, last_address},
     serve,
 };
@@ -55,12 +55,7 @@ pub(super) fn start(
         (None, Some(before)) => before,
         (None, None) => address(super::DEFAULT_LISTEN)?,
     };
-    let serving = match serve(Config {
-        data: data.to_owned(),
-        listen,
-        insecure,
-        quota_default: Some(QUOTA_DEFAULT),
-    }) {
+    let serving = match serve(Config { listen, insecure, ..Config::new(data) }) {
         Err(ServeError::AddressInUse { address }) if Some(address) == before => {
             return Err(Failure::failed(format!(
                 "{address} is in use, and that is where the devices of this server look for it"

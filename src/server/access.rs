@@ -67,8 +67,18 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
 
 /// The device whose token the request shows.
 pub(super) fn device(server: &Server, request: &HttpRequest) -> Result<(DeviceId, UserId), Refusal> {
+    device_by(server, token_of(request)?)
+}
+
+/// The hash of the token that the request shows.
+pub(super) fn token_of(request: &HttpRequest) -> Result<Hash, Refusal> {
     let token = bearer(request).ok_or(Code::TokenMissing)?;
-    let (hash, now) = (secret_hash(token.as_bytes()), server.node.now_ms());
+    Ok(secret_hash(token.as_bytes()))
+}
+
+/// The device whose token has this hash.
+pub(super) fn device_by(server: &Server, hash: Hash) -> Result<(DeviceId, UserId), Refusal> {
+    let now = server.node.now_ms();
     let known = server.node.directory.read(|directory| directory.token(hash, now).cloned())?;
     server.heard.of(known.device, now);
     Ok((known.device, known.user))

@@ -9,8 +9,8 @@ use crate::actors::{
 use annals_engine::{
     directory::is_account_name,
     protocol::{
-        Account, Code, Credential, HOME, LABEL_BYTES_MAX, LinkRequest, Linked, NamespaceInfo, NewAccount,
-        Problem, Quota, TICKET_MS, Ticket, link_message, normal_ticket, spell_ticket,
+        Account, Code, Credential, FeedEnd, HOME, LABEL_BYTES_MAX, LinkRequest, Linked, NamespaceInfo,
+        NewAccount, Problem, Quota, TICKET_MS, Ticket, link_message, normal_ticket, spell_ticket,
     },
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
@@ -248,6 +248,7 @@ pub(super) async fn retire(
     let append =
         server.node.directory.append(server.node.now_ms(), |directory| Ok(directory.revoke_tokens(device)));
     append.await?;
+    server.listeners.end(device, FeedEnd::Refused(Code::TokenRevoked));
     tracing::info!(%device, namespace = %namespace, "device retired");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
-    link, openapi,
+    feed, link, openapi,
 };
 use crate::actors::{
     namespace::Devices,
@@ -17,7 +17,7 @@ use actix_web::{
     web::{self, PayloadConfig, ServiceConfig},
 };
 use annals_engine::protocol::{
-    BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
+    BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code, FeedQuery,
     JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem, RecordsQuery,
     TicketRequest,
 };
@@ -36,6 +36,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     let up_to = PayloadConfig::new;
     let namespace = web::scope("/namespaces/{namespace}")
         .route("/records", web::get().to(records))
+        .route("/live", web::get().to(live))
+        .route("/changes", web::get().to(changes))
         .service(
             web::resource("/batches")
                 .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
@@ -193,6 +195,30 @@ pub(super) async fn records(
     let (device, user) = access::device(&server, &request)?;
     let wanted = FetchRecords { namespace: *namespace, query: *query };
     cbor(&server.node.ask_session(device, user, wanted).await??)
+}
+
+/// A WebSocket that says how far the namespace is, from the cursor on: each message is a `FeedHead`. A device that is
+/// retired or may not read any more, and everybody when the server stops, is told so by the reason of its close frame.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/live", params(("namespace" = String, Path), ("after" = Option<u64>, Query), ("chain" = Option<String>, Query), ("log" = Option<String>, Query)), responses((status = 101, description = "FeedHead", content_type = "application/json"), (status = 400, description = "bad-request"), (status = 404, description = "unknown-namespace"), (status = 409, description = "other-log"), (status = 503, description = "busy")))]
+pub(super) async fn live(
+    server: Shared,
+    request: HttpRequest,
+    body: web::Payload,
+    namespace: web::Path<NamespaceId>,
+    query: web::Query<FeedQuery>,
+) -> Answer {
+    feed::upgrade(server, &request, body, *namespace, *query).await
+}
+
+/// How far the namespace is, as soon as that is something else than the cursor; or when the wait, in seconds, is over.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/changes", params(("namespace" = String, Path), ("after" = Option<u64>, Query), ("chain" = Option<String>, Query), ("log" = Option<String>, Query), ("wait" = Option<u64>, Query)), responses((status = 200, description = "FeedHead", content_type = "application/json"), (status = 404, description = "unknown-namespace"), (status = 409, description = "other-log"), (status = 503, description = "busy")))]
+pub(super) async fn changes(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    query: web::Query<FeedQuery>,
+) -> Answer {
+    json(&feed::poll(server, &request, *namespace, *query).await?)
 }
 
 /// Batches of the device that asks, in its order; in CBOR.

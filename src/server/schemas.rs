@@ -135,6 +135,15 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         "How far a namespace is.",
         &[("seq", "uint", "its last event"), ("chain", "hash", "there"), ("epoch", "uint", "there")],
     ),
+    (
+        "FeedHead",
+        "How far a namespace is: a message of the live feed, and the answer of `changes`.",
+        &[
+            ("log", "id", "in which log"),
+            ("head", "HeadInfo", "how far"),
+            ("changed", "bool", "whether the asker does not have that; always, on the feed"),
+        ],
+    ),
     ("Batches", "Of one device, in its order.", &[("batches", "[bytes]", "each batch")]),
     (
         "Outcomes",

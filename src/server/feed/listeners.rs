@@ -1,0 +1,143 @@
+//! Who waits on the feed: so many at most, each can be told to go, and nothing is left of those who went.
+
+use annals_engine::protocol::{Code, FeedEnd, Problem};
+use annals_events::{DeviceId, UserId};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// How often one device may listen at once. One that comes back before it was noticed that it had gone takes the place
+/// of its oldest.
+const PER_DEVICE_MAX: usize = 4;
+/// How often all devices of one account may.
+const PER_USER_MAX: usize = 256;
+
+/// Everybody who listens. Clones are the same.
+#[derive(Clone, Default)]
+pub(in crate::server) struct Listeners(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// By device, the oldest first.
+    listening: BTreeMap<(DeviceId, u64), Listener>,
+    next: u64,
+    stopping: bool,
+}
+
+struct Listener {
+    user: UserId,
+    tell: oneshot::Sender<FeedEnd>,
+}
+
+/// A place among those who listen, until it is dropped.
+pub(super) struct Seat {
+    listeners: Listeners,
+    id: (DeviceId, u64),
+    /// Gets the word to go.
+    pub(super) told: oneshot::Receiver<FeedEnd>,
+}
+
+impl Listeners {
+    /// A place for `device`, which acts for `user`.
+    pub(super) fn sit(&self, device: DeviceId, user: UserId) -> Result<Seat, Problem> {
+        let mut state = self.state();
+        if state.stopping {
+            return Err(Problem::new(Code::Busy, "the server stops"));
+        }
+        let own: Vec<_> =
+            state.listening.range((device, 0)..=(device, u64::MAX)).map(|(id, _)| *id).collect();
+        if own.len() >= PER_DEVICE_MAX {
+            state.end(own[0], FeedEnd::Replaced);
+        }
+        if state.listening.values().filter(|listener| listener.user == user).count() >= PER_USER_MAX {
+            let detail = format!("{PER_USER_MAX} of the account's devices listen already");
+            return Err(Problem::new(Code::Busy, detail));
+        }
+        let (tell, told) = oneshot::channel();
+        let id = (device, state.next);
+        state.next += 1;
+        state.listening.insert(id, Listener { user, tell });
+        Ok(Seat { listeners: self.clone(), id, told })
+    }
+
+    /// Has `device` go wherever it listens.
+    pub(in crate::server) fn end(&self, device: DeviceId, end: FeedEnd) {
+        let mut state = self.state();
+        let own: Vec<_> =
+            state.listening.range((device, 0)..=(device, u64::MAX)).map(|(id, _)| *id).collect();
+        own.into_iter().for_each(|id| state.end(id, end));
+    }
+
+    /// Has everybody go, and lets nobody in any more.
+    pub(in crate::server) fn stop(&self) {
+        let mut state = self.state();
+        state.stopping = true;
+        let all: Vec<_> = state.listening.keys().copied().collect();
+        all.into_iter().for_each(|id| state.end(id, FeedEnd::Stopping));
+    }
+
+    /// How many there are.
+    pub(in crate::server) fn count(&self) -> usize {
+        self.state().listening.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end(&mut self, id: (DeviceId, u64), end: FeedEnd) {
+        // Whoever went already is not told.
+        self.listening.remove(&id).map(|listener| listener.tell.send(end));
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.listeners.state().listening.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(n: u32) -> DeviceId {
+        DeviceId([n.to_be_bytes(); 4].concat().try_into().unwrap())
+    }
+
+    #[test]
+    fn a_device_that_listens_too_often_loses_its_oldest_place_and_no_other_device_does() {
+        let listeners = Listeners::default();
+        let other = listeners.sit(device(2), UserId([1; 16])).unwrap();
+        let mut seats: Vec<Seat> =
+            (0..=PER_DEVICE_MAX).map(|_| listeners.sit(device(1), UserId([1; 16])).unwrap()).collect();
+        assert_eq!(listeners.count(), PER_DEVICE_MAX + 1);
+        assert_eq!(seats[0].told.try_recv(), Ok(FeedEnd::Replaced));
+        assert!(seats[1].told.try_recv().is_err());
+        listeners.end(device(1), FeedEnd::Refused(Code::TokenRevoked));
+        assert_eq!(seats[1].told.try_recv(), Ok(FeedEnd::Refused(Code::TokenRevoked)));
+        assert_eq!(listeners.count(), 1);
+        drop(other);
+        drop(seats);
+        assert_eq!(listeners.count(), 0);
+    }
+
+    #[test]
+    fn an_account_has_so_many_places_and_nobody_gets_one_from_a_server_that_stops() {
+        let listeners = Listeners::default();
+        let user = UserId([1; 16]);
+        let sit = |n| listeners.sit(device(n), user);
+        let mut seats: Vec<Seat> = (0..PER_USER_MAX as u32).map(|n| sit(n).unwrap()).collect();
+        assert_eq!(sit(9999).err().map(|problem| problem.code), Some(Code::Busy));
+        listeners.sit(device(9999), UserId([2; 16])).unwrap();
+        seats.pop();
+        seats.push(sit(9999).unwrap());
+        listeners.stop();
+        assert!(seats.iter_mut().all(|seat| seat.told.try_recv() == Ok(FeedEnd::Stopping)));
+        assert_eq!(sit(1).err().map(|problem| problem.code), Some(Code::Busy));
+    }
+}
