@@ -27,13 +27,14 @@ mod status;
 mod sync;
 mod tag;
 mod talk;
+mod trash;
 mod unlink;
 mod up;
 mod user;
 mod verify;
 
 use crate::client::{self, control};
-use arguments::{CommandLine, Verb};
+use arguments::{CommandLine, Trash, Verb};
 use clap::Parser;
 use failure::{Exit, Failure};
 use std::{
@@ -108,6 +109,10 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         }
         Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, directory, talk),
         Verb::Status(status) => status::run_beside(&status, typed, directory, talk),
+        Verb::Trash(Trash::Empty { argument, yes: false }) if trash::confirm(&argument, directory, talk)? => {
+            let typed = [typed, &["--yes".to_owned()]].concat();
+            on_folder(Verb::Trash(Trash::Empty { argument, yes: true }), &typed, directory, talk)
+        }
         Verb::Log(log) if log.follow => log::follow(&log, typed, directory, talk),
         folder_verb => on_folder(folder_verb, typed, directory, talk),
     }
@@ -212,6 +217,7 @@ fn run_on_folder(
         Verb::History(history) => history::run(&history, folder, directory, talk),
         Verb::Cat(cat) => cat::run(&cat, folder, directory, talk),
         Verb::Restore(restore) => restore::run(&restore, folder, directory, talk),
+        Verb::Trash(trash) => trash::run(&trash, folder, directory, talk),
         Verb::Tag(tag) => tag::run_tag(&tag, folder, directory, talk),
         Verb::Note(note) => tag::run_note(&note, folder, directory, talk),
         Verb::Share(share) => share::run_share(&share, folder, talk),

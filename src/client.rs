@@ -18,6 +18,7 @@ mod linking;
 mod standing;
 mod store;
 mod telling;
+mod trash;
 
 pub use asking::{VersionLine, When};
 pub use binding::{Binding, BindingError, STATE_FOLDER};
@@ -28,3 +29,4 @@ pub use guarding::open_or_renew;
 pub use host::Progress;
 pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, random, set_link_aside, unlink};
 pub use standing::{PathLine, SetAsideLine, State, Status};
+pub use trash::TrashLine;

@@ -44,6 +44,8 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["restore", "one/a.txt", "--version", &first], "/now"),
         (&["tag", "one/a.txt", "+draft"], "/tags/0"),
         (&["note", "one/a.txt", "for Bob"], "/notes/0"),
+        (&["trash", "list", "one"], ""),
+        (&["trash", "empty", "one", "--yes"], "/forgotten"),
         (&["share", "one", "--with", "bob", "--role", "viewer"], "/link"),
         (&["unshare", "one", "--with", "bob"], "/namespace"),
         (&["namespaces", "one"], "/0/namespace"),

@@ -28,4 +28,5 @@ pub mod replica;
 pub mod retry;
 pub mod round;
 pub mod transport;
+pub mod trash;
 mod working_tree;

@@ -41,6 +41,22 @@ impl Projections {
         (1..self.entries.len()).map(|ix| self.entry_id(ix))
     }
 
+    /// Every entry that is not shown and that no purge took, in order of arrival.
+    pub fn removed(&self) -> impl Iterator<Item = EntryId> + '_ {
+        let gone = |&ix: &EntryIx| !self.entries.has(ix, flag::SHOWN) && !self.entries.has(ix, flag::PURGED);
+        (1..self.entries.len()).filter(gone).map(|ix| self.entry_id(ix))
+    }
+
+    /// Where an entry is, or was last, by the names that the log has, shown or not.
+    #[must_use]
+    pub fn path(&self, e: EntryId) -> Option<String> {
+        let ix = self.entry_ix(e).filter(|&ix| ix != ROOT)?;
+        let above = self.ancestors_of(ix).filter(|&above| above != ROOT);
+        let mut names: Vec<String> = [ix].into_iter().chain(above).map(|ix| self.name_of(ix)).collect();
+        names.reverse();
+        Some(names.join("/"))
+    }
+
     /// What is in a folder by edge, shown or not, sorted by id.
     #[must_use]
     pub fn children(&self, folder: EntryId) -> Vec<EntryId> {

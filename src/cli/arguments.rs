@@ -96,6 +96,12 @@ pub enum Verb {
         after_help = "Example:\n  annals restore notes.txt --version 6f3c…:12"
     )]
     Restore(AtVersion),
+    /// What was removed: look at it, bring it back, forget it for good
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals trash list ~/Documents\n  annals trash restore ~/Documents letters/bob.txt"
+    )]
+    Trash(Trash),
     /// Show, add (+TAG) or remove (-TAG) tags
     #[command(
         after_help = "Examples:\n  annals tag notes.txt +draft +2026\n  annals tag notes.txt -draft\n  annals tag notes.txt"
@@ -283,6 +289,50 @@ pub struct AtVersion {
     /// The version that was current then
     #[arg(long, value_name = "T")]
     pub at: Option<String>,
+}
+
+/// `annals trash …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Trash {
+    /// What was removed and can be brought back: where it was, when it was removed and by whom, how much it holds
+    #[command(
+        after_help = "Examples:\n  annals trash list ~/Documents\n  annals trash list ~/Documents letters"
+    )]
+    List(TrashArg),
+    /// Bring a file or a folder back, with all that went with it; beside what has its name by now
+    #[command(after_help = "Example:\n  annals trash restore ~/Documents letters/bob.txt")]
+    Restore(TrashArg),
+    /// Forget what was removed, for good: at once, or as soon as every device knows of the removal
+    #[command(
+        after_help = "Examples:\n  annals trash empty ~/Documents\n  annals trash empty ~/Documents old-photos --yes"
+    )]
+    Empty {
+        /// Where.
+        #[command(flatten)]
+        argument: TrashArg,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Trash {
+    /// Which folder, and what in it.
+    #[must_use]
+    pub fn argument(&self) -> &TrashArg {
+        match self {
+            Self::List(argument) | Self::Restore(argument) | Self::Empty { argument, .. } => argument,
+        }
+    }
+}
+
+/// A linked folder, and a path in it that was removed.
+#[derive(Args, Clone, Debug)]
+pub struct TrashArg {
+    /// The linked folder [default: the one this runs in]
+    pub folder: Option<PathBuf>,
+    /// Only what was removed there, and below
+    pub path: Option<PathBuf>,
 }
 
 /// `annals tag`.

@@ -115,6 +115,7 @@ impl From<ClientError> for Failure {
             }
             ClientError::NoSuchPath { .. } => Self::usage(message)
                 .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
+            ClientError::NotInTrash { .. } => Self::usage(message).hint("`annals trash list` shows what is"),
             ClientError::NotAFile { .. } => {
                 Self::usage(message).hint("contents and versions are those of files: name one")
             }
@@ -125,6 +126,9 @@ impl From<ClientError> for Failure {
             ClientError::NotYet { path } => Self::usage(message)
                 .hint(format!("`annals history {path}` says since when there are versions")),
             ClientError::Withheld { .. } => Self::failed(message),
+            ClientError::Forgotten { .. } => {
+                Self::failed(message).hint("`annals history` lists the versions; later ones are kept")
+            }
             ClientError::NotAllowed { .. } => {
                 Self::new(Exit::Refused, message).hint("ask an owner for another role: `annals share`")
             }

@@ -51,7 +51,7 @@ pub(super) fn run(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let path = place::log_path(log, folder.root(), directory)?;
+    let path = place::path_meant(log.folder.as_deref(), log.path.as_deref(), folder.root(), directory)?;
     let since = log.since.as_deref().map(|text| moment::parse(text, cat::now())).transpose()?;
     let wanted = EventsWanted { path: path.as_deref(), since, after: log.after, limit: log.limit };
     let lines: Vec<Line> = folder.events(wanted)?.into_iter().map(Line::from).collect();

@@ -15,6 +15,10 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
             Some(named) if arg.path.is_none() && exactly(named, directory).is_err() => (None, Some(named)),
             folder => (folder.as_ref(), None),
         },
+        Verb::Trash(trash) => match (&trash.argument().folder, &trash.argument().path) {
+            (Some(named), None) if exactly(named, directory).is_err() => (None, Some(named)),
+            (folder, _) => (folder.as_ref(), None),
+        },
         Verb::Verify(arg) => (arg.folder.as_ref(), None),
         Verb::Namespaces(arg) => (arg.folder.as_ref(), None),
         Verb::Share(arg) => (Some(&arg.path), None),
@@ -34,13 +38,14 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
     }
 }
 
-/// The path that `annals log` is about: one of the folder that was named, or else of where it was typed.
-pub(crate) fn log_path(
-    log: &super::arguments::Log,
+/// The path that a verb with FOLDER and PATH is about: one of the folder that was named, or else of where it was typed.
+pub(crate) fn path_meant(
+    folder: Option<&Path>,
+    path: Option<&Path>,
     root: &Path,
     directory: &Path,
 ) -> Result<Option<String>, Failure> {
-    match (&log.folder, &log.path) {
+    match (folder, path) {
         (_, Some(path)) => path_in(root, path, directory).or_else(|_| path_in(root, path, root)).map(Some),
         (Some(named), None) if absolute(named, directory) != root => {
             path_in(root, named, directory).map(Some)

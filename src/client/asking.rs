@@ -67,11 +67,7 @@ impl Folder {
     /// Where an entry is, or was last, by the names that the log has.
     #[must_use]
     pub fn path_of_entry(&self, entry: EntryId) -> Option<String> {
-        let log = self.replica.log();
-        let mut names = vec![log.entry(entry)?.name];
-        names.extend(log.ancestors(entry).filter_map(|above| log.entry(above)).map(|view| view.name));
-        names.reverse();
-        Some(names.join("/"))
+        self.replica.log().path(entry)
     }
 
     fn file_at(&mut self, path: &str) -> Result<EntryId, ClientError> {
@@ -113,7 +109,7 @@ impl Folder {
     }
 
     /// When an event was admitted, and where; for a pending one when it was made.
-    fn when(&self, dot: Dot) -> Result<(u64, Option<Seq>), ClientError> {
+    pub(super) fn when(&self, dot: Dot) -> Result<(u64, Option<Seq>), ClientError> {
         if let Some((batch, index)) = self.replica.pending_batch(dot) {
             return Ok((batch.events()[index].at, None));
         }

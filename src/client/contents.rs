@@ -40,10 +40,19 @@ impl Folder {
     /// What a version holds.
     ///
     /// # Errors
-    /// [`ClientError::Withheld`].
+    /// [`ClientError::Withheld`], [`ClientError::Forgotten`].
     pub fn content_of(&mut self, version: Dot) -> Result<Content, ClientError> {
+        self.is_kept(version)?;
         let content = round::content_of(&self.replica, self.store.kept(), version)?;
         content.ok_or_else(|| ClientError::Withheld { version: version.to_string() })
+    }
+
+    /// Whether a version's content is still to be had.
+    pub(super) fn is_kept(&self, version: Dot) -> Result<(), ClientError> {
+        match self.replica.log().version(version) {
+            Some(view) if !view.retained => Err(ClientError::Forgotten { version: version.to_string() }),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a content, from the folder, the outbox or the server.

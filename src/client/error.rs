@@ -66,6 +66,12 @@ pub enum ClientError {
         /// Which.
         path: String,
     },
+    /// Nothing of that path was removed, or it was forgotten.
+    #[error("{path} is not in the trash")]
+    NotInTrash {
+        /// Which.
+        path: String,
+    },
     /// A folder or symlink, where a file is needed.
     #[error("{} is {what}, not a file", if path.is_empty() { "this" } else { path })]
     NotAFile {
@@ -99,6 +105,12 @@ pub enum ClientError {
     /// Its content is withheld.
     #[error("the content of version {version} is withheld")]
     Withheld {
+        /// Which.
+        version: String,
+    },
+    /// It was purged, or expired: its content is not kept any more.
+    #[error("version {version} is not kept any more: it was replaced or removed too long ago, or forgotten")]
+    Forgotten {
         /// Which.
         version: String,
     },

@@ -49,7 +49,7 @@ impl Folder {
     /// back.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`].
+    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`], [`ClientError::Forgotten`].
     pub fn restore(&mut self, path: &str, version: Dot) -> Result<(), ClientError> {
         let Some(entry) = self.replica.log().version(version).map(|view| view.entry) else {
             return Err(ClientError::NoSuchVersion {
@@ -58,6 +58,7 @@ impl Folder {
                 found: 0,
             });
         };
+        self.is_kept(version)?;
         let mut said = Vec::new();
         let log = self.replica.log();
         if let Some(view) = log.entry(entry).filter(|view| !view.alive) {
@@ -107,16 +108,20 @@ impl Folder {
         self.say(vec![said])
     }
 
-    /// Signs and journals events; durable when it returns.
-    fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
-        let is_owners = |fact: &Fact| matches!(fact, Fact::MemberGranted { .. } | Fact::MemberRevoked { .. });
-        let needed = if said.iter().any(|said| is_owners(&said.fact)) { Role::Owner } else { Role::Editor };
-        // What would be refused is not said, so that nothing has to be set aside.
+    /// Whether the person's role allows what needs this one, as far as this device knows: what would be refused is not
+    /// said, so that nothing has to be set aside.
+    pub(super) fn may(&self, needed: Role) -> Result<(), ClientError> {
         let role = self.replica.log().access().role(self.binding().user);
-        if role.is_some_and(|role| role < needed) {
-            return Err(ClientError::NotAllowed { needed });
-        }
-        let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: vec![Deed(said)] });
+        if role.is_some_and(|role| role < needed) { Err(ClientError::NotAllowed { needed }) } else { Ok(()) }
+    }
+
+    /// Signs and journals events; durable when it returns.
+    pub(super) fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
+        let is_owners = |fact: &Fact| {
+            matches!(fact, Fact::MemberGranted { .. } | Fact::MemberRevoked { .. } | Fact::EntryPurged { .. })
+        };
+        self.may(if said.iter().any(|said| is_owners(&said.fact)) { Role::Owner } else { Role::Editor })?;
+        let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: deeds_of(said) });
         let mut replan = false;
         for effect in effects {
             match effect {
@@ -138,6 +143,15 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// One deed, unless the events are of a kind of which one fills a batch.
+fn deeds_of(said: Vec<Said>) -> Vec<Deed> {
+    let fills = |said: &Said| matches!(said.fact, Fact::EntryPurged { .. } | Fact::EntryRestored { .. });
+    if said.iter().all(fills) {
+        return said.into_iter().map(|said| Deed(vec![said])).collect();
+    }
+    vec![Deed(said)]
 }
 
 /// Longest tag in bytes.

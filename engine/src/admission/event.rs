@@ -1,6 +1,7 @@
 //! One event at a time: may its author do this, is it whole, is everything it names what it must be.
 
 use super::{Author, Refusal};
+use crate::trash::{forget_floor, known_from};
 use annals_events::{Batch, Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role, Seen, Seq, path};
 use annals_projections::{DotKind, Projections};
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ pub(super) fn check_all(
     seen: &Seen,
     projections: &Projections,
 ) -> Result<(), Refusal> {
-    let mut check = Check { batch, author, seen, projections, earlier: BTreeMap::new(), dot: batch.dot(0) };
+    let (earlier, dot, floor) = (BTreeMap::new(), batch.dot(0), forget_floor(projections));
+    let mut check = Check { batch, author, seen, projections, earlier, dot, floor };
     for (index, event) in batch.events().iter().enumerate() {
         check.dot = batch.dot(index);
         check.allowed(index, &event.fact)?;
@@ -48,6 +50,8 @@ struct Check<'a> {
     earlier: BTreeMap<u64, DotKind>,
     /// The event at hand.
     dot: Dot,
+    /// How far every device is.
+    floor: Seq,
 }
 
 impl Check<'_> {
@@ -230,7 +234,9 @@ impl Check<'_> {
         body: &Body,
     ) -> Result<(), Refusal> {
         self.entry(entry.0)?;
-        self.not_gone(entry.0)?;
+        if self.projections.entry(entry).is_some_and(|entry| entry.purged) {
+            return Err(Refusal::Gone { dot: self.dot, gone: entry.0 });
+        }
         if let Some(folder) = place {
             self.folder(folder)?;
             self.name(folder, body)?;
@@ -242,7 +248,14 @@ impl Check<'_> {
         }
         for named in shows.iter() {
             self.place_or_version(named)?;
-            self.not_gone(named)?;
+            // A file's first version may have expired while the place that came with it did not.
+            let only_a_place = self.projections.dot_kind(named).is_some_and(|kind| {
+                let entry = kind.entry().filter(|_| kind.is_place()).and_then(|e| self.projections.entry(e));
+                entry.is_some_and(|entry| !entry.purged && !entry.maximal.contains(&named))
+            });
+            if !only_a_place {
+                self.not_gone(named)?;
+            }
         }
         Ok(())
     }
@@ -357,27 +370,17 @@ impl Check<'_> {
         if purged || expired { Err(Refusal::Gone { dot: self.dot, gone: named }) } else { Ok(()) }
     }
 
-    /// How far every device that is linked and not retired has got, as they said themselves.
-    fn floor(&self) -> Seq {
-        let here = self.projections.devices().iter().map(|(_, state)| state);
-        let here = here.filter(|state| state.linked && !state.is_server && state.retired_last.is_none());
-        here.map(|state| state.acknowledged).min().unwrap_or_default()
-    }
-
     fn not_yet(&self, named: Dot) -> Refusal {
-        Refusal::NotYet { dot: self.dot, named, floor: self.floor() }
+        Refusal::NotYet { dot: self.dot, named, floor: self.floor }
     }
 
     /// In the trash, and every device knows.
     fn purgeable(&self, named: Dot) -> Result<(), Refusal> {
         self.entry(named)?;
-        let entry = self.projections.entry(EntryId(named)).ok_or_else(|| self.not_yet(named))?;
-        let touched = entry.places.iter().chain(&entry.maximal).copied();
-        let floor = self.floor();
-        let known = touched
-            .flat_map(|dot| self.projections.hidden_by(dot).into_iter().chain([dot]))
-            .all(|dot| self.projections.admitted(dot).is_some_and(|(seq, _)| seq <= floor));
-        if !entry.shown && known { Ok(()) } else { Err(self.not_yet(named)) }
+        let entry = EntryId(named);
+        let shown = self.projections.entry(entry).is_none_or(|entry| entry.shown);
+        let known = known_from(self.projections, entry).is_some_and(|seq| seq <= self.floor);
+        if !shown && known { Ok(()) } else { Err(self.not_yet(named)) }
     }
 
     /// Superseded or dropped, and every device knows.
@@ -385,7 +388,7 @@ impl Check<'_> {
         let kind = self.seen_kind(named)?;
         let entry = kind.entry().filter(|_| kind.is_version());
         let entry = entry.ok_or_else(|| self.wrong(named, "a version"))?;
-        let floor = self.floor();
+        let floor = self.floor;
         let known = |dot: Dot| self.projections.admitted(dot).is_some_and(|(seq, _)| seq <= floor);
         let superseded = |version: Dot| self.projections.superseded_by(version).into_iter().any(known);
         // A merge is shown again when its inputs are all there is again: never, once one of them is superseded.

@@ -26,6 +26,26 @@ fn nothing_shows_what_was_purged() {
 }
 
 #[test]
+fn a_file_whose_first_version_expired_comes_back_from_the_trash() {
+    let mut world = World::new();
+    let a_file = world.does(1, vec![file("file")]);
+    let upload = Fact::VersionUploaded { entry: EntryId(a_file), parents: dots(&[a_file]) };
+    let edit = world.does(1, vec![(upload, Some(with_content("x", 2)))]);
+    world.all_acknowledge();
+    world.does(1, vec![(Fact::VersionsExpired { versions: dots(&[a_file]) }, None)]);
+    let delete = Fact::EntryDeleted { entries: dots(&[a_file]), hides: dots(&[a_file, edit]) };
+    let a_delete = world.does(1, vec![(delete, None)]);
+    // Its first place came with that version.
+    let restore = Fact::EntryRestored {
+        entry: EntryId(a_file),
+        place: None,
+        lifts: dots(&[a_delete]),
+        shows: dots(&[a_file, edit]),
+    };
+    assert_eq!(world.judge(&world.device(1).sign(vec![(restore, None)])), Ok(Verdict::Admit));
+}
+
+#[test]
 fn what_is_shown_is_not_purged_and_a_head_does_not_expire() {
     let mut world = World::new();
     let a_file = world.does(1, vec![file("file")]);
