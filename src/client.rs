@@ -21,7 +21,7 @@ mod telling;
 mod trash;
 
 pub use asking::{VersionLine, When};
-pub use binding::{Binding, BindingError, STATE_FOLDER};
+pub use binding::{Address, Binding, BindingError, STATE_FOLDER};
 pub use error::ClientError;
 pub use events::{EventLine, EventsWanted};
 pub use folder::{Folder, SyncReport};

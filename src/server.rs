@@ -3,7 +3,7 @@
 //! [`serve`] starts it in a thread of its own and answers once it listens, so that `annals serve` and
 //! `annals up` use the same function. What must always hold: whoever gets an answer showed a secret that
 //! is good for it; no request body is larger than its route takes; passwords are hashed two at a time and
-//! never where others wait. TLS comes later; until then only loopback is listened on unless one insists.
+//! never where others wait; beyond loopback TLS is spoken unless one insists.
 
 mod access;
 mod answer;
@@ -13,6 +13,7 @@ mod link;
 mod openapi;
 mod routes;
 mod schemas;
+pub mod tls;
 
 pub use openapi::openapi_json;
 
@@ -26,7 +27,7 @@ use annals_engine::{
     chunk_store::ChunkStoreError,
     clock::Clock,
     directory::Directory,
-    protocol::{FEED_BEAT_MS, FORMAT, Problem, ServerInfo},
+    protocol::{FEED_BEAT_MS, FORMAT, Fingerprint, Problem, ServerInfo},
 };
 use annals_events::{
     PublicKey,
@@ -44,6 +45,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use tls::Tls;
 
 /// What users that are added may store unless said otherwise: 15 GB.
 pub const QUOTA_DEFAULT: u64 = 15_000_000_000;
@@ -59,7 +61,9 @@ pub struct Config {
     pub data: PathBuf,
     /// Where to listen; port 0 picks one.
     pub listen: SocketAddr,
-    /// Whether to listen beyond loopback without TLS.
+    /// TLS, also on loopback.
+    pub tls: Option<Tls>,
+    /// Whether to listen beyond loopback without TLS, if none is asked for.
     pub insecure: bool,
     /// What users that are added may store unless said otherwise; none for no limit.
     pub quota_default: Option<u64>,
@@ -74,21 +78,30 @@ impl Config {
         Self {
             data: data.into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             insecure: false,
             quota_default: Some(QUOTA_DEFAULT),
             feed_beat: Duration::from_millis(FEED_BEAT_MS),
         }
+    }
+
+    /// What is spoken: nobody reads along beyond loopback, unless one insists.
+    fn spoken(&self) -> Option<Tls> {
+        let plain = self.insecure || self.listen.ip().is_loopback();
+        self.tls.clone().or((!plain).then_some(Tls::OwnCertificate))
     }
 }
 
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Anybody on the way could read along.
-    #[error("{address} is not a loopback address and there is no TLS yet")]
-    NotLoopback {
-        /// Where it should listen.
-        address: SocketAddr,
+    /// A certificate or its key is none, or one does not belong to the other.
+    #[error("{place} cannot be used for TLS: {what}")]
+    Certificate {
+        /// Which file.
+        place: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// Somebody listens there.
     #[error("{address} is in use")]
@@ -155,8 +168,8 @@ impl ServeError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotLoopback { .. } => {
-                "listen on 127.0.0.1, or accept with --insecure that others can read along"
+            Self::Certificate { .. } => {
+                "certificate and key are two PEM files that belong together; without --tls-cert and --tls-key the server makes its own"
             }
             Self::AddressInUse { .. } => "choose another port with --listen, or 0 to have one picked",
             Self::Listen { .. } => "choose another address with --listen",
@@ -186,6 +199,8 @@ impl From<OpenError> for ServeError {
 /// A server that runs, until it is stopped or dropped.
 pub struct Serving {
     address: SocketAddr,
+    is_tls: bool,
+    fingerprint: Option<Fingerprint>,
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
@@ -220,7 +235,13 @@ impl Serving {
     /// The address as clients type it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+    }
+
+    /// The certificate that it made itself and is known by, if it speaks TLS with that one.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
     }
 
     /// What the admin shows.
@@ -299,6 +320,8 @@ impl Drop for Serving {
 struct Server {
     node: Arc<Node>,
     info: ServerInfo,
+    /// What its certificate is known by, where that is not by somebody who vouches for it.
+    fingerprint: Option<Fingerprint>,
     admin: Admin,
     challenges: Challenges,
     heard: access::Heard,
@@ -310,6 +333,7 @@ struct Server {
 
 struct Started {
     address: SocketAddr,
+    fingerprint: Option<Fingerprint>,
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
@@ -330,17 +354,16 @@ pub fn serve(config: Config) -> Result<Serving, ServeError> {
 /// # Errors
 /// [`ServeError`]; then nothing runs.
 pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<Serving, ServeError> {
-    if !config.listen.ip().is_loopback() && !config.insecure {
-        return Err(ServeError::NotLoopback { address: config.listen });
-    }
+    let is_tls = config.spoken().is_some();
     let (tell, hear) = mpsc::channel();
     let thread = std::thread::Builder::new().name("annals-server".into());
     let thread = thread
         .spawn(move || run(config, clock, &tell))
         .map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
-        Ok(Started { address, admin_token, info, node, listeners, handle }) => {
-            Ok(Serving { address, admin_token, info, node, listeners, handle, thread: Some(thread) })
+        Ok(Started { address, fingerprint, admin_token, info, node, listeners, handle }) => {
+            let thread = Some(thread);
+            Ok(Serving { address, is_tls, fingerprint, admin_token, info, node, listeners, handle, thread })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {
@@ -359,6 +382,8 @@ fn run(
     let listener = listen(config.listen)?;
     let data = Data::open(&config.data)?;
     data.check_log()?;
+    let spoken = config.spoken().map(|tls| tls::speak(&tls, &data)).transpose()?;
+    let fingerprint = spoken.as_ref().and_then(|spoken| spoken.fingerprint);
     let (log, opened) = EmbeddedLog::open(&data.log(), &Options::new(data.id.0), &mut |_, _| {})?;
     if log.id() != data.id.0 {
         let what = "it names another log than the one that is kept here".into();
@@ -397,6 +422,7 @@ fn run(
         let server = web::Data::new(Server {
             node: Arc::clone(&node),
             info: info.clone(),
+            fingerprint,
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
             heard: access::Heard::default(),
@@ -410,13 +436,15 @@ fn run(
             .workers(WORKERS)
             .worker_max_blocking_threads(8)
             .shutdown_timeout(STOP_SECONDS)
-            .disable_signals()
-            .listen(listener)
-            .map_err(|why| ServeError::Listen { address, why })?
-            .run();
+            .disable_signals();
+        let http = match spoken {
+            Some(spoken) => http.listen_rustls_0_23(listener, spoken.config),
+            None => http.listen(listener),
+        };
+        let http = http.map_err(|why| ServeError::Listen { address, why })?.run();
         let admin_token = data.admin_token.clone();
         let (node_too, handle) = (Arc::clone(&node), http.handle());
-        let started = Started { address, admin_token, info, node: node_too, listeners, handle };
+        let started = Started { address, fingerprint, admin_token, info, node: node_too, listeners, handle };
         // Nobody hears it if whoever started this is gone; then it stops at once.
         if tell.send(started).is_err() {
             return Ok(());

@@ -1,5 +1,7 @@
 //! The way to a server, for real.
 
 pub mod http;
+pub mod tls;
 
 pub use http::{Http, Traffic};
+pub use tls::Pin;

@@ -219,7 +219,9 @@ fn where_no_socket_is_possible_an_answer_waits() {
     let url = server.url(&format!("namespaces/{}/changes?after={now}&wait=100", phone.namespace));
     let token = phone.linked.token.clone();
     let asking = std::thread::spawn(move || {
-        let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        let (tls, _) = annals::transport::tls::client_config(None, false);
+        let client =
+            reqwest::blocking::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
         client.get(url).bearer_auth(token).send().unwrap().json::<FeedHead>().unwrap()
     });
     until("somebody waits", || server.serving().listening() == 1);

@@ -21,6 +21,7 @@ mod sharing;
 mod standing;
 mod support;
 mod tidy;
+mod tls;
 mod trash;
 mod two_devices;
 mod verbs;

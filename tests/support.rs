@@ -64,7 +64,8 @@ pub type Answer<T> = Result<T, Problem>;
 impl Web {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, client: Client::builder().no_proxy().build().unwrap() }
+        let (tls, _) = annals::transport::tls::client_config(None, false);
+        Self { runtime, client: Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap() }
     }
 
     pub fn bytes(&self, build: impl FnOnce(&Client) -> RequestBuilder) -> Answer<Vec<u8>> {

@@ -218,3 +218,9 @@ fn no_test_file_is_forgotten() {
         });
     assert_none(forgotten.map(|path| format!("tests/suite.rs does not list {}", relative(&path))).collect());
 }
+
+#[test]
+fn one_library_does_the_cryptography_of_tls() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"ring\"") && !lock.contains("name = \"aws-lc-rs\""));
+}

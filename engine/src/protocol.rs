@@ -17,7 +17,10 @@ pub use feed::{
     FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_MESSAGE_BYTES_MAX, FeedEnd, FeedHead, FeedQuery,
     WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX,
 };
-pub use proof::{LINK_CHALLENGE_BYTES, link_message, normal_ticket, spell_ticket};
+pub use proof::{
+    Fingerprint, LINK_CHALLENGE_BYTES, fingerprint_in, link_message, normal_ticket, spell_ticket,
+    with_fingerprint,
+};
 
 use annals_events::{
     ChunkRef, ContentId, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
@@ -195,7 +198,8 @@ pub struct TicketRequest {
 /// The answer to [`TicketRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// What to type: 26 letters and digits in groups. Shown once.
+    /// What to type: 26 letters and digits in groups, and behind a dot how the server's certificate is known, where
+    /// that is by its fingerprint. Shown once.
     pub code: String,
     /// Until when, in milliseconds since 1970.
     pub expires: u64,

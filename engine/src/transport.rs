@@ -7,8 +7,8 @@
 use crate::{
     content::SealedChunk,
     protocol::{
-        Batches, ChunksStored, Class, MissingAnswer, MissingQuestion, Outcomes, Problem, Records,
-        RecordsQuery,
+        Batches, ChunksStored, Class, Fingerprint, MissingAnswer, MissingQuestion, Outcomes, Problem,
+        Records, RecordsQuery,
     },
 };
 use annals_events::{ChunkId, NamespaceId};
@@ -72,6 +72,18 @@ pub enum TransportError {
         /// What stood in the way.
         what: String,
     },
+    /// Whoever answers did not show that it is the server. Nothing was said to it.
+    #[error("{}", untrusted(server, found, *pinned, what))]
+    Untrusted {
+        /// Its address.
+        server: String,
+        /// The certificate that it showed.
+        found: Fingerprint,
+        /// Whether the server is known by another one.
+        pinned: bool,
+        /// What is wrong with this one.
+        what: String,
+    },
     /// An answer that is none.
     #[error("{server} gave an answer that makes no sense: {what}")]
     Malformed {
@@ -89,7 +101,14 @@ impl TransportError {
         match self {
             Self::Refused(problem) => problem.class() == Class::Passing,
             Self::Unreachable { .. } => true,
-            Self::Malformed { .. } => false,
+            Self::Untrusted { .. } | Self::Malformed { .. } => false,
         }
     }
+}
+
+fn untrusted(server: &str, found: &Fingerprint, pinned: bool, what: &str) -> String {
+    if pinned {
+        return format!("{server} shows another certificate than the one that it is known by: {found}");
+    }
+    format!("{server} shows a certificate that cannot be trusted ({what}): {found}")
 }

@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What a verb does stands in the file of its name.
 
+use annals_engine::protocol::Fingerprint;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -47,14 +48,16 @@ pub enum Verb {
     )]
     Up(Up),
     /// Serve namespaces to devices
-    #[command(after_help = "Example:\n  annals serve --data /srv/annals --listen 127.0.0.1:8417")]
+    #[command(
+        after_help = "Examples:\n  annals serve --data /srv/annals --listen 127.0.0.1:8417\n  annals serve --data /srv/annals --listen 0.0.0.0:8417     TLS, with a certificate that it makes itself\n  annals serve --data /srv/annals --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem"
+    )]
     Serve(Serve),
     /// Accounts of a server
     #[command(subcommand)]
     User(User),
     /// Link FOLDER on this device to a namespace; what is on both sides is merged, never deleted
     #[command(
-        after_help = "Examples:\n  annals link http://127.0.0.1:8417 ~/Documents --ticket K7QX-…\n  ANNALS_PASSWORD=… annals link http://127.0.0.1:8417 ~/Documents --user ada"
+        after_help = "Examples:\n  annals link http://127.0.0.1:8417 ~/Documents --ticket K7QX-…\n  ANNALS_PASSWORD=… annals link http://127.0.0.1:8417 ~/Documents --user ada\n  annals link https://nas.home:8417 ~/Documents --user ada --fingerprint 3f1c…"
     )]
     Link(Link),
     /// Forget the link of a folder; its files stay
@@ -142,6 +145,9 @@ pub struct Up {
     /// Where the server listens; port 0 picks one [default: where its devices know it, or 127.0.0.1:8417]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Speak TLS on loopback, too
+    #[arg(long, conflicts_with = "insecure")]
+    pub tls: bool,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
     pub insecure: bool,
@@ -156,6 +162,15 @@ pub struct Serve {
     /// Where to listen; port 0 picks one [default: where its devices know it, or 127.0.0.1:8417]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Speak TLS on loopback, too
+    #[arg(long, conflicts_with = "insecure")]
+    pub tls: bool,
+    /// A certificate (PEM, with what it was signed by behind it) in place of the server's own; read anew when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "insecure")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
     pub insecure: bool,
@@ -185,6 +200,9 @@ pub struct UserAdd {
     /// Where the server keeps its data, to find admin.token
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// `annals link`.
@@ -207,6 +225,13 @@ pub struct Link {
     /// Which namespace, by name or id [default: the account's home]
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+fn fingerprint(typed: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(typed).ok_or_else(|| "a fingerprint has 64 hex digits".into())
 }
 
 /// A linked folder.
@@ -254,6 +279,9 @@ pub struct Sync {
     /// Confirm that many entries vanished on purpose
     #[arg(long)]
     pub accept_deletes: bool,
+    /// From now on the server is known by the certificate with this SHA-256: it was given another one
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// `annals log`.
@@ -400,6 +428,9 @@ pub struct Namespaces {
     /// An account there (password: ANNALS_PASSWORD, or asked)
     #[arg(long, value_name = "NAME", requires = "server")]
     pub user: Option<String>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// `annals verify`.

@@ -202,6 +202,8 @@ fn of_transport(error: &TransportError, message: String) -> Failure {
         TransportError::Unreachable { .. } => {
             Failure::new(Exit::Unreachable, message).hint("is the server running, and is the address right?")
         }
+        TransportError::Untrusted { found, pinned: true, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("if the server was given another certificate, compare this with what `annals serve` prints there and accept it: annals sync FOLDER --once --fingerprint {found}; if it was not, somebody stands in between. Nothing was said to them")),
+        TransportError::Untrusted { found, pinned: false, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("compare it with what `annals serve` prints on the server, then add --fingerprint {found}; if it differs, somebody stands in between. Nothing was said to them")),
         TransportError::Malformed { .. } => {
             Failure::failed(message).hint("is this the address of an annals server of this version?")
         }

@@ -5,7 +5,7 @@ use super::{
     moment,
     talk::Talk,
 };
-use crate::client::{Binding, Folder};
+use crate::client::{self, Binding, Folder};
 use annals_engine::protocol::{Ticket, TicketRequest};
 use serde::Serialize;
 
@@ -44,7 +44,10 @@ pub(super) fn run(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-/// What to type on the next device.
+/// What to type on the next device. Where the server listens on every address of this machine, that is not one of
+/// them: its name is.
 pub(super) fn link_line(server: &str, code: &str) -> String {
-    format!("annals link {server} FOLDER --ticket {code}")
+    let all = ["://0.0.0.0", "://[::]"].into_iter().find(|all| server.contains(all));
+    let named = all.map(|all| server.replacen(all, &format!("://{}", client::host_name()), 1));
+    format!("annals link {} FOLDER --ticket {code}", named.as_deref().unwrap_or(server))
 }

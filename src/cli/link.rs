@@ -6,10 +6,16 @@ use super::{
     password, place, server_url,
     talk::Talk,
 };
-use crate::client::{self, LinkWish};
-use annals_engine::protocol::Credential;
+use crate::client::{self, ClientError, LinkWish};
+use annals_engine::{
+    protocol::{Credential, Fingerprint},
+    transport::TransportError,
+};
 use serde::Serialize;
-use std::path::Path;
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -36,12 +42,20 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
     };
     let wish = LinkWish {
         url,
+        certificate: link.fingerprint,
         credential,
         label: link.device.clone().unwrap_or_else(client::host_name),
         namespace: link.namespace.clone(),
         continues: None,
     };
-    let (folder, binding) = client::link(&folder, wish)?;
+    let (folder, binding) = match client::link(&folder, wish.clone()) {
+        Err(ClientError::Transport(TransportError::Untrusted { found, pinned: false, what, server }))
+            if accepts(&server, &found, &what, talk)? =>
+        {
+            client::link(&folder, LinkWish { certificate: Some(found), ..wish })?
+        }
+        linked => linked?,
+    };
     if talk.output.json {
         talk.json(&Document {
             folder: folder.display().to_string(),
@@ -58,4 +72,16 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         talk.remark(format_args!("next: annals sync {} --once", folder.display()))?;
     }
     Ok(Exit::Done)
+}
+
+/// Whether a person, if there is one, takes this certificate for the server's.
+fn accepts(server: &str, found: &Fingerprint, what: &str, talk: &mut Talk<'_>) -> Result<bool, Failure> {
+    if !talk.terminal || !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    talk.remark(format_args!("{server} shows this certificate ({what}):\n  {found}"))?;
+    talk.remark("Is it the one that `annals serve` prints there? [y/N]")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

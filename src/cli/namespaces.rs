@@ -6,10 +6,7 @@ use super::{
     password, server_url,
     talk::Talk,
 };
-use crate::{
-    client::{self, Folder},
-    transport::Http,
-};
+use crate::client::{self, Folder};
 use annals_engine::protocol::NamespaceInfo;
 use annals_events::Role;
 use serde::Serialize;
@@ -35,8 +32,8 @@ pub(super) fn run_on_server(namespaces: &Namespaces, talk: &mut Talk<'_>) -> Res
     let (Some(server), Some(user)) = (&namespaces.server, &namespaces.user) else {
         return Err(Failure::usage("give --server URL and --user NAME"));
     };
-    let listed =
-        client::namespaces_of(&Http::new(&server_url::checked(server)?, None)?, user, &password::of(user)?)?;
+    let http = server_url::http(server, namespaces.fingerprint, None)?;
+    let listed = client::namespaces_of(&http, user, &password::of(user)?)?;
     show(&listed, |_| false, talk)
 }
 

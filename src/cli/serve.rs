@@ -15,6 +15,7 @@ use crate::server::{
     Config, ServeError, Serving,
     data::{keep_address, last_address},
     serve,
+    tls::{CertificateFiles, Tls},
 };
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -24,16 +25,17 @@ use std::{
 
 pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let data = place::absolute(&data_folder(asked.data.as_deref())?, directory);
-    let serving = start(&data, asked.listen.as_deref(), asked.insecure, talk)?;
+    let security = Security { tls: tls_of(asked, directory), insecure: asked.insecure };
+    let serving = start(&data, asked.listen.as_deref(), security, talk)?;
     remember(&data, asked.listen.as_deref(), &serving)?;
     let stopper = serving.stopper();
     on_signal(move || stopper.stop());
     if talk.output.json {
-        talk.json(&serde_json::json!({ "url": serving.url() }))?;
+        talk.json(&serde_json::json!({ "url": serving.url(), "fingerprint": serving.fingerprint() }))?;
+        talk.flush()?;
     } else {
-        talk.line(format_args!("listening on {}", serving.url()))?;
+        say_where(&serving, talk)?;
     }
-    talk.flush()?;
     let socket = answer_others(&serving, data)?;
     let ended = serving.wait();
     socket.close();
@@ -41,11 +43,34 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
     Ok(Exit::Done)
 }
 
+/// Who may read along.
+pub(super) struct Security {
+    pub(super) tls: Option<Tls>,
+    pub(super) insecure: bool,
+}
+
+fn tls_of(asked: &Serve, directory: &Path) -> Option<Tls> {
+    let given = asked.tls_cert.as_deref().zip(asked.tls_key.as_deref()).map(|(certificate, key)| {
+        let [certificate, key] = [certificate, key].map(|path| place::absolute(path, directory));
+        Tls::Given(CertificateFiles { certificate, key })
+    });
+    given.or_else(|| asked.tls.then_some(Tls::OwnCertificate))
+}
+
+/// Where it listens, and what it is known by there.
+pub(super) fn say_where(serving: &Serving, talk: &mut Talk<'_>) -> Result<(), Failure> {
+    talk.line(format_args!("listening on {}", serving.url()))?;
+    if let Some(fingerprint) = serving.fingerprint() {
+        talk.line(format_args!("certificate {fingerprint}"))?;
+    }
+    talk.flush()
+}
+
 /// A server on this data, listening there; where nothing is said, where its devices know it from before.
 pub(super) fn start(
     data: &Path,
     listen: Option<&str>,
-    insecure: bool,
+    Security { tls, insecure }: Security,
     talk: &mut Talk<'_>,
 ) -> Result<Serving, Failure> {
     check_apart(data)?;
@@ -55,7 +80,7 @@ pub(super) fn start(
         (None, Some(before)) => before,
         (None, None) => address(super::DEFAULT_LISTEN)?,
     };
-    let serving = match serve(Config { listen, insecure, ..Config::new(data) }) {
+    let serving = match serve(Config { listen, tls, insecure, ..Config::new(data) }) {
         Err(ServeError::AddressInUse { address }) if Some(address) == before => {
             return Err(Failure::failed(format!(
                 "{address} is in use, and that is where the devices of this server look for it"
@@ -66,7 +91,7 @@ pub(super) fn start(
     };
     if let Some(before) = before.filter(|before| *before != serving.address()) {
         talk.remark(format_args!(
-            "this server was at http://{before} before: devices that were linked to it there do not find it here (`--listen {before}` is there again)"
+            "this server was at {before} before: devices that were linked to it there do not find it here (`--listen {before}` is there again)"
         ))?;
     }
     Ok(serving)
@@ -177,7 +202,7 @@ pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let exit = match error {
-            ServeError::NotLoopback { .. } => Exit::Usage,
+            ServeError::Certificate { .. } => Exit::Usage,
             ServeError::Damaged { .. } | ServeError::Store { damaged: true, .. } => Exit::Verification,
             ServeError::Store { .. } => Exit::Unreachable,
             _ => Exit::Failed,

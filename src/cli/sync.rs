@@ -11,12 +11,13 @@ use super::{
     talk::Talk,
 };
 use crate::client::{
-    self, ClientError, Folder, SyncReport,
+    self, Address, ClientError, Folder, SyncReport,
     daemon::{Answers, News, Stop},
 };
 use std::path::Path;
 
 pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    know_by(sync, folder)?;
     folder.accept_deletes(sync.accept_deletes);
     let result = folder.sync_once(&mut Bar::new(talk.terminal));
     folder.accept_deletes(false);
@@ -31,13 +32,21 @@ pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) ->
     Ok(Exit::Done)
 }
 
+/// From now on the server is known by the certificate that was named, if one was.
+fn know_by(sync: &Sync, folder: &mut Folder) -> Result<(), Failure> {
+    if let Some(certificate) = sync.fingerprint {
+        folder.move_to(&Address { certificate: Some(certificate), ..folder.binding().address() })?;
+    }
+    Ok(())
+}
+
 /// Opens a linked folder; a copy of one becomes a device of its own, with a word about it.
 pub(super) fn open(
     root: &Path,
-    url: Option<&str>,
+    moved: Option<&Address>,
     talk: &mut Talk<'_>,
 ) -> Result<Result<Folder, ClientError>, Failure> {
-    Ok(match client::open_or_renew(root, url) {
+    Ok(match client::open_or_renew(root, moved) {
         Ok((folder, renewed)) => {
             if renewed {
                 talk.remark("this is a copy of another folder, or was put back from one: it goes on as a device of its own; both sides are merged, nothing is deleted")?;
@@ -99,6 +108,7 @@ pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> 
         }
     };
     let mut folder = open(&root, None, talk)??;
+    know_by(sync, &mut folder)?;
     folder.accept_deletes(sync.accept_deletes);
     talk.remark(format_args!("keeping {} in sync; Ctrl-C ends it", root.display()))?;
     let stop = Stop::default();

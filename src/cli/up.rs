@@ -3,13 +3,15 @@
 use super::{
     arguments::Up,
     failure::{Exit, Failure},
-    invite, moment, place, serve, sync,
+    invite, moment, place,
+    serve::{self, Security},
+    sync,
     talk::Talk,
 };
 use crate::{
-    client::{self, Binding, BindingError, Folder, LinkWish, daemon::Stop},
-    server::Serving,
-    transport::Http,
+    client::{self, Address, Binding, BindingError, Folder, LinkWish, daemon::Stop},
+    server::{Serving, tls::Tls},
+    transport::{Http, Pin},
 };
 use annals_engine::{
     protocol::{Code, Credential, NewAccount, Problem, Quota, TicketRequest},
@@ -37,11 +39,11 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
-    let serving = serve::start(&data, up.listen.as_deref(), up.insecure, talk)
+    let security = Security { tls: up.tls.then_some(Tls::OwnCertificate), insecure: up.insecure };
+    let serving = serve::start(&data, up.listen.as_deref(), security, talk)
         .map_err(|failure| beside_another(failure, &data))?;
     if !talk.output.json {
-        talk.line(format_args!("listening on {}", serving.url()))?;
-        talk.flush()?;
+        serve::say_where(&serving, talk)?;
     }
     let socket = serve::answer_others(&serving, data.clone())?;
     let stop = Stop::default();
@@ -70,13 +72,17 @@ fn keep(
     let data = data_folder.canonicalize().unwrap_or_else(|_| data_folder.to_owned());
     let data = data.to_string_lossy().into_owned();
     let root = linked(wanted, &data, serving, talk)?;
-    let mut folder = sync::open(&root, Some(&serving.url()), talk)??;
-    folder.move_to(&serving.url())?;
+    let mut folder = sync::open(&root, Some(&address_of(serving)), talk)??;
+    folder.move_to(&address_of(serving))?;
     folder.served_from(&data)?;
     serve::remember(data_folder, up.listen.as_deref(), serving)?;
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)?;
     Ok(())
+}
+
+fn address_of(serving: &Serving) -> Address {
+    Address { url: serving.url(), certificate: serving.fingerprint() }
 }
 
 /// Where a server runs on `data` already, as the one does that keeps another folder: how to keep this one too.
@@ -132,6 +138,7 @@ fn linked(wanted: &Path, data: &str, serving: &Serving, talk: &mut Talk<'_>) -> 
 fn link_anew(wanted: &Path, serving: &Serving, namespace: &str) -> Result<PathBuf, Failure> {
     let wish = LinkWish {
         url: serving.url(),
+        certificate: serving.fingerprint(),
         credential: Credential::Ticket(own_ticket(serving, namespace)?),
         label: client::host_name(),
         namespace: None,
@@ -142,7 +149,8 @@ fn link_anew(wanted: &Path, serving: &Serving, namespace: &str) -> Result<PathBu
 
 /// A ticket to the namespace called `name` of the person who runs this; account and namespace are made at need.
 fn own_ticket(serving: &Serving, name: &str) -> Result<String, Failure> {
-    let admin = Http::new(&serving.url(), Some(serving.admin_token().to_owned()))?;
+    let pin = serving.fingerprint().map(Pin::Whole);
+    let admin = Http::pinned(&serving.url(), pin, Some(serving.admin_token().to_owned()))?;
     let user = own_name();
     let account = NewAccount { name: user.clone(), password: None, quota: Quota::Unlimited };
     match admin.add_account(&account) {
@@ -181,8 +189,8 @@ fn say_how_to_link(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failu
     talk.line(format_args!("keeping {} as `{}`", root.display(), binding.namespace_label))?;
     talk.line("on the next device, type (once, within 15 minutes; `annals invite` makes another):")?;
     talk.line(format_args!("  {}", invite::link_line(&binding.server, &ticket.code)))?;
-    if binding.server.starts_with("http://127.") || binding.server.starts_with("http://localhost") {
-        talk.remark("this address is for this machine; from another one take a tunnel (`ssh -L`), or `--listen ADDRESS --insecure` in a network that you trust")?;
+    if ["://127.", "://localhost", "://[::1]"].iter().any(|here| binding.server.contains(here)) {
+        talk.remark("this address is for this machine; for others, start it with `--listen ADDRESS:8417` (TLS, with a certificate of its own that the ticket names)")?;
     }
     talk.remark(format_args!(
         "the ticket is good until {}; Ctrl-C ends this",

@@ -6,8 +6,8 @@ use super::{
     password, server_url, size,
     talk::Talk,
 };
-use crate::{server::data::ADMIN_TOKEN_FILE, transport::Http};
-use annals_engine::protocol::{NewAccount, Quota};
+use crate::server::{data::ADMIN_TOKEN_FILE, tls::own_fingerprint};
+use annals_engine::protocol::{Fingerprint, NewAccount, Quota};
 
 pub(super) fn run(user: &User, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     match user {
@@ -18,7 +18,8 @@ pub(super) fn run(user: &User, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
 fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let quota = Quota::Bytes(size::parse(&add.quota)?);
     let server = server_url::checked(&add.server)?;
-    let http = Http::new(&server, Some(admin_token(add)?))?;
+    let (token, fingerprint) = admin_token(add)?;
+    let http = server_url::http(&server, fingerprint, Some(token))?;
     let password = Some(password::of(&add.name)?);
     let account = http.add_account(&NewAccount { name: add.name.clone(), password, quota })?;
     if talk.output.json {
@@ -30,13 +31,16 @@ fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn admin_token(add: &UserAdd) -> Result<String, Failure> {
+/// The admin's token; and the certificate of that server, where both are found in its data.
+fn admin_token(add: &UserAdd) -> Result<(String, Option<Fingerprint>), Failure> {
     if let Ok(token) = std::env::var("ANNALS_ADMIN_TOKEN") {
-        return Ok(token);
+        return Ok((token, add.fingerprint));
     }
-    let path = super::serve::data_folder(add.data.as_deref())?.join(ADMIN_TOKEN_FILE);
-    std::fs::read_to_string(&path).map(|token| token.trim().to_owned()).map_err(|error| {
+    let data = super::serve::data_folder(add.data.as_deref())?;
+    let path = data.join(ADMIN_TOKEN_FILE);
+    let token = std::fs::read_to_string(&path).map_err(|error| {
         Failure::new(Exit::Refused, format!("the admin's token is needed; {}: {error}", path.display()))
             .hint("name the server's data with --data DIR, or set ANNALS_ADMIN_TOKEN")
-    })
+    })?;
+    Ok((token.trim().to_owned(), add.fingerprint.or_else(|| own_fingerprint(&data))))
 }

@@ -4,6 +4,7 @@
 //! device's key. Both are written once, durably, before the link is used. Left out: what was exchanged
 //! (`store.rs`).
 
+use annals_engine::protocol::Fingerprint;
 use annals_events::{DeviceId, NamespaceId, PublicKey, UserId};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Binding {
     pub format: u32,
     /// The server's address.
     pub server: String,
+    /// The certificate that the server is known by; none where this system's authorities vouch for it, or without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Fingerprint>,
     /// The log behind that address: the id of its directory stream.
     pub log: NamespaceId,
     /// The key that the server signs receipts with.
@@ -49,6 +53,15 @@ pub struct Binding {
     /// Where `annals up` serves this folder itself: the server's data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+}
+
+/// Where a server is, and by which certificate it is known there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    pub url: String,
+    /// None where this system's authorities vouch for it, or without TLS.
+    pub certificate: Option<Fingerprint>,
 }
 
 /// Why a folder's link could not be read or made.
@@ -123,6 +136,12 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> BindingError + '_ {
 }
 
 impl Binding {
+    /// Where the server is.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address { url: self.server.clone(), certificate: self.certificate }
+    }
+
     /// Reads the link of exactly `folder`.
     ///
     /// # Errors

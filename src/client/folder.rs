@@ -2,7 +2,7 @@
 
 use super::{
     ClientError,
-    binding::{Binding, STATE_FOLDER},
+    binding::{Address, Binding, STATE_FOLDER},
     host::{Machine, Progress, http_of},
     standing::{LastRound, Noting},
     store::Store,
@@ -185,13 +185,14 @@ impl Folder {
         self.http = Some(http);
     }
 
-    /// The server's address is another one from now on.
+    /// The server is found there, and known by that certificate, from now on.
     ///
     /// # Errors
     /// [`ClientError::Binding`] where that cannot be written down.
-    pub fn move_to(&mut self, server: &str) -> Result<(), ClientError> {
-        if self.binding.server != server {
-            self.binding.server = server.to_owned();
+    pub fn move_to(&mut self, address: &Address) -> Result<(), ClientError> {
+        if self.binding.address() != *address {
+            let Address { url, certificate } = address.clone();
+            (self.binding.server, self.binding.certificate) = (url, certificate);
             self.binding.rewrite(&self.root)?;
             self.http = None;
         }

@@ -7,12 +7,12 @@
 
 use super::{
     ClientError, Folder, STATE_FOLDER,
-    binding::{Binding, write_private},
+    binding::{Address, Binding, write_private},
     linking::{self, LinkWish},
 };
 use crate::{
     disk::{self, Guard},
-    transport::Http,
+    transport::{Http, Pin},
 };
 use annals_engine::{
     protocol::{Credential, TicketRequest},
@@ -62,15 +62,15 @@ pub(super) fn is_known_copy(root: &Path) -> Result<bool, ClientError> {
     Ok(root.join(STATE_FOLDER).join(NOTE).exists() && is_copy(root)?)
 }
 
-/// Opens a linked folder; a copy of a device becomes one of its own first, for which its server, at `url` if it moved,
+/// Opens a linked folder; a copy of a device becomes one of its own first, for which its server, at another address if it `moved`,
 /// has to be asked. True: it did.
 ///
 /// # Errors
 /// As [`Folder::open`]; [`ClientError::Copied`] where the server does not let it.
-pub fn open_or_renew(root: &Path, url: Option<&str>) -> Result<(Folder, bool), ClientError> {
+pub fn open_or_renew(root: &Path, moved: Option<&Address>) -> Result<(Folder, bool), ClientError> {
     match Folder::open(root) {
         Err(ClientError::Copied { .. }) => {
-            renew(root, url)?;
+            renew(root, moved)?;
             Ok((Folder::open(root)?, true))
         }
         opened => opened.map(|folder| (folder, false)),
@@ -78,29 +78,31 @@ pub fn open_or_renew(root: &Path, url: Option<&str>) -> Result<(Folder, bool), C
 }
 
 /// Makes the copy in `root` a device of its own. Cut off at any point it is a copy still, until the very end.
-fn renew(root: &Path, url: Option<&str>) -> Result<(), ClientError> {
+fn renew(root: &Path, moved: Option<&Address>) -> Result<(), ClientError> {
     let state = root.join(STATE_FOLDER);
     let _lock = super::folder::lock(&state, root)?;
     let (old, _) = Binding::read(root)?;
-    let server = url.unwrap_or(&old.server).to_owned();
+    let Address { url: server, certificate } = moved.cloned().unwrap_or_else(|| old.address());
+    let pin = certificate.map(Pin::Whole);
     let copied = || ClientError::Copied {
         folder: root.to_owned(),
         server: server.clone(),
         user: old.user_name.clone(),
     };
     let request = TicketRequest { namespace: Some(old.namespace), ..TicketRequest::default() };
-    let ticket = match Http::new(&server, Some(old.token.clone()))?.ticket(&request) {
+    let ticket = match Http::pinned(&server, pin.clone(), Some(old.token.clone()))?.ticket(&request) {
         Err(TransportError::Refused(_)) => return Err(copied()),
         answer => answer?,
     };
     let wish = LinkWish {
         url: server.clone(),
+        certificate,
         credential: Credential::Ticket(ticket.code),
         label: old.device_label.clone(),
         namespace: None,
         continues: Some(old.device),
     };
-    linking::introduce(root, &Http::new(&server, None)?, wish)?;
+    linking::introduce(root, &Http::pinned(&server, pin, None)?, wish)?;
     let aside = state.join(format!("was-{}", &old.device.to_hex()[..8]));
     put_aside(&state, &aside).map_err(|source| ClientError::Folder { folder: root.to_owned(), source })?;
     plant(root)

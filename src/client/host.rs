@@ -8,7 +8,7 @@ use crate::{
     clock::SystemClock,
     content::{self, ChunkSink, CutError, FileToCut},
     disk::FolderDisk,
-    transport::Http,
+    transport::{Http, Pin},
 };
 use annals_engine::{
     clock::Clock,
@@ -170,5 +170,6 @@ fn unreadable(error: CutError) -> Unreadable {
 
 /// The way to the server of a link.
 pub(super) fn http_of(binding: &Binding) -> Result<Http, annals_engine::transport::TransportError> {
-    Http::new(&binding.server, Some(binding.token.clone()))
+    let pin = binding.certificate.map(Pin::Whole);
+    Http::pinned(&binding.server, pin, Some(binding.token.clone()))
 }

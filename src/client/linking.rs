@@ -4,9 +4,12 @@ use super::{
     ClientError,
     binding::{Binding, BindingError, FORMAT},
 };
-use crate::{disk, transport::Http};
+use crate::{
+    disk,
+    transport::{Http, Pin},
+};
 use annals_engine::{
-    protocol::{Credential, LinkRequest, link_message},
+    protocol::{Code, Credential, Fingerprint, LinkRequest, Problem, fingerprint_in, link_message},
     transport::TransportError,
 };
 use annals_events::{DeviceId, PublicKey};
@@ -22,6 +25,8 @@ use std::{
 pub struct LinkWish {
     /// The server's address.
     pub url: String,
+    /// The certificate that it is known by, unless this system vouches for it. A ticket may say how that begins.
+    pub certificate: Option<Fingerprint>,
     /// Name and password, or a ticket.
     pub credential: Credential,
     /// What to call the device.
@@ -37,7 +42,7 @@ pub struct LinkWish {
 /// # Errors
 /// [`ClientError`]; nothing is left in the folder then, but for the folder itself.
 pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
-    let http = Http::new(&wish.url, None)?;
+    let http = Http::pinned(&wish.url, pin_of(&wish)?, None)?;
     http.server()?;
     let folder = prepare(folder)?;
     let result = introduce(&folder, &http, wish);
@@ -49,6 +54,20 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     super::guarding::plant(&folder)?;
     retire_left(&folder, &binding);
     Ok((folder, binding))
+}
+
+/// The certificate that the server has to show: the one that was named, or that the ticket is about.
+fn pin_of(wish: &LinkWish) -> Result<Option<Pin>, ClientError> {
+    if let Some(certificate) = wish.certificate {
+        return Ok(Some(Pin::Whole(certificate)));
+    }
+    match &wish.credential {
+        Credential::Password { .. } => Ok(None),
+        Credential::Ticket(code) => match fingerprint_in(code) {
+            Ok(beginning) => Ok(beginning.map(Pin::Beginning)),
+            Err(_) => Err(TransportError::Refused(Problem::plain(Code::TicketUnknown)).into()),
+        },
+    }
 }
 
 pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Binding, ClientError> {
@@ -69,6 +88,8 @@ pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Bi
     let binding = Binding {
         format: FORMAT,
         server: wish.url,
+        // From here on it is this very one.
+        certificate: http.certificate().filter(|_| http.is_pinned()),
         log: linked.server.log,
         server_key: linked.server.server,
         directory_key: linked.server.directory,
@@ -224,7 +245,8 @@ fn retire_left(folder: &Path, binding: &Binding) {
         }
         let left = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice::<Binding>(&text).ok());
         let Some(left) = left.filter(|left| left.log == binding.log) else { continue };
-        let http = Http::new(&binding.server, Some(left.token));
+        let pin = binding.certificate.map(Pin::Whole);
+        let http = Http::pinned(&binding.server, pin, Some(left.token));
         let told = http.and_then(|http| http.retire(left.namespace, left.device));
         match told {
             // Whom it does not let in any more, it knows to be gone.

@@ -5,6 +5,8 @@
 //! DATA/lock          locked while a server runs on it
 //! DATA/server.key    the key that signs receipts, in hex; 0600
 //! DATA/admin.token   what the admin shows, in hex; 0600
+//! DATA/tls.crt       the certificate that the server made itself, once it spoke TLS with one
+//! DATA/tls.key       its key; 0600
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
 //! DATA/checkpoints/  what rebuilds begin with; may be deleted
@@ -12,7 +14,7 @@
 //! DATA/equivocations/  batches that devices signed under used dots
 //! ```
 
-use super::{ServeError, new_secret};
+use super::{ServeError, new_secret, tls::CertificateFiles};
 use crate::actors::node::random;
 use annals_events::{DeviceId, Hash, NamespaceId, PublicKey};
 use ed25519_dalek::SigningKey;
@@ -153,11 +155,23 @@ impl Data {
         self.place.join("equivocations")
     }
 
+    /// Where the certificate is that the server made itself.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateFiles {
+        certificate_in(&self.place)
+    }
+
     /// The server as a device.
     #[must_use]
     pub fn server_id(&self) -> DeviceId {
         DeviceId::of_key(&PublicKey(self.key.verifying_key().to_bytes()))
     }
+}
+
+/// Where the certificate is that the server on `place` made itself, if it did.
+#[must_use]
+pub fn certificate_in(place: &Path) -> CertificateFiles {
+    CertificateFiles { certificate: place.join("tls.crt"), key: place.join("tls.key") }
 }
 
 fn take(lock: File, place: &Path) -> Result<File, ServeError> {
@@ -230,7 +244,7 @@ fn read(place: &Path) -> Result<Option<String>, ServeError> {
 }
 
 /// Whole or not at all, and for the owner alone.
-fn write(place: &Path, text: &str) -> Result<(), ServeError> {
+pub(super) fn write(place: &Path, text: &str) -> Result<(), ServeError> {
     let new = place.with_extension("new");
     let write = || {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;

@@ -11,6 +11,7 @@ use annals_engine::{
     protocol::{
         Account, Code, Credential, FeedEnd, HOME, LABEL_BYTES_MAX, LinkRequest, Linked, NamespaceInfo,
         NewAccount, Problem, Quota, TICKET_MS, Ticket, link_message, normal_ticket, spell_ticket,
+        with_fingerprint,
     },
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
@@ -151,7 +152,9 @@ pub(super) async fn issue_ticket(
     let append =
         server.node.directory.append(now, |directory| directory.issue_ticket(hash, user, namespace, expires));
     append.await?;
-    Ok(Ticket { code: spell_ticket(&secret), expires, namespace })
+    let code = spell_ticket(&secret);
+    let code = server.fingerprint.map_or_else(|| code.clone(), |print| with_fingerprint(&code, &print));
+    Ok(Ticket { code, expires, namespace })
 }
 
 /// Links a device.

@@ -1,14 +1,15 @@
 //! HTTP to a server: one method a route of `/v1`.
 //!
 //! Calls are plain and wait for their answer; whoever must not block calls from a thread. Bytes in both
-//! directions are counted. Left out: trying again (the engine decides when), TLS.
+//! directions are counted. Left out: trying again (the engine decides when), whom to trust (`tls`).
 
+use super::tls::{self, Judge, Pin, Shown};
 use annals_engine::{
     content::SealedChunk,
     protocol::{
-        self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, LinkRequest, Linked,
-        Member, MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes,
-        OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Ticket, TicketRequest, frame,
+        self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, Fingerprint,
+        LinkRequest, Linked, Member, MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace,
+        Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Ticket, TicketRequest, frame,
     },
     transport::{Transport, TransportError},
 };
@@ -17,10 +18,14 @@ use reqwest::{
     Method, StatusCode,
     blocking::{Client, RequestBuilder, Response},
     header::CONTENT_TYPE,
+    redirect::Policy,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +35,8 @@ pub struct Http {
     base: String,
     token: Option<String>,
     client: Client,
+    judge: Arc<Judge>,
+    is_pinned: bool,
     traffic: Traffic,
 }
 
@@ -68,19 +75,51 @@ impl Http {
         Duration::from_secs((bytes / Self::SLOWEST) as u64)
     }
 
-    /// A way to the server at `base` (`http://HOST:PORT`), with a token if there is one yet.
+    /// A way to the server at `base` (`http://HOST:PORT`, `https://HOST:PORT`), with a token if there is one yet. Its
+    /// certificate is one that this system trusts.
     ///
     /// # Errors
     /// [`TransportError::Malformed`] where `base` is no address.
     pub fn new(base: &str, token: Option<String>) -> Answer<Self> {
+        Self::pinned(base, None, token)
+    }
+
+    /// As [`new`](Self::new), to a server that is known by its certificate.
+    ///
+    /// # Errors
+    /// [`TransportError::Malformed`] where `base` is no address.
+    pub fn pinned(base: &str, pin: Option<Pin>, token: Option<String>) -> Answer<Self> {
         let base = base.trim_end_matches('/').to_owned();
         let malformed = |what: String| TransportError::Malformed { server: base.clone(), what };
-        if !base.starts_with("http://") {
+        let is_https = base.starts_with("https://");
+        if !is_https && !base.starts_with("http://") {
             return Err(malformed("an address looks like http://127.0.0.1:8417".into()));
         }
-        let builder = Client::builder().connect_timeout(Self::CONNECT).timeout(Self::ANSWER).no_proxy();
-        let client = builder.build().map_err(|error| malformed(error.to_string()))?;
-        Ok(Self { base, token, client, traffic: Traffic::default() })
+        let is_pinned = pin.is_some();
+        let (config, judge) = tls::client_config(pin, is_https);
+        let client = Client::builder()
+            .connect_timeout(Self::CONNECT)
+            .timeout(Self::ANSWER)
+            .no_proxy()
+            // A redirect could lead from TLS to no TLS, or to somebody else; no route answers with one.
+            .redirect(Policy::none())
+            .tls_backend_preconfigured(config)
+            .build()
+            .map_err(|error| malformed(error.to_string()))?;
+        Ok(Self { base, token, client, judge, is_pinned, traffic: Traffic::default() })
+    }
+
+    /// Whether the server is known by its certificate alone.
+    pub fn is_pinned(&self) -> bool {
+        self.is_pinned
+    }
+
+    /// The certificate that the server showed, where it is spoken to by TLS and has answered.
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        match self.judge.last() {
+            Some(Shown::Good(certificate)) => Some(certificate),
+            _ => None,
+        }
     }
 
     /// What went over the wire so far.
@@ -235,6 +274,12 @@ impl Http {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> TransportError {
+        if error.is_connect()
+            && let Some((found, why)) = self.judge.take_refused()
+        {
+            let (server, pinned) = (self.base.clone(), self.is_pinned);
+            return TransportError::Untrusted { server, found, pinned, what: why };
+        }
         // The innermost cause is the one that people understand ("connection refused").
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
