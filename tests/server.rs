@@ -3,14 +3,17 @@
 use crate::support::*;
 use annals::server::{Config, ServeError, serve};
 use annals_engine::{
-    content::SealedChunk,
+    content::{ChunkDelta, SealedChunk, Signature},
     protocol::{
-        BATCHES_BYTES_MAX, BatchOutcome, Class, Code, Credential, DeviceInfo, JSON_BYTES_MAX, Linked, Member,
-        NamespaceInfo, NewAccount, NewNamespace, OwnAccount, Quota, Records, TicketRequest, VersionInfo,
+        BATCHES_BYTES_MAX, BatchOutcome, ChunksStored, ChunksWanted, Class, Code, Credential, DeviceInfo,
+        JSON_BYTES_MAX, Linked, Member, NamespaceInfo, NewAccount, NewNamespace, OwnAccount, Quota, Records,
+        Signatures, SignaturesWanted, TicketRequest, VersionInfo,
+        frame::{self, Framed},
+        to_cbor,
     },
 };
 use annals_events::{
-    Batch, Body, Content, Cut, Dot, EntryId, Fact, Hash, Name, Role, Seq, UserId, VersionVector,
+    Batch, Body, ChunkId, Content, Cut, Dot, EntryId, Fact, Hash, Name, Role, Seq, UserId, VersionVector,
 };
 use reqwest::Method;
 
@@ -341,6 +344,59 @@ fn naming_a_chunk_of_somebody_else_is_not_owning_it() {
     let photos: Linked = server.post("link", &photos).unwrap();
     ana.namespace = photos.namespace.id;
     assert_eq!(ana.missing(&server, &[chunk.to_ref()], 0).unwrap(), [] as [u32; 0]);
+}
+
+#[test]
+fn a_difference_is_told_only_between_chunks_that_one_may_read() {
+    let server = TestServer::new();
+    server.add_user("ana");
+    server.add_user("bob");
+    let (mut ana, mut bob) = (server.link_as("ana"), server.link_as("bob"));
+    // Ana's old and new version, which differ by a byte; Bob has the new one, too.
+    let old: Vec<u8> = (0..9000_u32).flat_map(|n| ChunkId::of(&n.to_be_bytes()).0).take(30_000).collect();
+    let new = [b"!", &old[..]].concat();
+    let (fact, body, old_chunk) = file("old", &old);
+    let (fact_new, body_new, new_chunk) = file("new", &new);
+    ana.send_chunks(&server, &[old_chunk.clone(), new_chunk.clone()]).unwrap();
+    ana.issue(&server, vec![(fact, body), (fact_new.clone(), body_new.clone())]);
+    bob.send_chunks(&server, std::slice::from_ref(&new_chunk)).unwrap();
+    bob.issue(&server, vec![(fact_new, body_new)]);
+
+    let wanted = SignaturesWanted { bases: vec![vec![old_chunk.id]] };
+    let signatures_of = |device: &Device| -> Vec<Signature> {
+        device.cbor::<Signatures>(&server, "chunks/signatures", &wanted).unwrap().signatures
+    };
+    assert_eq!(signatures_of(&ana), [Signature::of(vec![old_chunk.id], &old)]);
+    assert_eq!(signatures_of(&bob), []);
+
+    let fetched = |device: &Device| {
+        let wanted = ChunksWanted { chunks: vec![new_chunk.id], bases: vec![(0, vec![old_chunk.id])] };
+        let body = to_cbor(&wanted);
+        let asked = |client: &_| device.request(client, &server, Method::POST, "chunks/get").body(body);
+        frame::decode_all(&server.web.bytes(asked).unwrap()).unwrap().remove(0)
+    };
+    match fetched(&ana) {
+        Framed::Delta(delta) => assert_eq!(delta.apply(&old), Ok(new.clone())),
+        Framed::Whole(_) => panic!("it is many times larger"),
+    }
+    assert_eq!(fetched(&bob), Framed::Whole(new_chunk));
+
+    let newer = [b"?", &old[..]].concat();
+    let id = ChunkId::of(&newer);
+    let signature = Signature::of(vec![old_chunk.id], &old);
+    let delta = Framed::Delta(ChunkDelta::to_signature(id, &newer, &signature).unwrap());
+    let sent = |device: &Device| -> ChunksStored {
+        let mut body = Vec::new();
+        delta.encode_to(&mut body);
+        let asked = |client: &_| device.request(client, &server, Method::POST, "chunks").body(body);
+        server.web.json(asked).unwrap()
+    };
+    assert_eq!(sent(&bob).again, [id]);
+    let newer = SealedChunk::seal(newer).to_ref();
+    assert_eq!(bob.missing(&server, &[newer], 0).unwrap(), [0]);
+    let stored = sent(&ana);
+    assert_eq!((stored.new, stored.again), (1, vec![]));
+    assert_eq!(ana.missing(&server, &[newer], 0).unwrap(), [] as [u32; 0]);
 }
 
 #[test]

@@ -281,11 +281,15 @@ impl Device {
     }
 
     pub fn get_chunks(&self, server: &TestServer, chunks: &[ChunkRef]) -> Answer<Vec<SealedChunk>> {
-        let wanted = ChunksWanted { chunks: chunks.iter().map(|chunk| chunk.id).collect() };
+        let wanted = ChunksWanted::whole(chunks.iter().map(|chunk| chunk.id).collect());
         let body = to_cbor(&wanted);
         let bytes =
             server.web.bytes(|client| self.request(client, server, Method::POST, "chunks/get").body(body))?;
-        Ok(frame::decode_all(&bytes).unwrap())
+        let whole = |framed| match framed {
+            frame::Framed::Whole(chunk) => chunk,
+            frame::Framed::Delta(_) => panic!("a difference to nothing"),
+        };
+        Ok(frame::decode_all(&bytes).unwrap().into_iter().map(whole).collect())
     }
 
     pub fn missing(&self, server: &TestServer, chunks: &[ChunkRef], adds: u64) -> Answer<Vec<u32>> {

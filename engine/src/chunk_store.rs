@@ -12,6 +12,7 @@
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod memory;
+pub mod service;
 
 use crate::content::SealedChunk;
 use annals_events::ChunkId;

@@ -3,16 +3,21 @@
 //! A file is cut by [`Chunker`] (FastCDC v2020) as it streams by, each piece is named by SHA-256 of its plain
 //! bytes and [sealed](SealedChunk) once, by whoever cut it: compressed where that gains something. Sealed it is
 //! sent and stored as it is. [`assemble`] makes of the pieces what an event
-//! names, and the manifest where they are many.
+//! names, and the manifest where they are many. A chunk that replaces others may travel as the difference to them
+//! ([`ChunkDelta`]); [`replaced_by`] guesses which those are.
 //!
 //! What must always hold: the same bytes cut with the same sizes give the same chunks, whatever pieces they
 //! arrive in and on every machine; nobody believes a chunk whose bytes do not match its name; no file is ever
 //! in memory as a whole. Left out: reading files and working on all cores, which is the shell's (`src/content.rs`).
 
 pub mod chunker;
+pub mod delta;
+pub mod pairing;
 pub mod sealed;
 
 pub use chunker::{BadCut, Chunker};
+pub use delta::{ChunkDelta, Signature};
+pub use pairing::replaced_by;
 pub use sealed::{ChunkError, Codec, SealedChunk, Sealer};
 
 use annals_events::{ChunkRef, Content, Cut};

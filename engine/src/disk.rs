@@ -72,12 +72,71 @@ pub trait Reading: io::Read {
 
 /// Where the contents of new files come from.
 pub trait Contents {
-    /// Writes all bytes of `content` into `sink`, in order. An error of the sink is to be handed on.
+    /// Writes all bytes of `content` into `sink`, in order. An error of the sink is to be handed on. `files` is what
+    /// the folder has at that time.
     ///
     /// # Errors
     /// When the content cannot be had, or not whole.
-    fn write_to(&mut self, content: &ContentId, sink: &mut dyn io::Write) -> io::Result<()>;
+    fn write_to(
+        &mut self,
+        content: &ContentId,
+        files: &mut dyn OldFiles,
+        sink: &mut dyn NewFile,
+    ) -> io::Result<()>;
 }
+
+/// Files of the folder, for who makes new ones of them.
+pub trait OldFiles {
+    /// Fills `bytes` with what the file at `path` has from `at` on; false where there is no such file or it ends
+    /// before. Nobody says that it still is what it was.
+    fn read_at(&mut self, path: &str, at: u64, bytes: &mut [u8]) -> bool;
+}
+
+/// No files at all.
+impl OldFiles for () {
+    fn read_at(&mut self, _: &str, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
+}
+
+/// A file that is being made.
+pub trait NewFile: io::Write {
+    /// The next `length` bytes, where an earlier try at the same content left as many. Nobody says that they are
+    /// right.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn left_before(&mut self, length: usize) -> io::Result<Option<Vec<u8>>> {
+        let _ = length;
+        Ok(None)
+    }
+
+    /// The next bytes are these, as they were [left before](Self::left_before): goes on behind them.
+    ///
+    /// # Errors
+    /// As [`io::Write::write_all`].
+    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+}
+
+impl NewFile for Vec<u8> {}
+
+/// Something that is written to and nothing more.
+#[derive(Debug)]
+pub struct PlainSink<'a, W: io::Write + ?Sized>(pub &'a mut W);
+
+impl<W: io::Write + ?Sized> io::Write for PlainSink<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: io::Write + ?Sized> NewFile for PlainSink<'_, W> {}
 
 /// One thing in the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

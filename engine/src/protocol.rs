@@ -22,6 +22,7 @@ pub use proof::{
     with_fingerprint,
 };
 
+use crate::content::Signature;
 use annals_events::{
     ChunkRef, ContentId, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
 };
@@ -47,6 +48,10 @@ pub const BATCHES_BYTES_MAX: usize = 8 << 20;
 pub const CHUNKS_BYTES_MAX: usize = 9 << 20;
 /// Most chunks in one request, answer or question.
 pub const CHUNKS_COUNT_MAX: usize = 16_384;
+/// Most plain bytes of what travels as differences in one request or answer.
+pub const DELTA_BYTES_MAX: usize = 32 << 20;
+/// Most signatures in one answer.
+pub const SIGNATURES_COUNT_MAX: usize = 64;
 /// How long a ticket lives, in milliseconds.
 pub const TICKET_MS: u64 = 15 * 60 * 1000;
 /// What one's first namespace is called.
@@ -386,6 +391,9 @@ pub struct ChunksStored {
     pub new: u64,
     /// Stored bytes of those.
     pub new_bytes: u64,
+    /// Chunks that could not be made of the difference that was sent: they have to be sent whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<annals_events::ChunkId>,
 }
 
 /// `POST /v1/namespaces/{ns}/chunks/get` in CBOR. Answered by [`frame`]s: a prefix of what was asked for, at
@@ -394,6 +402,33 @@ pub struct ChunksStored {
 pub struct ChunksWanted {
     /// Which, in this order.
     pub chunks: Vec<annals_events::ChunkId>,
+    /// For places in `chunks`: chunks that the asker holds and that this one replaces. It may be answered as the
+    /// difference to these, taken one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<(u32, Vec<annals_events::ChunkId>)>,
+}
+
+impl ChunksWanted {
+    /// These, each whole.
+    #[must_use]
+    pub fn whole(chunks: Vec<annals_events::ChunkId>) -> Self {
+        Self { chunks, bases: Vec::new() }
+    }
+}
+
+/// `POST /v1/namespaces/{ns}/chunks/signatures` in CBOR: for whoever has a chunk to send that replaces others, and
+/// has not got those any more.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SignaturesWanted {
+    /// Of which, each a few chunks one after the other; [`SIGNATURES_COUNT_MAX`] at most.
+    pub bases: Vec<Vec<annals_events::ChunkId>>,
+}
+
+/// The answer to [`SignaturesWanted`]: those that the asker may have, in the order asked.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Signatures {
+    /// The sums.
+    pub signatures: Vec<Signature>,
 }
 
 /// `GET /v1/namespaces/{ns}/entries/{entry}/versions`: a file's history as the server's log has it.

@@ -13,13 +13,16 @@
 //!
 //! Left out: when to begin a round, and how often to try again.
 
+mod delivery;
 mod fetch;
 mod report;
 mod send;
+mod sources;
 mod submit;
 
 pub use fetch::Fetcher;
 pub use report::{Report, RoundError, Step};
+pub use sources::{OldFile, Sources};
 
 use crate::{
     author::Removals,
@@ -123,8 +126,8 @@ pub struct FileToRead {
     pub path: String,
     /// About how large.
     pub size: u64,
-    /// How the version that it replaces was cut.
-    pub replaced: Option<Cut>,
+    /// What the version that it replaces holds.
+    pub replaced: Option<Content>,
 }
 
 /// A file that was read.
@@ -404,10 +407,8 @@ impl<H: Host> Round<'_, H> {
         let head = self.replica.synced().get(path).and_then(|node| node.head);
         let replaced = match head.or_else(|| self.replica.remote().nodes.get(path).and_then(|node| node.head))
         {
-            // The sizes only matter where they differ from those of a new file.
-            Some(head) if size > u64::from(Cut::SMALL.min) => {
-                self.content_of(head).ok().flatten().map(|content| content.cut)
-            }
+            // Neither sizes nor chunks matter in a file that is one small chunk anyway.
+            Some(head) if size > u64::from(Cut::SMALL.min) => self.content_of(head).ok().flatten(),
             _ => None,
         };
         FileToRead { path: path.to_owned(), size, replaced }
@@ -511,6 +512,7 @@ impl<H: Host> Round<'_, H> {
     fn apply(&mut self, ops: &[DiskOp]) -> Result<Vec<crate::disk::Outcome>, RoundError> {
         let mut contents = BTreeMap::new();
         let mut order = Vec::new();
+        let sources = self.sources_of(ops);
         for op in ops {
             let DiskOp::WriteFile { path, content, .. } = op else { continue };
             if !contents.contains_key(content) {
@@ -522,7 +524,7 @@ impl<H: Host> Round<'_, H> {
         }
         let namespace = self.replica.namespace();
         let parts = self.host.parts();
-        let mut fetcher = Fetcher::new(namespace, parts.transport, parts.outbox, contents, &order);
+        let mut fetcher = Fetcher::new(namespace, parts.transport, parts.outbox, contents, &order, sources);
         let outcomes = parts.disk.apply(ops, &mut fetcher);
         let (chunks, trouble) = fetcher.finish();
         self.report.chunks_received += chunks;

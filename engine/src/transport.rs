@@ -4,14 +4,11 @@
 //! the work was done), so every call is safe to repeat: batches are known by their dots, chunks by their
 //! names. Answers are checked by whoever asked: records by chain and receipt, chunks by their hash.
 
-use crate::{
-    content::SealedChunk,
-    protocol::{
-        Batches, ChunksStored, Class, Fingerprint, MissingAnswer, MissingQuestion, Outcomes, Problem,
-        Records, RecordsQuery,
-    },
+use crate::protocol::{
+    Batches, ChunksStored, ChunksWanted, Class, Fingerprint, MissingAnswer, MissingQuestion, Outcomes,
+    Problem, Records, RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
 };
-use annals_events::{ChunkId, NamespaceId};
+use annals_events::NamespaceId;
 
 /// A way to one server, for one device.
 pub trait Transport {
@@ -37,15 +34,11 @@ pub trait Transport {
         question: &MissingQuestion,
     ) -> Result<MissingAnswer, TransportError>;
 
-    /// Sends chunks; they are durable when it returns.
+    /// Sends chunks; they are durable when it returns, but for those that it names to be sent whole.
     ///
     /// # Errors
     /// [`TransportError`].
-    fn send_chunks(
-        &self,
-        namespace: NamespaceId,
-        chunks: &[SealedChunk],
-    ) -> Result<ChunksStored, TransportError>;
+    fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Result<ChunksStored, TransportError>;
 
     /// Fetches chunks: a prefix of those asked for, at least one. Not checked yet.
     ///
@@ -54,8 +47,18 @@ pub trait Transport {
     fn fetch_chunks(
         &self,
         namespace: NamespaceId,
-        chunks: &[ChunkId],
-    ) -> Result<Vec<SealedChunk>, TransportError>;
+        wanted: &ChunksWanted,
+    ) -> Result<Vec<Framed>, TransportError>;
+
+    /// Signatures of chunks that others replace.
+    ///
+    /// # Errors
+    /// [`TransportError`]; a server that knows nothing of signatures refuses with `not-found`.
+    fn signatures(
+        &self,
+        namespace: NamespaceId,
+        wanted: &SignaturesWanted,
+    ) -> Result<Signatures, TransportError>;
 }
 
 /// Why a call did not do what it was for.

@@ -101,7 +101,7 @@ impl Machine {
         let node = reading.node().map_err(disk_failed)?;
         let mut bytes = Vec::new();
         reading.read_to_end(&mut bytes).expect("it is in memory");
-        let cut = content::cut_for(node.size, file.replaced);
+        let cut = content::cut_for(node.size, file.replaced.as_ref().map(|content| content.cut));
         let chunker = Chunker::new(cut).expect("the sizes are known");
         let (mut chunks, mut sealed) = (Vec::new(), Vec::new());
         for plain in chunker.cut_whole(&bytes) {

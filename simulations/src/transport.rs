@@ -19,13 +19,13 @@ use crate::{
     trace::Trace,
 };
 use annals_engine::{
-    content::SealedChunk,
     protocol::{
-        Batches, ChunksStored, MissingAnswer, MissingQuestion, Outcomes, Problem, Records, RecordsQuery,
+        Batches, ChunksStored, ChunksWanted, MissingAnswer, MissingQuestion, Outcomes, Problem, Records,
+        RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
     },
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, DeviceId, NamespaceId};
+use annals_events::{DeviceId, NamespaceId};
 use std::{cell::Cell, cell::RefCell, rc::Rc};
 
 /// One device's way to the server. Clones are the same way.
@@ -50,7 +50,7 @@ struct Link {
 #[derive(Clone)]
 enum Request {
     Submit(Batches),
-    Store(Vec<SealedChunk>),
+    Store(Vec<Framed>),
 }
 
 impl TwinTransport {
@@ -188,12 +188,16 @@ impl Transport for TwinTransport {
         self.call("missing", None, |server| server.missing(question))
     }
 
-    fn send_chunks(&self, _: NamespaceId, chunks: &[SealedChunk]) -> Result<ChunksStored, TransportError> {
+    fn send_chunks(&self, _: NamespaceId, chunks: &[Framed]) -> Result<ChunksStored, TransportError> {
         self.call("store", Some(Request::Store(chunks.to_vec())), |server| server.store(chunks))
     }
 
-    fn fetch_chunks(&self, _: NamespaceId, chunks: &[ChunkId]) -> Result<Vec<SealedChunk>, TransportError> {
+    fn fetch_chunks(&self, _: NamespaceId, wanted: &ChunksWanted) -> Result<Vec<Framed>, TransportError> {
         let count_max = if self.is_short() { 1 } else { usize::MAX };
-        self.call("fetch", None, |server| server.fetch(chunks, count_max))
+        self.call("fetch", None, |server| server.fetch(wanted, count_max))
+    }
+
+    fn signatures(&self, _: NamespaceId, wanted: &SignaturesWanted) -> Result<Signatures, TransportError> {
+        self.call("signatures", None, |server| server.signatures(wanted))
     }
 }

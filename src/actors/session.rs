@@ -11,11 +11,15 @@ use super::{
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use annals_engine::{
     admission::{Refusal, contents_of},
-    chunk_store::ChunkStore,
+    chunk_store::{
+        ChunkStore,
+        service::{self, TakeInError, TakenIn},
+    },
     content::SealedChunk,
     protocol::{
-        BatchOutcome, CHUNKS_BYTES_MAX, ChunksStored, Code, HeadInfo, MissingAnswer, MissingQuestion,
-        Problem, RECORDS_BYTES_MAX, Records, RecordsQuery, VersionInfo, frame,
+        BatchOutcome, ChunksStored, ChunksWanted, Code, HeadInfo, MissingAnswer, MissingQuestion, Problem,
+        RECORDS_BYTES_MAX, Records, RecordsQuery, Signatures, SignaturesWanted, VersionInfo,
+        frame::{self, Framed},
     },
 };
 use annals_events::{
@@ -90,6 +94,7 @@ answered! {
     AskMissing => missing -> MissingAnswer;
     StoreChunks => store -> ChunksStored;
     FetchChunks => fetch -> Vec<u8>;
+    FetchSignatures => signatures -> Signatures;
     FetchHistory => history -> Vec<VersionInfo>;
     FetchContent => content -> Content;
 }
@@ -144,8 +149,17 @@ pub struct StoreChunks {
 pub struct FetchChunks {
     /// Of which namespace.
     pub namespace: NamespaceId,
-    /// Which.
-    pub chunks: Arc<Vec<ChunkId>>,
+    /// Which, and what the device holds of what they replace.
+    pub wanted: Arc<ChunksWanted>,
+}
+
+/// Signatures of chunks.
+#[derive(Clone, Debug)]
+pub struct FetchSignatures {
+    /// Of which namespace.
+    pub namespace: NamespaceId,
+    /// Of which.
+    pub wanted: Arc<SignaturesWanted>,
 }
 
 /// The versions of a file.
@@ -378,33 +392,79 @@ impl Who {
 
     async fn store(&self, StoreChunks { namespace, body }: StoreChunks) -> Result<ChunksStored, Problem> {
         let summary = self.role(namespace, Role::Editor).await?;
-        let chunks = blocking(move || {
-            let chunks = frame::decode_all(&body)
-                .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
-            for chunk in &chunks {
-                chunk.check().map_err(|error| Problem::new(Code::ChunkMismatch, error.to_string()))?;
-            }
-            Ok(chunks)
+        let framed = blocking(move || {
+            frame::decode_all(&body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
         });
-        let chunks = chunks.await?;
-        let plain = chunks.iter().map(|chunk| u64::from(chunk.plain_bytes)).sum();
+        let framed = framed.await?;
+        let plain = framed.iter().map(|framed| u64::from(framed.plain_bytes())).sum();
+        let bases = framed.iter().flat_map(|framed| match framed {
+            Framed::Whole(_) => &[][..],
+            Framed::Delta(delta) => &delta.bases,
+        });
+        let readable = self.readable(namespace, bases.copied().collect()).await?;
+        let store = Arc::clone(&self.node.chunks);
+        let taken = blocking(move || {
+            service::take_in(&*store, framed, &|id| readable.contains(id)).map_err(|error| match error {
+                TakeInError::Chunk(error) => Problem::new(Code::ChunkMismatch, error.to_string()),
+                TakeInError::Store(error) => chunk_problem(&error),
+            })
+        });
+        let TakenIn { chunks, again } = taken.await?;
         self.room_for(namespace, &summary, plain).await?;
         let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
         let (store, names) = (Arc::clone(&self.node.chunks), Arc::clone(&ids));
         let stored = blocking(move || put(&*store, &names, &chunks)).await?;
         self.node.ask_user(self.user, Sent(ids)).await?;
-        Ok(stored)
+        Ok(ChunksStored { again, ..stored })
     }
 
-    async fn fetch(&self, FetchChunks { namespace, chunks }: FetchChunks) -> Result<Vec<u8>, Problem> {
+    /// Those of `chunks` that the user may read: in this namespace, in another, or because they sent them.
+    async fn readable(
+        &self,
+        namespace: NamespaceId,
+        chunks: BTreeSet<ChunkId>,
+    ) -> Result<BTreeSet<ChunkId>, Problem> {
+        if chunks.is_empty() {
+            return Ok(chunks);
+        }
+        let asked = Arc::new(chunks.into_iter().collect::<Vec<_>>());
+        let here = Covers { chunks: Arc::clone(&asked), manifests: Arc::default() };
+        let covered = self.node.ask_namespace(namespace, here).await??.chunks;
+        let (here, rest): (Vec<_>, Vec<_>) = asked.iter().zip(covered).partition(|(_, here)| *here);
+        let mut readable: BTreeSet<ChunkId> = here.into_iter().map(|(id, _)| *id).collect();
+        if !rest.is_empty() {
+            let rest = Arc::new(rest.into_iter().map(|(id, _)| *id).collect());
+            readable.extend(self.node.ask_user(self.user, Holds { chunks: rest, beside: namespace }).await??);
+        }
+        Ok(readable)
+    }
+
+    async fn fetch(&self, FetchChunks { namespace, wanted }: FetchChunks) -> Result<Vec<u8>, Problem> {
         self.role(namespace, Role::Viewer).await?;
+        let chunks = Arc::new(wanted.chunks.clone());
         let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::default() };
         let covered = self.node.ask_namespace(namespace, here).await??.chunks;
         if let Some(at) = covered.iter().position(|here| !here) {
             return Err(Problem::new(Code::ChunkUnknown, format!("chunk {} is not known here", chunks[at])));
         }
+        let bases = wanted.bases.iter().flat_map(|(_, bases)| bases).copied().collect();
+        let readable = self.readable(namespace, bases).await?;
         let store = Arc::clone(&self.node.chunks);
-        blocking(move || frames_of(&*store, &chunks)).await
+        blocking(move || frames_of(&*store, &wanted, &readable)).await
+    }
+
+    async fn signatures(
+        &self,
+        FetchSignatures { namespace, wanted }: FetchSignatures,
+    ) -> Result<Signatures, Problem> {
+        self.role(namespace, Role::Editor).await?;
+        let readable = self.readable(namespace, wanted.bases.iter().flatten().copied().collect()).await?;
+        let store = Arc::clone(&self.node.chunks);
+        let made = blocking(move || {
+            service::signatures(&*store, &wanted, &|id| readable.contains(id))
+                .map_err(|error| chunk_problem(&error))
+        });
+        Ok(Signatures { signatures: made.await? })
     }
 
     async fn history(
@@ -455,19 +515,21 @@ fn put(store: &dyn ChunkStore, ids: &[ChunkId], chunks: &[SealedChunk]) -> Resul
         store.missing(ids).map_err(|error| chunk_problem(&error))?.into_iter().collect();
     store.put_all(chunks).map_err(|error| chunk_problem(&error))?;
     let bytes = chunks.iter().filter(|chunk| new.contains(&chunk.id)).map(|chunk| chunk.bytes.len() as u64);
-    Ok(ChunksStored { new: new.len() as u64, new_bytes: bytes.sum() })
+    Ok(ChunksStored { new: new.len() as u64, new_bytes: bytes.sum(), again: Vec::new() })
 }
 
 /// As many of the chunks as an answer holds, at least one.
-fn frames_of(store: &dyn ChunkStore, chunks: &[ChunkId]) -> Result<Vec<u8>, Problem> {
-    let mut body = Vec::new();
-    for id in chunks {
-        let chunk = store.get(id).map_err(|error| chunk_problem(&error))?;
-        let chunk = chunk.ok_or_else(|| Problem::new(Code::ChunkUnknown, format!("chunk {id} is lost")))?;
-        if !body.is_empty() && body.len() + frame::wire_bytes(&chunk) > CHUNKS_BYTES_MAX {
-            break;
-        }
-        frame::encode_to(&chunk, &mut body);
+fn frames_of(
+    store: &dyn ChunkStore,
+    wanted: &ChunksWanted,
+    readable: &BTreeSet<ChunkId>,
+) -> Result<Vec<u8>, Problem> {
+    let frames = service::hand_out(store, wanted, &|id| readable.contains(id))
+        .map_err(|error| chunk_problem(&error))?;
+    if let (true, Some(id)) = (frames.is_empty(), wanted.chunks.first()) {
+        return Err(Problem::new(Code::ChunkUnknown, format!("chunk {id} is lost")));
     }
+    let mut body = Vec::with_capacity(frames.iter().map(Framed::wire_bytes).sum());
+    frames.iter().for_each(|framed| framed.encode_to(&mut body));
     Ok(body)
 }

@@ -7,8 +7,8 @@ use super::{ClientError, Folder};
 use crate::content::{self, ChunkSink, FileToCut};
 use annals_engine::{
     content::SealedChunk,
-    disk::Disk as _,
-    round::{self, Fetcher},
+    disk::{Disk as _, PlainSink},
+    round::{self, Fetcher, Sources},
 };
 use annals_events::{ChunkId, ChunkRef, Content, Dot, EntryKind};
 use std::{
@@ -70,8 +70,9 @@ impl Folder {
         let namespace = self.binding().namespace;
         let http = self.take_http();
         let contents = BTreeMap::from([(content.id, content.clone())]);
-        let mut fetcher = Fetcher::new(namespace, &http, &self.store.outbox, contents, &[content.id]);
-        let written = fetcher.write(content, sink);
+        let (outbox, none) = (&self.store.outbox, Sources::new());
+        let mut fetcher = Fetcher::new(namespace, &http, outbox, contents, &[content.id], none);
+        let written = fetcher.write(content, &mut (), &mut PlainSink(sink));
         let (_, trouble) = fetcher.finish();
         self.put_http(http);
         match (trouble, written) {

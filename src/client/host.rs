@@ -129,7 +129,7 @@ impl Machine<'_> {
     fn to_cut(&self, file: &FileToRead) -> FileToCut<<FolderDisk as Disk>::Reading> {
         let (opener, path) = (self.opener.clone(), file.path.clone());
         let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);
-        FileToCut { open: Box::new(open), replaced: file.replaced }
+        FileToCut { open: Box::new(open), replaced: file.replaced.as_ref().map(|content| content.cut) }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     folder::{Folder, blocked, check},
     node::{node_of, stat_at},
 };
-use annals_engine::disk::{Blocked, Contents, DiskOp, Node};
+use annals_engine::disk::{Blocked, Contents, DiskOp, NewFile, Node, OldFiles};
 use annals_events::{ContentId, EntryKind};
 use rustix::{
     fd::{AsFd, BorrowedFd},
@@ -22,6 +22,7 @@ use rustix::{
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::fs::FileExt as _,
 };
 
 /// From this size on, room is asked for before the first byte is written.
@@ -92,7 +93,7 @@ fn stage_file(
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(if wanted.executable { 0o777 } else { 0o666 });
     let file = File::from(fs::openat(group.tmp, name, flags, mode).map_err(met)?);
-    fill(&file, path, wanted, contents)?;
+    fill(group.folder, &file, path, wanted, contents)?;
     if let Some(old) = old_file(group.folder, path) {
         fit(file.as_fd(), &old, wanted.executable).map_err(met)?;
     }
@@ -107,7 +108,13 @@ fn stage_file(
     Ok(Staged { name: name.into(), node, mode: Mode::from_raw_mode(stat.st_mode) })
 }
 
-fn fill(file: &File, path: &str, wanted: &Wanted<'_>, contents: &mut dyn Contents) -> Result<(), Blocked> {
+fn fill(
+    folder: &Folder,
+    file: &File,
+    path: &str,
+    wanted: &Wanted<'_>,
+    contents: &mut dyn Contents,
+) -> Result<(), Blocked> {
     if wanted.size >= RESERVE_BYTES_MIN
         && let Err(errno @ (Errno::NOSPC | Errno::DQUOT)) =
             fs::fallocate(file, FallocateFlags::empty(), 0, wanted.size)
@@ -115,7 +122,7 @@ fn fill(file: &File, path: &str, wanted: &Wanted<'_>, contents: &mut dyn Content
         return Err(blocked_beside(path, errno));
     }
     let mut sink = Sink { file, left: wanted.size, failed: None };
-    let given = contents.write_to(wanted.content, &mut sink);
+    let given = contents.write_to(wanted.content, &mut Files { folder, open: None }, &mut sink);
     let not_had = |why: String| Blocked::Content { path: path.into(), why };
     match (sink.failed, given) {
         (Some(errno), _) => Err(blocked_beside(path, errno)),
@@ -177,6 +184,29 @@ impl Write for Sink<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+impl NewFile for Sink<'_> {}
+
+/// The folder's files, the last one kept open.
+struct Files<'a> {
+    folder: &'a Folder,
+    open: Option<(String, File)>,
+}
+
+impl OldFiles for Files<'_> {
+    fn read_at(&mut self, path: &str, at: u64, bytes: &mut [u8]) -> bool {
+        if self.open.as_ref().is_none_or(|(open, _)| open != path) {
+            self.open = open_old(self.folder, path).map(|file| (path.to_owned(), file));
+        }
+        self.open.as_ref().is_some_and(|(_, file)| file.read_exact_at(bytes, at).is_ok())
+    }
+}
+
+fn open_old(folder: &Folder, path: &str) -> Option<File> {
+    let place = folder.place(path).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    fs::openat(&place.folder, place.name, flags, Mode::empty()).ok().map(File::from)
 }
 
 /// The file that is to be replaced, if there is one.

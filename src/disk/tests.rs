@@ -6,7 +6,9 @@ mod races;
 mod scans;
 
 use super::{FolderDisk, Step, Watch};
-use annals_engine::disk::{Blocked, Contents, Disk, DiskOp, Done, Expect, Identity, Node, Outcome};
+use annals_engine::disk::{
+    Blocked, Contents, Disk, DiskOp, Done, Expect, Identity, NewFile, Node, OldFiles, Outcome,
+};
 use annals_events::ContentId;
 use rustix::io::Errno;
 use std::{
@@ -31,7 +33,12 @@ struct Fixture {
 struct Texts(Vec<Vec<u8>>);
 
 impl Contents for Texts {
-    fn write_to(&mut self, content: &ContentId, sink: &mut dyn io::Write) -> io::Result<()> {
+    fn write_to(
+        &mut self,
+        content: &ContentId,
+        _: &mut dyn OldFiles,
+        sink: &mut dyn NewFile,
+    ) -> io::Result<()> {
         let number = u64::from_be_bytes(content.0[..8].try_into().unwrap());
         let text =
             self.0.get(usize::try_from(number).unwrap()).ok_or_else(|| io::Error::other("no such text"))?;

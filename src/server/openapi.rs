@@ -31,6 +31,7 @@ use utoipa::OpenApi;
         routes::missing,
         routes::put_chunks,
         routes::get_chunks,
+        routes::signatures,
         routes::members,
         routes::devices,
         routes::retire,
@@ -50,6 +51,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("/v1/namespaces/{namespace}/chunks/missing", CBOR, "MissingQuestion"),
     ("/v1/namespaces/{namespace}/chunks", FRAMES, "frames"),
     ("/v1/namespaces/{namespace}/chunks/get", CBOR, "ChunksWanted"),
+    ("/v1/namespaces/{namespace}/chunks/signatures", CBOR, "SignaturesWanted"),
 ];
 
 const JSON: &str = "application/json";
@@ -96,7 +98,7 @@ fn describe_answers(answers: &mut Map<String, Value>) {
 fn schema(name: &str) -> Value {
     match name {
         "frames" => json!({
-            "description": "chunks one after the other: id (32 bytes), codec (1), plain length, length of what follows (4 each, big-endian), bytes",
+            "description": "chunks one after the other: id (32 bytes), codec (1: 0 plain, 1 zstd, 2 and 3 a difference, see docs/format.md), plain length, length of what follows (4 each, big-endian), bytes",
             "type": "string",
             "format": "binary",
         }),
@@ -107,7 +109,7 @@ fn schema(name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_engine::protocol::*;
+    use annals_engine::{content::Signature, protocol::*};
     use annals_events::{
         ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq,
         UserId,
@@ -227,6 +229,7 @@ mod tests {
             content: Some(ContentId([8; 32])),
             head: true,
         };
+        let signature = Signature::of(vec![chunk.id], b"some bytes");
         let record = || serde_bytes::ByteBuf::from(vec![1]);
         let outcomes = vec![
             BatchOutcome::Admitted { record: record() },
@@ -266,8 +269,11 @@ mod tests {
                 }),
             ),
             ("MissingAnswer", of(&MissingAnswer { chunks: vec![0], manifests: vec![1] })),
-            ("ChunksStored", of(&ChunksStored { new: 1, new_bytes: 2 })),
-            ("ChunksWanted", of(&ChunksWanted { chunks: vec![chunk.id] })),
+            ("ChunksStored", of(&ChunksStored { new: 1, new_bytes: 2, again: vec![chunk.id] })),
+            ("ChunksWanted", of(&ChunksWanted { chunks: vec![chunk.id], bases: vec![(0, vec![chunk.id])] })),
+            ("SignaturesWanted", of(&SignaturesWanted { bases: vec![vec![chunk.id]] })),
+            ("Signature", of(&signature)),
+            ("Signatures", of(&Signatures { signatures: vec![signature.clone()] })),
             ("VersionInfo", of(&version)),
             ("Content", of(&inline)),
             ("Content", of(&large)),

@@ -8,7 +8,8 @@ use super::{
 use crate::actors::{
     namespace::Devices,
     session::{
-        AskMissing, FetchChunks, FetchContent, FetchHistory, FetchRecords, StoreChunks, SubmitBatches,
+        AskMissing, FetchChunks, FetchContent, FetchHistory, FetchRecords, FetchSignatures, StoreChunks,
+        SubmitBatches,
     },
     user::RoomFor,
 };
@@ -19,7 +20,7 @@ use actix_web::{
 use annals_engine::protocol::{
     BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code, FeedQuery,
     JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem, RecordsQuery,
-    TicketRequest,
+    SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
 };
 use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Role};
 use std::sync::Arc;
@@ -52,6 +53,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             web::resource("/chunks/get")
                 .app_data(up_to(QUESTION_BYTES_MAX))
                 .route(web::post().to(get_chunks)),
+        )
+        .service(
+            web::resource("/chunks/signatures")
+                .app_data(up_to(QUESTION_BYTES_MAX))
+                .route(web::post().to(signatures)),
         )
         .service(web::resource("/chunks").app_data(up_to(CHUNKS_BYTES_MAX)).route(web::post().to(put_chunks)))
         .route("/members", web::get().to(members))
@@ -273,10 +279,31 @@ pub(super) async fn get_chunks(
     body: Body,
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
-    let ChunksWanted { chunks } = cbor_of(body)?;
-    at_most(chunks.len())?;
-    let wanted = FetchChunks { namespace: *namespace, chunks: Arc::new(chunks) };
+    let wanted: ChunksWanted = cbor_of(body)?;
+    at_most(wanted.chunks.len() + wanted.bases.iter().map(|(_, bases)| bases.len()).sum::<usize>())?;
+    let wanted = FetchChunks { namespace: *namespace, wanted: Arc::new(wanted) };
     frames(server.node.ask_session(device, user, wanted).await??)
+}
+
+/// Sums of chunks that others replace, to tell the difference to them; in CBOR.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/chunks/signatures", params(("namespace" = String, Path)), responses((status = 200, description = "Signatures", content_type = "application/cbor"), (status = 413, description = "too-large")))]
+pub(super) async fn signatures(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    let (device, user) = access::device(&server, &request)?;
+    let wanted: SignaturesWanted = cbor_of(body)?;
+    if wanted.bases.len() > SIGNATURES_COUNT_MAX {
+        let detail = format!(
+            "{} signatures were asked for, {SIGNATURES_COUNT_MAX} fit one request",
+            wanted.bases.len()
+        );
+        return Err(Problem::new(Code::TooLarge, detail).into());
+    }
+    let wanted = FetchSignatures { namespace: *namespace, wanted: Arc::new(wanted) };
+    cbor(&server.node.ask_session(device, user, wanted).await??)
 }
 
 fn at_most(count: usize) -> Result<(), Refusal> {

@@ -179,9 +179,35 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     (
         "ChunksStored",
         "What became of chunks that were sent.",
-        &[("new", "uint", "how many were new"), ("new_bytes", "uint", "stored bytes of those")],
+        &[
+            ("new", "uint", "how many were new"),
+            ("new_bytes", "uint", "stored bytes of those"),
+            ("again?", "[hash]", "could not be made of the difference that was sent: to be sent whole"),
+        ],
     ),
-    ("ChunksWanted", "Chunks by name.", &[("chunks", "[hash]", "which, in this order")]),
+    (
+        "ChunksWanted",
+        "Chunks by name.",
+        &[
+            ("chunks", "[hash]", "which, in this order"),
+            ("bases?", "[bases]", "[place in chunks, chunks that it replaces and the asker holds]"),
+        ],
+    ),
+    (
+        "SignaturesWanted",
+        "Chunks to which a difference is to be told.",
+        &[("bases", "[[hash]]", "each a few chunks, one after the other")],
+    ),
+    ("Signatures", "Those that the asker may have.", &[("signatures", "[Signature]", "in the order asked")]),
+    (
+        "Signature",
+        "Sums of every block of some chunks.",
+        &[
+            ("bases", "[hash]", "of which chunks"),
+            ("bytes", "uint", "their plain bytes in all"),
+            ("sums", "bytes", "a weak sum and the beginning of the SHA-256 of every block"),
+        ],
+    ),
     (
         "VersionInfo",
         "A version of a file.",
@@ -277,6 +303,9 @@ fn word(name: &str) -> Value {
         "role" => json!({ "enum": ["viewer", "editor", "owner"] }),
         "dot" => json!({ "description": "device:counter; [device, counter] in CBOR", "type": "string" }),
         "bytes" => json!({ "description": "a byte string of CBOR", "type": "string", "format": "binary" }),
+        "bases" => {
+            json!({ "type": "array", "prefixItems": [word("uint"), { "type": "array", "items": word("hash") }] })
+        }
         "manifest" => {
             json!({ "type": "array", "prefixItems": [word("hash"), { "$ref": reference("ChunkRef") }] })
         }

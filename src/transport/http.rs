@@ -5,15 +5,16 @@
 
 use super::tls::{self, Judge, Pin, Shown};
 use annals_engine::{
-    content::SealedChunk,
     protocol::{
         self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, Fingerprint,
         LinkRequest, Linked, Member, MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace,
-        Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Ticket, TicketRequest, frame,
+        Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted,
+        Ticket, TicketRequest,
+        frame::{self, Framed},
     },
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, DeviceId, NamespaceId};
+use annals_events::{DeviceId, NamespaceId};
 use reqwest::{
     Method, StatusCode,
     blocking::{Client, RequestBuilder, Response},
@@ -310,15 +311,15 @@ impl Transport for Http {
         self.cbor(namespace, "chunks/missing", question)
     }
 
-    fn send_chunks(&self, namespace: NamespaceId, chunks: &[SealedChunk]) -> Answer<ChunksStored> {
-        let mut body = Vec::with_capacity(chunks.iter().map(frame::wire_bytes).sum());
-        chunks.iter().for_each(|chunk| frame::encode_to(chunk, &mut body));
+    fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Answer<ChunksStored> {
+        let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
+        chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
         let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0)?;
         self.json_of(response)
     }
 
-    fn fetch_chunks(&self, namespace: NamespaceId, chunks: &[ChunkId]) -> Answer<Vec<SealedChunk>> {
-        let wanted = protocol::to_cbor(&ChunksWanted { chunks: chunks.to_vec() });
+    fn fetch_chunks(&self, namespace: NamespaceId, wanted: &ChunksWanted) -> Answer<Vec<Framed>> {
+        let wanted = protocol::to_cbor(wanted);
         let body = self.bytes_of(self.post_bytes(
             namespace,
             "chunks/get",
@@ -327,6 +328,10 @@ impl Transport for Http {
             Self::ANSWER_BYTES,
         )?)?;
         frame::decode_all(&body).map_err(|error| self.malformed(error))
+    }
+
+    fn signatures(&self, namespace: NamespaceId, wanted: &SignaturesWanted) -> Answer<Signatures> {
+        self.cbor(namespace, "chunks/signatures", wanted)
     }
 }
 

@@ -1,17 +1,25 @@
-//! Chunks on their way in: fetched in the order in which files are written, a window at a time, each believed
-//! only once its bytes match its name. What is needed again stays here as long as there is room, so that a chunk
-//! that many files hold, or one file many times, comes once.
+//! Chunks on their way in: what lies in the folder already is read there; the rest is fetched in the order in which
+//! files are written, a window at a time, as the difference to what it replaces where that is there.
+//!
+//! What must always hold: every byte is believed only once it belongs to a chunk whose name it matches. What is needed
+//! again stays here as long as there is room, so that a chunk that many files hold, or one file many times, comes
+//! once.
 
-use super::RoundError;
+use super::{
+    RoundError,
+    sources::{Lies, Sources},
+};
 use crate::{
     chunk_store::ChunkStore,
-    disk::Contents,
+    content::{delta::DELTA_BYTES_MIN, replaced_by},
+    disk::{Contents, NewFile, OldFiles},
+    protocol::{ChunksWanted, frame::Framed},
     transport::{Transport, TransportError},
 };
 use annals_events::{ChunkId, ChunkRef, Content, ContentId, Manifest, NamespaceId};
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{self, Write},
+    io,
     sync::Arc,
 };
 
@@ -22,12 +30,16 @@ const WINDOW_CHUNKS: usize = 4096;
 /// Plain bytes that are kept because they are needed again.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 
-/// Contents of files, from the outbox or the server.
+/// Contents of files, from the folder, the outbox or the server.
 pub struct Fetcher<'a> {
     namespace: NamespaceId,
     transport: &'a dyn Transport,
     outbox: &'a dyn ChunkStore,
     contents: BTreeMap<ContentId, Content>,
+    sources: Sources,
+    lies: Lies,
+    /// What chunks replace; they may come as the difference to that.
+    bases: BTreeMap<ChunkId, Vec<ChunkRef>>,
     /// What will be asked for, in order.
     ahead: VecDeque<ChunkRef>,
     /// How often each of these will still be written.
@@ -48,22 +60,42 @@ impl<'a> Fetcher<'a> {
         outbox: &'a dyn ChunkStore,
         contents: BTreeMap<ContentId, Content>,
         order: &[ContentId],
+        sources: Sources,
     ) -> Self {
-        let ahead: VecDeque<ChunkRef> =
-            order.iter().filter_map(|id| contents.get(id)).flat_map(Content::roots).collect();
-        let mut needed = BTreeMap::new();
-        ahead.iter().for_each(|chunk| *needed.entry(chunk.id).or_default() += 1);
-        Self {
+        let mut fetcher = Self {
             namespace,
             transport,
             outbox,
             contents,
-            ahead,
-            needed,
+            sources,
+            lies: Lies::default(),
+            bases: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            needed: BTreeMap::new(),
             fetched: BTreeMap::new(),
             held: 0,
             chunks: 0,
             trouble: None,
+        };
+        fetcher.know_listed();
+        for chunk in order.iter().filter_map(|id| fetcher.contents.get(id)).flat_map(Content::roots) {
+            *fetcher.needed.entry(chunk.id).or_default() += 1;
+            if !fetcher.lies.knows(&chunk.id) {
+                fetcher.ahead.push_back(chunk);
+            }
+        }
+        fetcher
+    }
+
+    /// Where the chunks lie that the events list themselves.
+    fn know_listed(&mut self) {
+        for (id, files) in &self.sources {
+            for file in files.iter().filter(|file| file.content.manifest.is_none()) {
+                self.lies.add(&file.path, &file.content.chunks);
+                if let Some(new) = self.contents.get(id).filter(|new| new.manifest.is_none()) {
+                    self.bases.extend(replaced_by(&file.content.chunks, &new.chunks));
+                }
+            }
         }
     }
 
@@ -77,23 +109,74 @@ impl<'a> Fetcher<'a> {
     ///
     /// # Errors
     /// What the server, the outbox or the sink says.
-    pub fn write(&mut self, content: &Content, sink: &mut dyn Write) -> io::Result<()> {
+    pub fn write(
+        &mut self,
+        content: &Content,
+        files: &mut dyn OldFiles,
+        sink: &mut dyn NewFile,
+    ) -> io::Result<()> {
         let chunks = match &content.manifest {
             None => content.chunks.clone(),
             Some(root) => {
-                let bytes = self.chunk(*root, &[])?;
-                self.is_written(root.id);
-                let chunks = Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks;
+                let chunks = self.listed(content, *root, files)?;
                 chunks.iter().for_each(|chunk| *self.needed.entry(chunk.id).or_default() += 1);
                 chunks
             }
         };
+        let mut begun = true;
         for (place, chunk) in chunks.iter().enumerate() {
-            let bytes = self.chunk(*chunk, &chunks[place + 1..])?;
-            sink.write_all(&bytes)?;
+            begun = begun && stands(*chunk, sink)?;
+            if !begun {
+                let bytes = self.chunk(*chunk, &chunks[place + 1..], files)?;
+                sink.write_all(&bytes)?;
+            }
             self.is_written(chunk.id);
         }
         Ok(())
+    }
+
+    /// The chunks of a content that has a manifest. Takes note of which of them lie in the folder.
+    fn listed(
+        &mut self,
+        content: &Content,
+        root: ChunkRef,
+        files: &mut dyn OldFiles,
+    ) -> io::Result<Vec<ChunkRef>> {
+        let sources = self.sources.remove(&content.id).unwrap_or_default();
+        let (same, other): (Vec<_>, Vec<_>) =
+            sources.into_iter().partition(|file| file.content.id == content.id);
+        let mut lists = Vec::new();
+        for file in other {
+            lists.push((file.path, self.listed_before(&file.content, root, files)?));
+        }
+        let bytes = self.chunk(root, &[], files)?;
+        self.is_written(root.id);
+        let chunks = Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks;
+        same.iter().for_each(|file| self.lies.add(&file.path, &chunks));
+        for (path, old) in lists {
+            self.lies.add(&path, &old);
+            self.bases.extend(replaced_by(&old, &chunks));
+        }
+        Ok(chunks)
+    }
+
+    /// The chunks of a content that is replaced by one with the manifest `root`, which may come as the difference to
+    /// its own.
+    fn listed_before(
+        &mut self,
+        old: &Content,
+        root: ChunkRef,
+        files: &mut dyn OldFiles,
+    ) -> io::Result<Vec<ChunkRef>> {
+        let Some(before) = old.manifest else { return Ok(old.chunks.clone()) };
+        let bytes = match self.chunk(before, &[], files) {
+            Ok(bytes) => bytes,
+            Err(error) if self.trouble.is_some() => return Err(error),
+            // Without it everything is fetched.
+            Err(_) => return Ok(Vec::new()),
+        };
+        self.bases.insert(root.id, vec![before]);
+        Ok(Manifest::decode(&bytes, old).map(|manifest| manifest.chunks).unwrap_or_default())
     }
 
     /// What is not needed again goes.
@@ -110,9 +193,17 @@ impl<'a> Fetcher<'a> {
     }
 
     /// The plain bytes of `chunk`. What is needed `next` is fetched along.
-    fn chunk(&mut self, chunk: ChunkRef, next: &[ChunkRef]) -> io::Result<Arc<Vec<u8>>> {
+    fn chunk(
+        &mut self,
+        chunk: ChunkRef,
+        next: &[ChunkRef],
+        files: &mut dyn OldFiles,
+    ) -> io::Result<Arc<Vec<u8>>> {
         if let Some(bytes) = self.fetched.get(&chunk.id) {
             return Ok(Arc::clone(bytes));
+        }
+        if let Some(bytes) = self.lies.read(&chunk.id, files) {
+            return Ok(Arc::new(bytes));
         }
         if let Some(sealed) = self.outbox.get(&chunk.id).map_err(io::Error::other)? {
             return sealed.open().map(Arc::new).map_err(io::Error::other);
@@ -122,21 +213,62 @@ impl<'a> Fetcher<'a> {
             self.held = 0;
         }
         let window = self.window(chunk, next);
-        let answer = self.transport.fetch_chunks(self.namespace, &window);
-        let sealed = match answer {
-            Ok(sealed) => sealed,
+        let mut bases = BTreeMap::new();
+        let mut wanted = ChunksWanted::whole(window);
+        for (place, id) in (0..).zip(&wanted.chunks) {
+            if let Some((ids, bytes)) = self.base_of(id, files) {
+                wanted.bases.push((place, ids));
+                bases.insert(*id, bytes);
+            }
+        }
+        self.fetch(&wanted, &bases)?;
+        if !bases.is_empty() && !self.fetched.contains_key(&chunk.id) {
+            // What came was no difference to that.
+            self.fetch(&ChunksWanted::whole(vec![chunk.id]), &BTreeMap::new())?;
+        }
+        let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
+        bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+    }
+
+    /// Asks for chunks, and opens what comes.
+    fn fetch(&mut self, wanted: &ChunksWanted, bases: &BTreeMap<ChunkId, Vec<u8>>) -> io::Result<()> {
+        let answer = self.transport.fetch_chunks(self.namespace, wanted);
+        let framed = match answer {
+            Ok(framed) => framed,
             Err(error) => return Err(self.give_up(error)),
         };
-        for sealed in sealed {
-            let id = sealed.id;
-            let plain = sealed.open().map_err(io::Error::other)?;
+        for framed in framed {
+            let id = framed.id();
+            let plain = match framed {
+                Framed::Whole(sealed) => sealed.open().map_err(io::Error::other)?,
+                Framed::Delta(delta) => {
+                    let base = bases.get(&id).map_or(&[][..], Vec::as_slice);
+                    let Ok(plain) = delta.apply(base) else { continue };
+                    plain
+                }
+            };
             self.chunks += 1;
             self.held += plain.len() as u64;
             let before = self.fetched.insert(id, Arc::new(plain));
             self.held -= before.map_or(0, |bytes| bytes.len() as u64);
         }
-        let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
-        bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+        Ok(())
+    }
+
+    /// What the chunk replaces and is here: which chunks, and their bytes.
+    fn base_of(&self, chunk: &ChunkId, files: &mut dyn OldFiles) -> Option<(Vec<ChunkId>, Vec<u8>)> {
+        let bases = self.bases.get(chunk)?;
+        if bases.iter().map(|base| base.bytes).sum::<u32>() < DELTA_BYTES_MIN {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        for base in bases {
+            match self.fetched.get(&base.id) {
+                Some(fetched) => bytes.extend(&**fetched),
+                None => bytes.extend(self.lies.read(&base.id, files)?),
+            }
+        }
+        Some((bases.iter().map(|base| base.id).collect(), bytes))
     }
 
     fn window(&mut self, first: ChunkRef, next: &[ChunkRef]) -> Vec<ChunkId> {
@@ -147,13 +279,17 @@ impl<'a> Fetcher<'a> {
             self.ahead.drain(..=at);
         }
         for chunk in next.iter().chain(&self.ahead) {
+            if window.contains(&chunk.id)
+                || self.fetched.contains_key(&chunk.id)
+                || self.lies.knows(&chunk.id)
+            {
+                continue;
+            }
             bytes += u64::from(chunk.bytes);
             if bytes > WINDOW_BYTES || window.len() >= WINDOW_CHUNKS {
                 break;
             }
-            if !window.contains(&chunk.id) && !self.fetched.contains_key(&chunk.id) {
-                window.push(chunk.id);
-            }
+            window.push(chunk.id);
         }
         window
     }
@@ -165,13 +301,28 @@ impl<'a> Fetcher<'a> {
     }
 }
 
+/// Whether the next bytes of a new file are those of `chunk` already, from an earlier try; then it goes on behind them.
+fn stands(chunk: ChunkRef, sink: &mut dyn NewFile) -> io::Result<bool> {
+    let Some(bytes) = sink.left_before(chunk.bytes as usize)? else { return Ok(false) };
+    let stands = ChunkId::of(&bytes) == chunk.id;
+    if stands {
+        sink.keep(&bytes)?;
+    }
+    Ok(stands)
+}
+
 impl Contents for Fetcher<'_> {
-    fn write_to(&mut self, content: &ContentId, sink: &mut dyn Write) -> io::Result<()> {
+    fn write_to(
+        &mut self,
+        content: &ContentId,
+        files: &mut dyn OldFiles,
+        sink: &mut dyn NewFile,
+    ) -> io::Result<()> {
         if self.trouble.is_some() {
             return Err(io::Error::other("the server could not be asked"));
         }
         let content = self.contents.get(content).cloned();
         let content = content.ok_or_else(|| io::Error::other("nobody knows what it holds"))?;
-        self.write(&content, sink)
+        self.write(&content, files, sink)
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! A group of files is read twice: once for the names of its chunks, and once more, if the server lacks some,
 //! for their bytes. So a chunk that is known costs a hash and no compression, and what is unknown is sent before
-//! any event names it (I4).
+//! any event names it (I4). About chunks of a version that the log has nothing is asked.
 
-use super::{FileRead, FileToRead, Host, Round, RoundError};
+use super::{
+    FileRead, FileToRead, Host, Round, RoundError,
+    delivery::{Delivery, Replacing},
+};
 use crate::{
-    chunk_store::ChunkStore,
-    content::SealedChunk,
-    protocol::{CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Class, Code, MissingQuestion, frame},
+    content::replaced_by,
+    protocol::{CHUNKS_COUNT_MAX, ChunksWanted, Class, Code, MissingQuestion, frame::Framed},
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Manifest, NamespaceId};
+use annals_events::{ChunkId, ChunkRef, Content, ContentId, Manifest, NamespaceId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -37,9 +39,10 @@ impl<H: Host> Round<'_, H> {
         // What is known to be there holds what the log says: its chunks were sent before that was said.
         let (known, mut read): (Vec<_>, Vec<_>) =
             read.into_iter().partition(|(file, found)| self.is_known(file, found));
+        let before = if online { self.before(&read) } else { Before::default() };
         let lacking = match (read.is_empty(), online) {
             (true, _) => BTreeSet::new(),
-            (_, true) => self.lacking_on_server(&mut read)?,
+            (_, true) => self.lacking_on_server(&mut read, &before)?,
             (_, false) => self.lacking_in_outbox(&read)?,
         };
         read.extend(known);
@@ -48,8 +51,42 @@ impl<H: Host> Round<'_, H> {
             .partition(|(_, found)| !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
         let mut whole: Vec<(String, FileRead)> =
             complete.into_iter().map(|(file, found)| (file.path, found)).collect();
-        whole.extend(self.deliver(incomplete, lacking, online)?);
+        whole.extend(self.deliver(incomplete, lacking, &before, online)?);
         Ok(whole)
+    }
+
+    /// What the server has of the versions that these files replace.
+    fn before(&mut self, read: &[(FileToRead, FileRead)]) -> Before {
+        let mut before = Before::default();
+        for (file, found) in read {
+            let Some(replaced) = &file.replaced else { continue };
+            let head = self.replica.synced().get(&file.path).and_then(|node| node.head);
+            let admitted = head.is_some_and(|head| {
+                self.replica.pending_batch(head).is_none() && self.replica.log().locate(head).is_some()
+            });
+            if admitted && let Some(chunks) = self.listed(replaced) {
+                before.add(found.content.id, replaced.manifest, chunks);
+            }
+        }
+        before
+    }
+
+    /// The chunks of a content that the server has.
+    fn listed(&mut self, content: &Content) -> Option<Vec<ChunkRef>> {
+        let Some(root) = content.manifest else { return Some(content.chunks.clone()) };
+        let namespace = self.replica.namespace();
+        let parts = self.host.parts();
+        let sealed = match parts.outbox.get(&root.id).ok().flatten() {
+            Some(sealed) => sealed,
+            None => {
+                let wanted = ChunksWanted::whole(vec![root.id]);
+                match parts.transport.fetch_chunks(namespace, &wanted).ok()?.pop()? {
+                    Framed::Whole(sealed) => sealed,
+                    Framed::Delta(_) => return None,
+                }
+            }
+        };
+        Some(Manifest::decode(&sealed.open().ok()?, content).ok()?.chunks)
     }
 
     fn is_known(&self, file: &FileToRead, found: &FileRead) -> bool {
@@ -66,11 +103,12 @@ impl<H: Host> Round<'_, H> {
     fn lacking_on_server(
         &mut self,
         read: &mut Vec<(FileToRead, FileRead)>,
+        before: &Before,
     ) -> Result<BTreeSet<ChunkId>, RoundError> {
         let namespace = self.replica.namespace();
         let contents: BTreeMap<_, u64> =
             read.iter().map(|(_, found)| (found.content.id, found.content.size)).collect();
-        let chunks = unique(read.iter().flat_map(|(_, found)| found.chunks.iter().copied()));
+        let chunks = unique(read.iter().flat_map(|(_, found)| before.new_in(found)));
         match missing(self.host.parts().transport, namespace, &chunks, contents.values().sum()) {
             Ok(lacking) => Ok(lacking),
             Err(TransportError::Refused(problem)) if problem.code == Code::Quota => {
@@ -81,7 +119,8 @@ impl<H: Host> Round<'_, H> {
                 for (file, found) in group {
                     let answer = match several {
                         true => {
-                            missing(self.host.parts().transport, namespace, &found.chunks, found.content.size)
+                            let chunks: Vec<ChunkRef> = before.new_in(&found).collect();
+                            missing(self.host.parts().transport, namespace, &chunks, found.content.size)
                         }
                         false => Err(TransportError::Refused(problem.clone())),
                     };
@@ -124,23 +163,23 @@ impl<H: Host> Round<'_, H> {
         &mut self,
         files: Vec<(FileToRead, FileRead)>,
         lacking: BTreeSet<ChunkId>,
+        before: &Before,
         online: bool,
     ) -> Result<Vec<(String, FileRead)>, RoundError> {
         if files.is_empty() {
             return Ok(Vec::new());
         }
         let online = online && !self.trouble.as_ref().is_some_and(RoundError::is_refusal);
+        let replacing = before.replaced_by(&files, &lacking);
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
         let group: Vec<FileToRead> = files.iter().map(|(file, _)| file.clone()).collect();
-        let mut delivery = Delivery::new(self.replica.namespace(), online);
-        let second = self.host.cut(&group, &wanted, &mut |chunk, transport, outbox| {
-            let full = delivery.parcel.add(chunk);
-            delivery.send(full, transport, outbox)
-        })?;
+        let mut delivery = Delivery::new(self.replica.namespace(), online).replacing(replacing);
+        let second = self
+            .host
+            .cut(&group, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
         let parts = self.host.parts();
-        let rest = delivery.parcel.rest();
-        delivery.send(rest, parts.transport, parts.outbox)?;
+        delivery.send(parts.transport, parts.outbox)?;
         self.report.new_chunks += delivery.chunks;
         self.report.chunk_bytes_sent += delivery.bytes;
         let mut sealed = Vec::new();
@@ -230,13 +269,10 @@ impl<H: Host> Round<'_, H> {
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
         let mut delivery = Delivery::new(self.replica.namespace(), online);
-        self.host.cut(&files, &wanted, &mut |chunk, transport, outbox| {
-            let full = delivery.parcel.add(chunk);
-            delivery.send(full, transport, outbox)
-        })?;
+        self.host
+            .cut(&files, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
         let parts = self.host.parts();
-        let rest = delivery.parcel.rest();
-        delivery.send(rest, parts.transport, parts.outbox)?;
+        delivery.send(parts.transport, parts.outbox)?;
         Ok(lacking.into_inner().expect("nobody panics holding it"))
     }
 
@@ -247,49 +283,52 @@ impl<H: Host> Round<'_, H> {
         for id in chunks {
             match parts.outbox.get(id)? {
                 Some(chunk) => {
-                    let full = delivery.parcel.add(chunk);
-                    delivery.send(full, parts.transport, parts.outbox)?;
+                    delivery.add(chunk, parts.transport, parts.outbox)?;
                 }
                 None => drop(left.insert(*id)),
             }
         }
-        let rest = delivery.parcel.rest();
-        delivery.send(rest, parts.transport, parts.outbox)?;
+        delivery.send(parts.transport, parts.outbox)?;
         self.report.new_chunks += delivery.chunks;
         self.report.chunk_bytes_sent += delivery.bytes;
         Ok(left)
     }
 }
 
-/// Chunks on their way to where they go, a parcel at a time.
-struct Delivery {
-    namespace: NamespaceId,
-    online: bool,
-    parcel: Parcel,
-    chunks: u64,
-    bytes: u64,
+/// What the server has of the versions that are replaced, by the content that replaces them.
+#[derive(Debug, Default)]
+struct Before {
+    lists: BTreeMap<ContentId, (Option<ChunkRef>, Vec<ChunkRef>)>,
+    known: BTreeSet<ChunkId>,
 }
 
-impl Delivery {
-    fn new(namespace: NamespaceId, online: bool) -> Self {
-        Self { namespace, online, parcel: Parcel::default(), chunks: 0, bytes: 0 }
+impl Before {
+    fn add(&mut self, new: ContentId, manifest: Option<ChunkRef>, chunks: Vec<ChunkRef>) {
+        self.known.extend(chunks.iter().chain(&manifest).map(|chunk| chunk.id));
+        self.lists.insert(new, (manifest, chunks));
     }
 
-    fn send(
-        &mut self,
-        parcel: Option<Vec<SealedChunk>>,
-        transport: &dyn Transport,
-        outbox: &dyn ChunkStore,
-    ) -> Result<(), RoundError> {
-        let Some(parcel) = parcel else { return Ok(()) };
-        self.chunks += parcel.len() as u64;
-        self.bytes += parcel.iter().map(|chunk| chunk.bytes.len() as u64).sum::<u64>();
-        if self.online {
-            transport.send_chunks(self.namespace, &parcel)?;
-        } else {
-            outbox.put_all(&parcel)?;
+    /// The chunks of a file about which the server has to be asked.
+    fn new_in<'a>(&'a self, found: &'a FileRead) -> impl Iterator<Item = ChunkRef> + 'a {
+        found.chunks.iter().copied().filter(|chunk| !self.known.contains(&chunk.id))
+    }
+
+    /// What the chunks of `lacking` replace that these files have.
+    fn replaced_by(&self, files: &[(FileToRead, FileRead)], lacking: &BTreeSet<ChunkId>) -> Replacing {
+        let mut replacing = Replacing::default();
+        for (_, found) in files {
+            let Some((manifest, old)) = self.lists.get(&found.content.id) else { continue };
+            let bases = replaced_by(old, &found.chunks);
+            for chunk in found.chunks.iter().filter(|chunk| lacking.contains(&chunk.id)) {
+                // A manifest replaces a manifest.
+                let of_list =
+                    manifest.filter(|_| found.content.manifest == Some(*chunk)).map(|root| vec![root]);
+                if let Some(bases) = of_list.as_ref().or_else(|| bases.get(&chunk.id)) {
+                    replacing.add(*chunk, bases);
+                }
+            }
         }
-        Ok(())
+        replacing
     }
 }
 
@@ -315,28 +354,4 @@ fn missing(
 fn unique(chunks: impl Iterator<Item = ChunkRef>) -> Vec<ChunkRef> {
     let by_id: BTreeMap<ChunkId, ChunkRef> = chunks.map(|chunk| (chunk.id, chunk)).collect();
     by_id.into_values().collect()
-}
-
-/// Chunks that go out in one request.
-#[derive(Default)]
-struct Parcel {
-    chunks: Vec<SealedChunk>,
-    bytes: usize,
-}
-
-impl Parcel {
-    /// Puts one in; answers with the parcel before it if that was full.
-    fn add(&mut self, chunk: SealedChunk) -> Option<Vec<SealedChunk>> {
-        let more = chunk.bytes.len() + frame::HEADER_BYTES;
-        let full = self.bytes + more > CHUNKS_BYTES_MAX || self.chunks.len() == CHUNKS_COUNT_MAX;
-        let done = if full { self.rest() } else { None };
-        self.bytes += more;
-        self.chunks.push(chunk);
-        done
-    }
-
-    fn rest(&mut self) -> Option<Vec<SealedChunk>> {
-        self.bytes = 0;
-        Some(std::mem::take(&mut self.chunks)).filter(|chunks| !chunks.is_empty())
-    }
 }

@@ -4,7 +4,8 @@
 use super::{InHand, TOP, Volume};
 use crate::point::{Moment, Point};
 use annals_engine::disk::{
-    Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Node, Outcome, Reading, Scan, Swept,
+    Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Node, OldFiles, Outcome, Reading,
+    Scan, Swept,
 };
 use annals_events::{EntryKind, path};
 use std::{
@@ -63,7 +64,8 @@ impl Disk for TwinDisk {
     }
 
     fn apply(&mut self, ops: &[DiskOp], contents: &mut dyn Contents) -> Result<Vec<Outcome>, DiskError> {
-        let staged: Vec<_> = ops.iter().map(|op| stage(op, contents)).collect();
+        let mut files = TwinFiles(Rc::clone(&self.volume));
+        let staged: Vec<_> = ops.iter().map(|op| stage(op, contents, &mut files)).collect();
         let mut call = Call { disk: self.clone(), changed: BTreeMap::new(), out: Vec::new() };
         let mut outcomes = Vec::with_capacity(ops.len());
         for (op, staged) in ops.iter().zip(staged) {
@@ -118,12 +120,25 @@ impl Reading for TwinReading {
     }
 }
 
+/// What the folder has, for who makes new files of it.
+struct TwinFiles(Rc<RefCell<Volume>>);
+
+impl OldFiles for TwinFiles {
+    fn read_at(&mut self, path: &str, at: u64, bytes: &mut [u8]) -> bool {
+        let volume = self.0.borrow();
+        let Some(inode) = volume.find(path).map(|ino| &volume.inodes[&ino]) else { return false };
+        let from = usize::try_from(at).unwrap_or(usize::MAX);
+        let held = inode.bytes.get(from..).and_then(|rest| rest.get(..bytes.len()));
+        held.map(|held| bytes.copy_from_slice(held)).is_some()
+    }
+}
+
 /// The bytes that `op` writes.
-fn stage(op: &DiskOp, contents: &mut dyn Contents) -> Result<Vec<u8>, Blocked> {
+fn stage(op: &DiskOp, contents: &mut dyn Contents, files: &mut TwinFiles) -> Result<Vec<u8>, Blocked> {
     let DiskOp::WriteFile { path, content, size, .. } = op else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     let not_had = |why: String| Blocked::Content { path: path.clone(), why };
-    contents.write_to(content, &mut bytes).map_err(|error| not_had(error.to_string()))?;
+    contents.write_to(content, files, &mut bytes).map_err(|error| not_had(error.to_string()))?;
     if bytes.len() as u64 == *size { Ok(bytes) } else { Err(not_had(format!("{} bytes", bytes.len()))) }
 }
 

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::{clock::WorldTime, point::Point};
-use annals_engine::disk::{Blocked, Contents, Disk, DiskOp, Expect};
+use annals_engine::disk::{Blocked, Contents, Disk, DiskOp, Expect, NewFile, OldFiles};
 use annals_events::ContentId;
 use std::{cell::RefCell, io, rc::Rc};
 
 struct Text(&'static str);
 
 impl Contents for Text {
-    fn write_to(&mut self, _: &ContentId, sink: &mut dyn io::Write) -> io::Result<()> {
+    fn write_to(&mut self, _: &ContentId, _: &mut dyn OldFiles, sink: &mut dyn NewFile) -> io::Result<()> {
         sink.write_all(self.0.as_bytes())
     }
 }

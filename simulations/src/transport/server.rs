@@ -7,13 +7,16 @@
 use crate::{chunk_store::TwinChunks, clock::MachineClock, log::TwinLog, log::now, random::Random};
 use annals_engine::{
     admission::{Facts, contents_of},
-    chunk_store::{ChunkStore, ChunkStoreError},
+    chunk_store::{
+        ChunkStore, ChunkStoreError,
+        service::{self, TakeInError, TakenIn},
+    },
     clock::Clock,
-    content::SealedChunk,
     namespace::{Effect, Input, Issued, Namespace, Outcome, first_batch},
     protocol::{
-        BatchOutcome, Batches, ChunksStored, Code, HeadInfo, MissingAnswer, MissingQuestion, Outcomes,
-        Problem, RECORDS_BYTES_MAX, Records, RecordsQuery,
+        BatchOutcome, Batches, ChunksStored, ChunksWanted, Code, HeadInfo, MissingAnswer, MissingQuestion,
+        Outcomes, Problem, RECORDS_BYTES_MAX, Records, RecordsQuery, Signatures, SignaturesWanted,
+        frame::Framed,
     },
 };
 use annals_events::{
@@ -286,39 +289,48 @@ impl TwinServer {
     ///
     /// # Errors
     /// [`Problem`].
-    pub fn store(&mut self, chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
-        for chunk in chunks {
-            chunk.check().map_err(|error| Problem::new(Code::ChunkMismatch, error.to_string()))?;
-        }
+    pub fn store(&mut self, sent: &[Framed]) -> Result<ChunksStored, Problem> {
+        self.read_manifests()?;
+        let TakenIn { chunks, again } = service::take_in(&self.chunks, sent.to_vec(), &|id| self.has(*id))
+            .map_err(|error| match error {
+                TakeInError::Chunk(error) => Problem::new(Code::ChunkMismatch, error.to_string()),
+                TakeInError::Store(error) => failed(&error),
+            })?;
         let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
         let new: BTreeSet<ChunkId> =
             self.chunks.missing(&ids).map_err(|error| failed(&error))?.into_iter().collect();
-        self.chunks.put_all(chunks).map_err(|error| failed(&error))?;
+        self.chunks.put_all(&chunks).map_err(|error| failed(&error))?;
         self.sent.extend(ids);
         let sizes: BTreeMap<ChunkId, u64> =
             chunks.iter().map(|chunk| (chunk.id, chunk.bytes.len() as u64)).collect();
         let new_bytes = sizes.iter().filter(|(id, _)| new.contains(id)).map(|(_, bytes)| bytes).sum();
-        Ok(ChunksStored { new: new.len() as u64, new_bytes })
+        Ok(ChunksStored { new: new.len() as u64, new_bytes, again })
     }
 
     /// See [`annals_engine::transport::Transport::fetch_chunks`]; at most `count_max` of them.
     ///
     /// # Errors
     /// [`Problem`].
-    pub fn fetch(&mut self, chunks: &[ChunkId], count_max: usize) -> Result<Vec<SealedChunk>, Problem> {
+    pub fn fetch(&mut self, wanted: &ChunksWanted, count_max: usize) -> Result<Vec<Framed>, Problem> {
         self.read_manifests()?;
-        let mut found = Vec::new();
-        for id in chunks.iter().take(count_max.max(1)) {
-            let readable = self.namespace.possession().covers(self.projections(), *id);
-            match self.chunks.get(id).map_err(|error| failed(&error))?.filter(|_| readable) {
-                Some(sealed) => found.push(sealed),
-                None if found.is_empty() => {
-                    return Err(Problem::new(Code::ChunkUnknown, format!("chunk {id} is not known here")));
-                }
-                None => break,
-            }
+        let readable = |id: &ChunkId| self.namespace.possession().covers(self.projections(), *id);
+        let prefix = wanted.chunks.iter().take(count_max.max(1)).copied().take_while(readable);
+        let wanted = ChunksWanted { chunks: prefix.collect(), bases: wanted.bases.clone() };
+        let found = service::hand_out(&self.chunks, &wanted, &readable).map_err(|error| failed(&error))?;
+        if found.is_empty() {
+            return Err(Problem::new(Code::ChunkUnknown, "a chunk is not known here"));
         }
         Ok(found)
+    }
+
+    /// See [`annals_engine::transport::Transport::signatures`].
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn signatures(&mut self, wanted: &SignaturesWanted) -> Result<Signatures, Problem> {
+        self.read_manifests()?;
+        let signatures = service::signatures(&self.chunks, wanted, &|id| self.has(*id));
+        Ok(Signatures { signatures: signatures.map_err(|error| failed(&error))? })
     }
 
     /// The digests of its projections.

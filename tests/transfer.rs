@@ -1,0 +1,90 @@
+//! Content on its way: only what is not there yet travels, and an edit costs about as much as it changed. Everything
+//! that goes over the wire is counted, headers and all.
+
+use crate::{place::Place, wire::Wire};
+use std::fs;
+
+/// Bytes that do not compress.
+fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64 ^ seed.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(bytes).collect()
+}
+
+/// Two folders, `one` and `two`, of one account behind a wire; `file` is in both.
+fn two_with(file: &[u8]) -> (Place, Wire) {
+    let mut place = Place::with_server();
+    let wire = Wire::to(&place.url);
+    place.url.clone_from(&wire.url);
+    fs::create_dir(place.path("one")).unwrap();
+    fs::write(place.path("one/file"), file).unwrap();
+    place.link("ada", "one");
+    place.link("ada", "two");
+    assert!(fs::read(place.path("two/file")).unwrap() == file);
+    (place, wire)
+}
+
+/// Makes it the content of `file` in `one`, and brings it to `two`: how many bytes went over the wire for each.
+fn brought(place: &Place, wire: &Wire, file: &[u8]) -> (u64, u64) {
+    fs::write(place.path("one/file"), file).unwrap();
+    wire.bytes();
+    place.sync("one").ok();
+    let sent = wire.bytes();
+    place.sync("two").ok();
+    let received = wire.bytes();
+    assert!(fs::read(place.path("two/file")).unwrap() == file);
+    (sent.0 + sent.1, received.0 + received.1)
+}
+
+#[test]
+fn a_small_edit_of_a_file_costs_little_in_both_directions() {
+    for size in [100_000, 1_000_000, 10_000_000] {
+        let base = noise(size, 1);
+        let (place, wire) = two_with(&base);
+        let mut middle = base.clone();
+        middle[size / 2..size / 2 + 100].fill(7);
+        let mut cut_out = base.clone();
+        cut_out.drain(size / 3..size / 3 + 1000);
+        let edits = [
+            ("a byte at the head", [b"!", &base[..]].concat()),
+            ("a hundred in the middle", middle),
+            ("a thousand cut out", cut_out),
+            ("some more at the end", [&base[..], &noise(500, 9)].concat()),
+        ];
+        for (what, edited) in edits {
+            let (sent, received) = brought(&place, &wire, &edited);
+            let most = size as u64 / 10;
+            assert!(sent <= most && received <= most, "{size}, {what}: {sent} sent, {received} received");
+        }
+    }
+}
+
+#[test]
+fn a_byte_at_the_head_of_a_large_file_costs_next_to_nothing() {
+    let base = noise(100 << 20, 2);
+    let (place, wire) = two_with(&base);
+    let (sent, received) = brought(&place, &wire, &[b"!", &base[..]].concat());
+    assert!(sent <= 64 << 10 && received <= 64 << 10, "{sent} sent, {received} received");
+}
+
+#[test]
+fn what_lies_in_the_folder_is_not_fetched() {
+    let (base, other) = (noise(3_000_000, 3), noise(3_000_000, 4));
+    let (place, wire) = two_with(&base);
+    // Put together of what is there: a copy, and the old version again.
+    fs::copy(place.path("one/file"), place.path("one/copy")).unwrap();
+    place.sync("one").ok();
+    wire.bytes();
+    place.sync("two").ok();
+    let (to, from) = wire.bytes();
+    assert!(to + from < 20_000, "{to} and {from} for a copy");
+    let (sent, _) = brought(&place, &wire, &other);
+    assert!(sent > 3_000_000);
+    let (sent, received) = brought(&place, &wire, &base);
+    assert!(sent < 20_000 && received < 20_000, "{sent} sent, {received} received");
+}
