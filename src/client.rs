@@ -5,6 +5,7 @@
 //! ask of it stands in `asking` (questions) and `telling` (new events). [`daemon`] keeps a folder in sync.
 
 mod asking;
+mod bell;
 pub mod binding;
 mod contents;
 pub mod control;
@@ -15,10 +16,12 @@ mod folder;
 mod guarding;
 mod host;
 mod linking;
+mod listening;
 mod standing;
 mod store;
 mod telling;
 mod trash;
+mod watching;
 
 pub use asking::{VersionLine, When};
 pub use binding::{Address, Binding, BindingError, STATE_FOLDER};

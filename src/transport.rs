@@ -3,5 +3,5 @@
 pub mod http;
 pub mod tls;
 
-pub use http::{Http, Traffic};
+pub use http::{Feed, HangUp, Http, Traffic};
 pub use tls::Pin;

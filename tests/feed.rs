@@ -1,7 +1,7 @@
 //! The live feed of a real server: a head comes after an append, after a gap, and to nobody who may not read; whoever
 //! vanishes leaves nothing behind.
 
-use crate::support::*;
+use crate::{place::until, support::*};
 use annals::server::Config;
 use annals_engine::protocol::{Code, FeedEnd, FeedHead, FeedQuery};
 use annals_events::{Body, Fact, Hash, NamespaceId, Role, Seq};
@@ -59,17 +59,6 @@ fn server_with(beat: Duration) -> TestServer {
 /// A server whose beats come rarely: nothing that is awaited comes by one.
 fn server() -> TestServer {
     server_with(Duration::from_secs(600))
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1_000_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::yield_now();
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("never: {what}");
 }
 
 fn at(server: &TestServer, device: &Device) -> u64 {

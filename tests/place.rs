@@ -124,10 +124,7 @@ impl Place {
 
     /// Starts a command that goes on.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Running { child, out }
+        Running::of(&mut self.command(arguments))
     }
 
     /// Sends the server a signal.
@@ -209,6 +206,13 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts it.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
     /// Waits for a line of its output that begins so.
     pub fn says(&mut self, beginning: &str) -> String {
         let mut line = String::new();
@@ -297,4 +301,15 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
             lines.push(format!("{name} x={executable} t={} {content:?}", meta.mtime()));
         }
     }
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..60_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+    panic!("it never came about that {what}");
 }

@@ -28,4 +28,5 @@ mod two_devices;
 mod verbs;
 mod verification;
 mod walk;
+mod watching;
 mod wire;

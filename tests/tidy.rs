@@ -13,10 +13,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("content", &[]),
     ("chunk_store", &[]),
     ("transport", &["clock"]),
+    ("watch", &[]),
     ("verification", &[]),
     ("actors", &["clock", "chunk_store", "content"]),
     ("server", &["actors", "clock", "chunk_store", "content"]),
-    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification"]),
+    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification", "watch"]),
     (
         "cli",
         &[

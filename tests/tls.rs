@@ -2,7 +2,14 @@
 //! change while everything runs.
 
 use crate::place::{PASSWORD, Place, Running, Said, said};
-use annals_engine::protocol::Fingerprint;
+use annals::{
+    client::Binding,
+    transport::{Http, Pin},
+};
+use annals_engine::{
+    protocol::{FeedQuery, Fingerprint},
+    transport::TransportError,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, ClientConnection, Error, StreamOwned, SupportedProtocolVersion,
@@ -279,4 +286,22 @@ fn a_certificate_without_its_key_serves_nobody() {
     place.write("given.crt", PASSWORD);
     place.annals(&serve).fails(2, "given.crt cannot be used for TLS");
     place.annals(&serve[..serve.len() - 2]).exits(2);
+}
+
+#[test]
+fn the_live_feed_goes_by_tls_and_to_nobody_else() {
+    let place = Place::new();
+    let (_serving, url, fingerprint) = serve_own(&place, "127.0.0.1:0");
+    add_ada(&place, &url);
+    place.annals(&["link", &url, "one", "--user", "ada", "--fingerprint", &fingerprint]).ok();
+    let (binding, _) = Binding::read(&place.path("one")).unwrap();
+    let live = |pin: Pin| {
+        let http = Http::pinned(&url, Some(pin), Some(binding.token.clone())).unwrap();
+        http.live(binding.namespace, &FeedQuery::default())
+    };
+    let certificate = binding.certificate.unwrap();
+    let heard = live(Pin::Whole(certificate)).map(|mut feed| feed.hear().unwrap());
+    assert!(heard.unwrap().head.seq.0 > 0);
+    let other = live(Pin::Beginning([7; 16]));
+    assert!(matches!(other.err(), Some(TransportError::Untrusted { found, .. }) if found == certificate));
 }

@@ -11,4 +11,5 @@
 
 pub mod append;
 pub mod content;
+pub mod latency;
 pub mod replay;

@@ -29,4 +29,5 @@ pub mod retry;
 pub mod round;
 pub mod transport;
 pub mod trash;
+pub mod watch;
 mod working_tree;

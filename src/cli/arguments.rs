@@ -456,6 +456,15 @@ pub enum Bench {
     Replay(BenchSize),
     /// Cut and hash in memory, beside the bare loop; --entries: mebibytes
     Content(BenchSize),
+    /// From a save to its being visible on the other device, by way of a server on loopback
+    Latency {
+        /// How many saves
+        #[arg(long)]
+        saves: Option<usize>,
+        /// How many other files the folder holds
+        #[arg(long, default_value_t = 100)]
+        files: usize,
+    },
     /// One measurement of `replay`, in a process of its own
     #[command(hide = true)]
     Measure {

@@ -7,11 +7,15 @@ use super::{
 
 #[cfg(feature = "bench")]
 pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
-    use annals_benches::{append, content, replay};
+    use annals_benches::{append, content, latency, replay};
     match bench {
         Bench::Append(size) => append::run(size.entries),
         Bench::Replay(size) => replay::run(size.entries),
         Bench::Content(size) => content::run(size.entries),
+        Bench::Latency { saves, files } => {
+            let own = std::env::current_exe().map_err(|error| Failure::failed(error.to_string()))?;
+            latency::run(&own, *saves, *files);
+        }
         Bench::Measure { role, path } => replay::measure(role, path),
     }
     Ok(Exit::Done)

@@ -66,6 +66,9 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
     if let Some(doing) = &status.doing {
         talk.line(format_args!("  just now: {doing}"))?;
     }
+    if let Some(unwatched) = &status.unwatched {
+        talk.line(format_args!("  {unwatched}"))?;
+    }
     if status.pending_events > 0 {
         talk.line(format_args!(
             "  waiting to be sent: {}, {}",

@@ -147,6 +147,7 @@ fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
             talk.remark(format_args!("error: {}", failure.message))?;
             failure.hint.iter().try_for_each(|hint| talk.remark(format_args!("hint: {hint}")))?;
         }
+        News::Unwatched(why) => talk.remark(why)?,
         News::Recovered => talk.remark("in sync again")?,
     }
     talk.flush()

@@ -1,46 +1,42 @@
-//! Keeping a folder in sync: a round every few seconds, and an ear for other verbs.
+//! Keeping a folder in sync: a round whenever something happened, and an ear for other verbs.
+//!
+//! ```text
+//!   the kernel's hints ─► gathered ─┐
+//!   heads on the feed ──────────────┼─► round ─► sleep until the next of them
+//!   trying again, a rare look ──────┘
+//! ```
 //!
 //! One thread does rounds, another answers on the control socket; they take turns with the folder. A server
-//! that cannot be reached is tried again after a while that grows; what changes meanwhile is journaled.
+//! that cannot be reached is tried again after a while that grows; what changes meanwhile is journaled. Nothing
+//! is done while nothing happens.
 
 use super::{
     ClientError, Folder, Progress, STATE_FOLDER, Status,
+    bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
+    watching::Watching,
 };
-use annals_engine::retry;
+use crate::clock::Stopwatch;
+use annals_engine::{retry, round::RoundError, watch::Due};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
-/// How long a folder that is at rest is left alone.
-const REST: Duration = Duration::from_secs(2);
-
 /// Tells a daemon to end.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
+pub struct Stop(Bell);
 
 impl Stop {
     /// From now on.
     pub fn now(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.1.notify_all();
-    }
-
-    /// Waits for `time`, or until it is told to end. True: end.
-    fn wait(&self, time: Duration) -> bool {
-        let stopped = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) = self
-            .0
-            .1
-            .wait_timeout_while(stopped, time, |stopped| !*stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        *stopped
+        self.0.stop();
     }
 
     fn is_set(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.is_stopped()
     }
 }
 
@@ -58,6 +54,8 @@ pub struct Answers {
 pub enum News<'a> {
     /// Everything was exchanged for the first time.
     InSync(&'a Status),
+    /// The folder cannot be watched: why, and what is done instead.
+    Unwatched(&'a str),
     /// A round did not get everything done: why, where that is new.
     Trouble(ClientError),
     /// And now one did.
@@ -81,42 +79,122 @@ pub fn run(
     let socket = Arc::new(ControlSocket::open(&state).map_err(failed)?);
     let folder = Arc::new(Mutex::new(folder));
     let ear = listen(socket.clone(), folder.clone(), answers, root.clone());
-    let (mut failures, mut last, mut first) = (0, None, true);
-    while !stop.is_set() {
-        let mut folder = folder.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unwatched = ();
-        let watching: &mut dyn Progress = if first { &mut *progress } else { &mut unwatched };
-        let result = folder.sync_once(&mut UntilStopped { watching, stop });
-        progress.rest();
-        if stop.is_set() {
-            break;
-        }
-        let now = result.as_ref().err().map(ToString::to_string);
-        // What a person may put right in the folder at any moment is looked at again soon.
-        let soon = matches!(&result, Err(ClientError::Round(error)) if error.is_local());
-        failures = if result.is_ok() { 0 } else { failures + 1 };
-        match result {
-            Ok(_) if first => tell(News::InSync(&folder.status())),
-            Ok(_) if last.is_some() => tell(News::Recovered),
-            Err(error) if now != last => tell(News::Trouble(error)),
-            _ => {}
-        }
-        drop(folder);
-        first &= failures > 0;
-        last = now;
-        let wait = match failures {
-            0 => REST,
-            _ if soon => REST,
-            _ => REST.max(Duration::from_millis(retry::wait_ms(failures, u64::from(std::process::id())))),
-        };
-        if stop.wait(wait) {
-            break;
-        }
-    }
+    let listening = held(&folder).listen(&stop.0);
+    let mut work = Work {
+        folder: &folder,
+        root: &root,
+        stop,
+        watching: Watching::NotYet,
+        failures: 0,
+        last: None,
+        first: true,
+    };
+    work.keep(tell, progress);
+    drop(listening);
     // The folder is free, and nobody finds a socket, once this returns.
     socket.close();
     drop(ear.join());
     Ok(())
+}
+
+fn held(folder: &Mutex<Folder>) -> MutexGuard<'_, Folder> {
+    folder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread that does rounds.
+struct Work<'a> {
+    folder: &'a Mutex<Folder>,
+    root: &'a Path,
+    stop: &'a Stop,
+    watching: Watching,
+    /// Rounds that failed in a row.
+    failures: u32,
+    /// What the last one said.
+    last: Option<String>,
+    /// None did everything yet.
+    first: bool,
+}
+
+impl Work<'_> {
+    fn keep(&mut self, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) {
+        let (mut look, mut came) = (Due::Whole, BTreeSet::new());
+        let mut looked = Stopwatch::start();
+        while !self.stop.is_set() {
+            // Before the look: what comes after it is hinted at.
+            let was_watched = self.watching.hindrance().is_none();
+            if self.watching.cover(self.root, &came, &self.stop.0) {
+                look = Due::Whole;
+            }
+            if let Some(why) = self.watching.hindrance().filter(|_| was_watched) {
+                tell(News::Unwatched(why));
+            }
+            if look == Due::Whole {
+                looked = Stopwatch::start();
+            }
+            if !self.round(&look, tell, progress) {
+                return;
+            }
+            let next_look = self.watching.next_look().saturating_sub(looked.elapsed());
+            match self.wait(next_look) {
+                Some((next, folders)) => (look, came) = (next, folders),
+                None => return,
+            }
+        }
+    }
+
+    /// One round. False: it was told to end.
+    fn round(&mut self, look: &Due, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) -> bool {
+        let mut folder = held(self.folder);
+        folder.is_watched(self.watching.hindrance());
+        let mut unwatched = ();
+        let watching: &mut dyn Progress = if self.first { &mut *progress } else { &mut unwatched };
+        let result = folder.sync_after(look, &mut UntilStopped { watching, stop: self.stop });
+        progress.rest();
+        if self.stop.is_set() {
+            return false;
+        }
+        let now = result.as_ref().err().map(ToString::to_string);
+        // The folder itself may be gone, or another one in its place.
+        if matches!(&result, Err(ClientError::Round(RoundError::Disk(_)))) {
+            self.watching.forget();
+        }
+        self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
+        match result {
+            Ok(_) if self.first => tell(News::InSync(&folder.status())),
+            Ok(_) if self.last.is_some() => tell(News::Recovered),
+            Err(error) if now != self.last => tell(News::Trouble(error)),
+            _ => {}
+        }
+        drop(folder);
+        self.first &= self.failures > 0;
+        self.last = now;
+        true
+    }
+
+    /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
+    fn wait(&self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
+        let slept = Stopwatch::start();
+        let again = (self.failures > 0)
+            .then(|| Duration::from_millis(retry::wait_ms(self.failures, u64::from(std::process::id()))));
+        loop {
+            let left = |time: Duration| time.saturating_sub(slept.elapsed());
+            let Woken { stopped, reached, head, due, came } =
+                self.stop.0.wait(left(again.map_or(next_look, |again| again.min(next_look))));
+            if stopped {
+                return None;
+            }
+            let is_time = again.is_some_and(|again| left(again).is_zero());
+            if left(next_look).is_zero() || is_time {
+                // What failed may have been a look that did not get done.
+                return Some((Due::Whole, came));
+            }
+            // What this device said itself comes back on the feed.
+            let news = head.is_some_and(|head| !held(self.folder).is_at(head));
+            if news || due.is_some() || reached && self.failures > 0 {
+                return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
+            }
+        }
+    }
 }
 
 /// Ends a round that is at work when the daemon is told to end.
@@ -148,9 +226,7 @@ fn listen(
                 Err(TryLockError::WouldBlock) => (answers.meanwhile)(&request, &root),
                 _ => None,
             };
-            answer.unwrap_or_else(|| {
-                (answers.verb)(&request, &mut folder.lock().unwrap_or_else(PoisonError::into_inner))
-            })
+            answer.unwrap_or_else(|| (answers.verb)(&request, &mut held(&folder)))
         });
     })
 }

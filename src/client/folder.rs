@@ -2,8 +2,10 @@
 
 use super::{
     ClientError,
+    bell::Bell,
     binding::{Address, Binding, STATE_FOLDER},
     host::{Machine, Progress, http_of},
+    listening::Listening,
     standing::{LastRound, Noting},
     store::Store,
 };
@@ -12,8 +14,10 @@ use annals_engine::{
     clock::Clock as _,
     disk::Disk as _,
     journal::Identity,
+    protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
     round::{self, Wish},
+    watch::Due,
 };
 use serde::Serialize;
 use std::{
@@ -214,6 +218,37 @@ impl Folder {
     /// Whether the next round takes many vanished entries for deleted on purpose.
     pub fn accept_deletes(&mut self, accept: bool) {
         self.wish.accept_deletes = accept;
+    }
+
+    /// Listens for what this device does not have yet, and rings `bell`. None where the address is none: a round says so.
+    pub(super) fn listen(&self, bell: &Bell) -> Option<Listening> {
+        let cursor = self.replica.cursor();
+        let query = FeedQuery { log: Some(self.binding.log), ..FeedQuery::default() }.having(&cursor);
+        let http = http_of(&self.binding).ok()?;
+        Some(Listening::begin(http, self.binding.namespace, query, bell.clone()))
+    }
+
+    /// Whether everything up to `head` was pulled, and nothing else.
+    pub(super) fn is_at(&self, head: HeadInfo) -> bool {
+        HeadInfo::from(self.replica.cursor()) == head
+    }
+
+    /// Why it is not watched, for `status`.
+    pub(super) fn is_watched(&mut self, hindrance: Option<&str>) {
+        self.last.unwatched = hindrance.map(str::to_owned);
+    }
+
+    /// Exchanges everything that can be exchanged, after a hint at what has to be looked at: all of the folder, until rounds
+    /// can look at less.
+    ///
+    /// # Errors
+    /// As for [`sync_once`](Self::sync_once).
+    pub(super) fn sync_after(
+        &mut self,
+        _hint: &Due,
+        progress: &mut dyn Progress,
+    ) -> Result<SyncReport, ClientError> {
+        self.sync_once(progress)
     }
 
     /// Exchanges everything that can be exchanged.

@@ -93,6 +93,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// What somebody is doing there right now.
     pub doing: Option<String>,
+    /// Why changes are noticed late: the folder cannot be watched.
+    pub unwatched: Option<String>,
     /// Changes that were refused.
     pub set_aside: Vec<SetAsideLine>,
     /// What is in the folder and not synced.
@@ -135,6 +137,8 @@ pub struct PathLine {
 /// How the last round went.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastRound {
+    /// Why the folder was not watched.
+    pub(super) unwatched: Option<String>,
     offline: bool,
     error: Option<String>,
     skipped: Vec<PathLine>,
@@ -145,6 +149,8 @@ impl LastRound {
     /// As the process that did it wrote it down.
     pub(super) fn read(root: &Path) -> Self {
         read(root).map_or_else(Self::default, |status| Self {
+            // That is for a daemon to say that would watch.
+            unwatched: None,
             offline: status.state == State::Offline,
             error: status.last_error,
             skipped: status.skipped,
@@ -266,6 +272,7 @@ impl Folder {
             owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
             doing: None,
+            unwatched: self.last.unwatched.clone(),
             set_aside,
             skipped: self.last.skipped.clone(),
             in_the_way: self.last.in_the_way.clone(),

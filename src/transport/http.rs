@@ -3,6 +3,11 @@
 //! Calls are plain and wait for their answer; whoever must not block calls from a thread. Bytes in both
 //! directions are counted. Left out: trying again (the engine decides when), whom to trust (`tls`).
 
+mod feed;
+mod stream;
+
+pub use feed::{Feed, HangUp};
+
 use super::tls::{self, Judge, Pin, Shown};
 use annals_engine::{
     protocol::{
@@ -36,6 +41,7 @@ pub struct Http {
     base: String,
     token: Option<String>,
     client: Client,
+    tls: Arc<rustls::ClientConfig>,
     judge: Arc<Judge>,
     is_pinned: bool,
     traffic: Traffic,
@@ -104,10 +110,10 @@ impl Http {
             .no_proxy()
             // A redirect could lead from TLS to no TLS, or to somebody else; no route answers with one.
             .redirect(Policy::none())
-            .tls_backend_preconfigured(config)
+            .tls_backend_preconfigured(config.clone())
             .build()
             .map_err(|error| malformed(error.to_string()))?;
-        Ok(Self { base, token, client, judge, is_pinned, traffic: Traffic::default() })
+        Ok(Self { base, token, client, tls: Arc::new(config), judge, is_pinned, traffic: Traffic::default() })
     }
 
     /// Whether the server is known by its certificate alone.
@@ -276,10 +282,9 @@ impl Http {
 
     fn unreachable(&self, error: &reqwest::Error) -> TransportError {
         if error.is_connect()
-            && let Some((found, why)) = self.judge.take_refused()
+            && let Some(untrusted) = self.untrusted()
         {
-            let (server, pinned) = (self.base.clone(), self.is_pinned);
-            return TransportError::Untrusted { server, found, pinned, what: why };
+            return untrusted;
         }
         // The innermost cause is the one that people understand ("connection refused").
         let mut cause: &dyn std::error::Error = error;
@@ -287,6 +292,13 @@ impl Http {
             cause = inner;
         }
         TransportError::Unreachable { server: self.base.clone(), what: cause.to_string() }
+    }
+
+    /// That the certificate which was shown last was refused, if it was.
+    fn untrusted(&self) -> Option<TransportError> {
+        let (found, what) = self.judge.take_refused()?;
+        let (server, pinned) = (self.base.clone(), self.is_pinned);
+        Some(TransportError::Untrusted { server, found, pinned, what })
     }
 
     fn malformed(&self, what: impl ToString) -> TransportError {

@@ -1,0 +1,116 @@
+//! From a save to its being visible on the other device: a server and two daemons on loopback, real processes, on the
+//! disk of the temporary folder.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Saves that are measured unless said otherwise.
+const SAVES: usize = 200;
+/// Files that are saved in turn, as somebody does who works on a few things.
+const FILES: usize = 10;
+/// How long whoever saves thinks before the next save.
+const THINKS: Duration = Duration::from_millis(50);
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Measures `saves` saves by the program at `annals`, beside `files` files that nobody touches.
+pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
+    let place = tempfile::tempdir().unwrap();
+    let bench = Bench { annals: annals.to_owned(), place: place.path().to_owned() };
+    let (_server, url) =
+        bench.start(&["serve", "--data", "server", "--listen", "127.0.0.1:0"], "listening on ");
+    bench.run(&["user", "add", "ada", "--server", &url, "--data", "server"]);
+    for n in 0..files {
+        let folder = place.path().join(format!("one/{}", n / 100));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(n.to_string()), format!("file {n}")).unwrap();
+    }
+    let daemons = ["one", "two"].map(|folder| {
+        bench.run(&["link", &url, folder, "--user", "ada", "--device", folder]);
+        bench.start(&["sync", folder], "in sync").0
+    });
+    let mut taken: Vec<Duration> = (0..saves.unwrap_or(SAVES)).map(|n| bench.save(n)).collect();
+    drop(daemons);
+    taken.sort();
+    let at = |percent: usize| taken[(taken.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    println!("{} saves beside {files} files, saved to visible on the other device:", taken.len());
+    println!(
+        "  p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   longest {:.1} ms",
+        at(50),
+        at(90),
+        at(99),
+        at(100)
+    );
+    let sync = one_fsync(place.path());
+    println!("  one fsync of a small file here: {:.2} ms", sync.as_secs_f64() * 1e3);
+}
+
+struct Bench {
+    annals: PathBuf,
+    place: PathBuf,
+}
+
+/// A process that ends with the measurement.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Bench {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.annals);
+        command.args(arguments).current_dir(&self.place).env("ANNALS_PASSWORD", PASSWORD);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        assert!(self.command(arguments).stdout(Stdio::null()).status().unwrap().success(), "{arguments:?}");
+    }
+
+    /// Starts a process, and waits until it says a line that begins so: what follows.
+    fn start(&self, arguments: &[&str], beginning: &str) -> (Daemon, String) {
+        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let line =
+            said.lines().map(Result::unwrap).find_map(|line| line.strip_prefix(beginning).map(str::to_owned));
+        (Daemon(child), line.unwrap())
+    }
+
+    /// Saves a file on one device; how long until the other shows it.
+    #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+    fn save(&self, n: usize) -> Duration {
+        std::thread::sleep(THINKS);
+        let (name, text) = (format!("{}.txt", n % FILES), format!("this is save {n}\n"));
+        let (here, there) = (self.place.join("one").join(&name), self.place.join("two").join(&name));
+        let since = Instant::now();
+        fs::write(here, &text).unwrap();
+        while !fs::read_to_string(&there).is_ok_and(|found| found == text) {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        since.elapsed()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+fn one_fsync(place: &Path) -> Duration {
+    let mut taken: Vec<Duration> = (0..50)
+        .map(|n| {
+            let since = Instant::now();
+            let file = place.join(format!("fsync {n}"));
+            fs::write(&file, "text").unwrap();
+            fs::File::open(&file).unwrap().sync_all().unwrap();
+            since.elapsed()
+        })
+        .collect();
+    taken.sort();
+    taken[taken.len() / 2]
+}

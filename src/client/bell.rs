@@ -1,0 +1,140 @@
+//! What wakes a daemon: hints of the folder, heads on the feed, the word to end.
+//!
+//! Other threads ring; the one that does rounds [waits](Bell::wait). What must always hold: nothing that was rung is lost,
+//! and whoever waits sleeps until there is something to do.
+
+use crate::clock::Stopwatch;
+use annals_engine::{
+    protocol::HeadInfo,
+    watch::{Debouncer, Due, Hint},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Clones are the same bell.
+#[derive(Clone, Debug)]
+pub(super) struct Bell(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rung: Mutex<Rung>,
+    woken: Condvar,
+    since: Stopwatch,
+}
+
+#[derive(Debug, Default)]
+struct Rung {
+    stopped: bool,
+    reached: bool,
+    head: Option<HeadInfo>,
+    debouncer: Debouncer,
+    came: BTreeSet<String>,
+}
+
+/// Why somebody was woken.
+#[derive(Debug, Default)]
+pub(super) struct Woken {
+    /// It is to end.
+    pub(super) stopped: bool,
+    /// The server was reached, after it was not.
+    pub(super) reached: bool,
+    /// The newest head that was heard of.
+    pub(super) head: Option<HeadInfo>,
+    /// What is to be looked at.
+    pub(super) due: Option<Due>,
+    /// Where folders may have come that are not covered yet.
+    pub(super) came: BTreeSet<String>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        let (rung, woken) = (Mutex::default(), Condvar::new());
+        Self(Arc::new(Inner { rung, woken, since: Stopwatch::start() }))
+    }
+}
+
+impl Bell {
+    /// It is to end, from now on.
+    pub(super) fn stop(&self) {
+        self.rung().stopped = true;
+        self.0.woken.notify_all();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.rung().stopped
+    }
+
+    /// The server is there again.
+    pub(super) fn reach(&self) {
+        self.rung().reached = true;
+        self.0.woken.notify_all();
+    }
+
+    /// A namespace got further.
+    pub(super) fn hear(&self, head: HeadInfo) {
+        self.rung().head = Some(head);
+        self.0.woken.notify_all();
+    }
+
+    /// Something may have happened in the folder; where `came`, a folder may have come.
+    pub(super) fn hint(&self, hint: Hint, came: Option<String>) {
+        let mut rung = self.rung();
+        rung.came.extend(came);
+        if rung.debouncer.hint(self.now_ms(), hint) {
+            self.0.woken.notify_all();
+        }
+    }
+
+    /// Waits until it is rung, or for `time`.
+    pub(super) fn wait(&self, time: Duration) -> Woken {
+        let until = self.0.since.elapsed() + time;
+        let mut rung = self.rung();
+        loop {
+            let due = rung.debouncer.take(self.now_ms());
+            let left = until.saturating_sub(self.0.since.elapsed());
+            if due.is_some() || rung.stopped || rung.reached || rung.head.is_some() || left.is_zero() {
+                let came = if due.is_some() { std::mem::take(&mut rung.came) } else { BTreeSet::new() };
+                return Woken {
+                    stopped: rung.stopped,
+                    reached: std::mem::take(&mut rung.reached),
+                    head: rung.head.take(),
+                    due,
+                    came,
+                };
+            }
+            let next = rung
+                .debouncer
+                .due_at_ms()
+                .map(|due_ms| Duration::from_millis(due_ms - self.now_ms().min(due_ms)));
+            rung = self.sleep(rung, next.map_or(left, |next| next.min(left)));
+        }
+    }
+
+    /// Waits for `time`, or until it is to end. True: end.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let until = self.0.since.elapsed() + time;
+        let mut rung = self.rung();
+        loop {
+            let left = until.saturating_sub(self.0.since.elapsed());
+            if rung.stopped || left.is_zero() {
+                return rung.stopped;
+            }
+            rung = self.sleep(rung, left);
+        }
+    }
+
+    fn sleep<'a>(&'a self, rung: MutexGuard<'a, Rung>, time: Duration) -> MutexGuard<'a, Rung> {
+        self.0.woken.wait_timeout(rung, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn rung(&self) -> MutexGuard<'_, Rung> {
+        self.0.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,133 @@
+//! The ear on the feed: a thread that is told as soon as the namespace gets further, and rings.
+//!
+//! By a WebSocket; by answers that wait where there is none on the way. Whoever cannot be reached is tried again after a
+//! while that grows. What must always hold: what was heard is rung, also what was missed while nobody listened: the
+//! server says that at once. Left out: pulling.
+
+use super::bell::Bell;
+use crate::transport::{HangUp, Http};
+use annals_engine::{
+    protocol::{Class, FeedHead, FeedQuery},
+    retry,
+    transport::TransportError,
+};
+use annals_events::NamespaceId;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// How often a way that has no WebSocket is asked for one again: once in so many answers.
+const POLLS: u32 = 20;
+/// How long somebody who was refused waits before asking again.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// Listens until it is dropped, or the bell is stopped.
+pub(super) struct Listening {
+    line: Arc<Mutex<Option<HangUp>>>,
+}
+
+impl Listening {
+    /// Listens for what `query` does not have yet.
+    pub(super) fn begin(http: Http, namespace: NamespaceId, query: FeedQuery, bell: Bell) -> Self {
+        let line = Arc::new(Mutex::new(None));
+        let ear = Ear { http, namespace, query, bell, line: Arc::clone(&line) };
+        thread::spawn(move || ear.listen());
+        Self { line }
+    }
+}
+
+impl Drop for Listening {
+    // Whoever waits for an answer is not waited for: it has nothing that anybody else needs.
+    fn drop(&mut self) {
+        if let Some(line) = &*self.line.lock().unwrap_or_else(PoisonError::into_inner) {
+            line.now();
+        }
+    }
+}
+
+struct Ear {
+    http: Http,
+    namespace: NamespaceId,
+    query: FeedQuery,
+    bell: Bell,
+    /// By which it can be told to stop reading.
+    line: Arc<Mutex<Option<HangUp>>>,
+}
+
+impl Ear {
+    fn listen(mut self) {
+        let seed = u64::from_be_bytes(self.namespace.0[..8].try_into().expect("an id has 16 bytes"))
+            ^ u64::from(std::process::id());
+        let mut failures = 0;
+        while !self.bell.is_stopped() {
+            let heard_before = self.query;
+            let result = match self.by_socket() {
+                Err(error) if is_blocked(&error) => self.by_answers(),
+                result => result,
+            };
+            let Err(error) = result else { continue };
+            tracing::debug!(%error, "the feed ended");
+            failures = if self.query == heard_before { failures + 1 } else { 1 };
+            let wait = match &error {
+                // A round finds out why, and says so.
+                error if !error.is_passing() => {
+                    self.bell.reach();
+                    REFUSED
+                }
+                _ => Duration::from_millis(retry::wait_ms(failures, seed)),
+            };
+            if self.bell.pause(wait) {
+                return;
+            }
+        }
+    }
+
+    /// Until the connection ends.
+    fn by_socket(&mut self) -> Result<(), TransportError> {
+        let mut feed = self.http.live(self.namespace, &self.query)?;
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = feed.hang_up().ok();
+        // Told to stop before that could be hung up.
+        if self.bell.is_stopped() {
+            return Ok(());
+        }
+        self.bell.reach();
+        loop {
+            let heard = feed.hear()?;
+            self.take(&heard);
+        }
+    }
+
+    /// For a while, after which a WebSocket may be possible again.
+    fn by_answers(&mut self) -> Result<(), TransportError> {
+        for answer in 0..POLLS {
+            let heard = self.http.changes(self.namespace, &self.query)?;
+            if self.bell.is_stopped() {
+                break;
+            }
+            if answer == 0 {
+                self.bell.reach();
+            }
+            if heard.changed {
+                self.take(&heard);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, heard: &FeedHead) {
+        self.query.after = heard.head.seq;
+        self.query.chain = Some(heard.head.chain);
+        self.bell.hear(heard.head);
+    }
+}
+
+/// Whether there is no WebSocket on this way, although somebody answers.
+fn is_blocked(error: &TransportError) -> bool {
+    match error {
+        TransportError::Refused(problem) => matches!(problem.class(), Class::Failed | Class::Misused),
+        TransportError::Malformed { .. } => true,
+        TransportError::Unreachable { .. } | TransportError::Untrusted { .. } => false,
+    }
+}
