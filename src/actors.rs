@@ -11,12 +11,14 @@
 pub mod checkpoints;
 pub mod directory;
 pub mod file;
+pub mod forgetting;
 pub mod namespace;
 pub mod node;
 pub mod roster;
 pub mod session;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 pub mod user;
 
 pub use file::FileActor;

@@ -19,6 +19,7 @@ mod password;
 mod place;
 mod progress;
 mod restore;
+mod retention;
 mod serve;
 mod server_url;
 mod share;
@@ -218,6 +219,7 @@ fn run_on_folder(
         Verb::Cat(cat) => cat::run(&cat, folder, directory, talk),
         Verb::Restore(restore) => restore::run(&restore, folder, directory, talk),
         Verb::Trash(trash) => trash::run(&trash, folder, directory, talk),
+        Verb::Retention(retention) => retention::run(&retention, folder, talk),
         Verb::Tag(tag) => tag::run_tag(&tag, folder, directory, talk),
         Verb::Note(note) => tag::run_note(&note, folder, directory, talk),
         Verb::Share(share) => share::run_share(&share, folder, talk),

@@ -18,7 +18,7 @@ pub mod tls;
 pub use openapi::openapi_json;
 
 use crate::{
-    actors::{Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random},
+    actors::{Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random, upkeep},
     clock::SystemClock,
 };
 use access::{Admin, Challenges};
@@ -256,10 +256,10 @@ impl Serving {
         &self.info
     }
 
-    /// Its records, for whoever verifies them while it runs.
+    /// What its shells share, for whoever looks after it from this process.
     #[must_use]
-    pub fn log(&self) -> Arc<dyn EventLog> {
-        Arc::clone(&self.node.log)
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Its chunks, likewise.
@@ -324,7 +324,6 @@ struct Server {
     fingerprint: Option<Fingerprint>,
     admin: Admin,
     challenges: Challenges,
-    heard: access::Heard,
     listeners: Listeners,
     feed_beat: Duration,
     /// Two passwords at a time.
@@ -425,7 +424,6 @@ fn run(
             fingerprint,
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
-            heard: access::Heard::default(),
             listeners: listeners.clone(),
             feed_beat: config.feed_beat,
             passwords: tokio::sync::Semaphore::new(2),
@@ -449,7 +447,9 @@ fn run(
         if tell.send(started).is_err() {
             return Ok(());
         }
+        let upkeep = actix_web::rt::spawn(upkeep::keep_up(Arc::clone(&node)));
         let ended = http.await.map_err(|why| ServeError::Failed { what: why.to_string() });
+        upkeep.abort();
         // Nothing is lost by one that takes too long: the next start has more to read.
         let kept = tokio::time::timeout(Duration::from_secs(STOP_SECONDS), node.keep_checkpoints());
         if kept.await.is_err() {

@@ -410,6 +410,8 @@ def main(url, user, password, friend):
     a.event("attributes_changed", {"entry": docs}, note="")
     for policy in ["text", "chunks", "both", "newest"]:
         a.event("policy_set", {"policy": policy}, pattern="*." + policy)
+    a.event("retention_set", {"versions": 1000, "silence": 2000})
+    a.event("retention_set", {"versions": 7776000000})
     friend = bytes.fromhex(a.ask("GET", "users/" + friend)["user"])
     for role in ["viewer", "editor", "owner"]:
         a.event("member_granted", {"role": role, "user": friend}, user_name="friend")

@@ -46,6 +46,8 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["note", "one/a.txt", "for Bob"], "/notes/0"),
         (&["trash", "list", "one"], ""),
         (&["trash", "empty", "one", "--yes"], "/forgotten"),
+        (&["retention", "show", "one"], "/keep_ms"),
+        (&["retention", "set", "one", "--keep", "30d"], "/silence_ms"),
         (&["share", "one", "--with", "bob", "--role", "viewer"], "/link"),
         (&["unshare", "one", "--with", "bob"], "/namespace"),
         (&["namespaces", "one"], "/0/namespace"),

@@ -14,6 +14,7 @@ mod full_disk;
 mod in_the_way;
 mod lost_state;
 mod place;
+mod retention;
 mod scripts;
 mod server;
 mod serving;

@@ -158,7 +158,7 @@ fn checkpoint(place: &Place) -> (PathBuf, Vec<u8>) {
 
 /// The checkpoint with another name of a file in it, and with digests that are right.
 fn forged(bytes: &[u8]) -> Vec<u8> {
-    const INNER: &[u8] = b"annals projections 1\0";
+    const INNER: &[u8] = b"annals projections 2\0";
     let find = |what: &[u8]| bytes.windows(what.len()).position(|window| window == what).unwrap();
     let (inner, name) = (find(INNER), find(b"0.txt"));
     let mut forged = bytes[..bytes.len() - 64].to_vec();

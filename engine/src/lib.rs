@@ -25,6 +25,7 @@ pub mod observed;
 pub mod plan;
 pub mod protocol;
 pub mod replica;
+pub mod retention;
 pub mod retry;
 pub mod round;
 pub mod transport;

@@ -184,6 +184,13 @@ facts! {
         /// The rule from here on.
         policy: Policy,
     }
+    /// How long what was replaced or removed is kept, and how long a device may be silent.
+    "retention_set" => RetentionSet {
+        /// Milliseconds after it was replaced or removed; absent: for ever.
+        versions: Option<u64>,
+        /// Milliseconds after which a silent device that stands in the way is retired; absent: never.
+        silence: Option<u64>,
+    }
     /// A person may use this namespace.
     "member_granted" => MemberGranted {
         /// Who.
@@ -450,6 +457,7 @@ impl Fact {
             | Self::DeviceRetired { .. }
             | Self::Acknowledged { .. }
             | Self::PolicySet { .. }
+            | Self::RetentionSet { .. }
             | Self::MemberGranted { .. }
             | Self::MemberRevoked { .. }
             | Self::AccountCreated { .. }

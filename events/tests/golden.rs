@@ -92,6 +92,7 @@ fn facts() -> Vec<(Fact, Option<Body>)> {
         ),
         (Fact::ConflictResolved { entry, over: dots.clone(), keep: DotSet::new() }, None),
         (Fact::PolicySet { policy: Policy::Chunks }, Some(Body { pattern: some("*.psd"), ..body.clone() })),
+        (Fact::RetentionSet { versions: Some(90 * 24 * 60 * 60 * 1000), silence: Some(1 << 40) }, None),
         (
             Fact::MemberGranted { user, role: Role::Editor },
             Some(Body { user_name: some("bob"), ..body.clone() }),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use table::{Reader, Stored};
 
 /// Names the tables and their layout.
-const MAGIC: &[u8] = b"annals projections 1\0";
+const MAGIC: &[u8] = b"annals projections 2\0";
 
 /// Bytes that are not a whole checkpoint of this release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,7 @@ impl Projections {
         self.head.put(&mut out);
         self.devices.put(&mut out);
         self.access.put(&mut out);
+        self.retention.put(&mut out);
         self.names.bytes.put(&mut out);
         self.entries.put(&mut out);
         self.places.put(&mut out);
@@ -81,6 +82,7 @@ impl Projections {
         whole.head = Stored::take(from)?;
         whole.devices = Stored::take(from)?;
         whole.access = Stored::take(from)?;
+        whole.retention = Stored::take(from)?;
         whole.names.bytes = Stored::take(from)?;
         whole.entries = Stored::take(from)?;
         whole.places = Stored::take(from)?;

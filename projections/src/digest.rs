@@ -258,6 +258,13 @@ impl Projections {
             walk.order(*order);
             walk.text(name);
         }
+        if let Some((order, (versions, silence))) = self.retention.said {
+            walk.order(order);
+            for ms in [versions, silence] {
+                walk.flag(ms.is_some());
+                walk.number(ms.unwrap_or_default());
+            }
+        }
         walk.done()
     }
 

@@ -403,6 +403,7 @@ impl Projections {
                 self.access.call(*user, by.order, name);
                 self.state_role(*user, Some(*role), by);
             }
+            Fact::RetentionSet { versions, silence } => self.retention.set(by.order, *versions, *silence),
             Fact::MemberRevoked { user } => self.state_role(*user, None, by),
             Fact::EntryPurged { entries } => self.purge(entries, by),
             Fact::VersionsExpired { versions } => {

@@ -13,7 +13,7 @@ use crate::{
     mistakes::{Mistake, made},
 };
 use annals_events::{Dot, EntryId, Seen};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Projections {
     /// A file's versions by people that count now, sorted by dot.
@@ -38,6 +38,19 @@ impl Projections {
         let later = self.entries.versions(entry).iter().copied().filter(|&later| !self.is_merge(later));
         let later = later.filter(|&later| self.supersedes(later).contains(&ix));
         later.map(|later| self.devices.dot(later)).collect()
+    }
+
+    /// For each version of a file that people superseded, itself or through merges: by which.
+    #[must_use]
+    pub fn superseded(&self, e: EntryId) -> BTreeMap<Dot, Vec<Dot>> {
+        let Some(ix) = self.entry_ix(e) else { return BTreeMap::new() };
+        let mut superseded: BTreeMap<Dot, Vec<Dot>> = BTreeMap::new();
+        for &later in self.entries.versions(ix).iter().filter(|&&later| !self.is_merge(later)) {
+            for earlier in self.supersedes(later) {
+                superseded.entry(self.devices.dot(earlier)).or_default().push(self.devices.dot(later));
+            }
+        }
+        superseded
     }
 
     /// The latest resolutions that dropped a version, unless one of them kept it; unsorted.

@@ -137,6 +137,12 @@ impl Projections {
         versions.into_iter().map(|(_, v)| self.devices.dot(v)).collect()
     }
 
+    /// Every file that has had more than one version, in order of arrival.
+    pub fn edited(&self) -> impl Iterator<Item = EntryId> + '_ {
+        let several = |&ix: &EntryIx| self.entries.versions(ix).len() > 1;
+        (1..self.entries.len()).filter(several).map(|ix| self.entry_id(ix))
+    }
+
     /// The row of the version that an event made.
     pub(crate) fn version_ix(&self, dot: DotIx) -> Option<u32> {
         match self.devices.batches.what(dot) {

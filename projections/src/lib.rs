@@ -35,6 +35,7 @@ mod mistakes;
 mod move_tree;
 mod named;
 mod names;
+mod retention;
 mod tree;
 mod usage;
 mod view;
@@ -44,6 +45,7 @@ pub use annals_events::log::Head;
 pub use checkpoint::CheckpointError;
 pub use chunk_refs::ChunkRefs;
 pub use devices::{DeviceState, Devices};
+pub use retention::Retention;
 pub use view::{Attributes, Conflict, ConflictKind, DotKind, EntryView, Scope, Shown, Usage, VersionView};
 
 use annals_events::{ChunkId, Dot, NamespaceId, Seen, Seq};
@@ -57,6 +59,7 @@ pub struct Projections {
     head: Head,
     devices: Devices,
     access: Access,
+    retention: Retention,
     names: intern::Names,
     entries: entries::Entries,
     places: Vec<entries::PlaceRow>,
@@ -120,6 +123,7 @@ impl Projections {
             head: Head::default(),
             devices: Devices::default(),
             access: Access::default(),
+            retention: Retention::default(),
             names: intern::Names::default(),
             entries: entries::Entries::new(),
             places: Vec::new(),
@@ -164,6 +168,22 @@ impl Projections {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What is kept for how long.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// When the event at `seq` was admitted, in milliseconds since 1970.
+    #[must_use]
+    pub fn admitted_at(&self, seq: Seq) -> Option<u64> {
+        let rows = &self.devices.batches.rows;
+        let holds = |row: &&batches::BatchRow| {
+            row.seq > 0 && (row.seq..row.seq + u64::from(row.count)).contains(&seq.0)
+        };
+        rows.iter().find(holds).map(|row| row.admitted_at)
     }
 
     /// How many events are of kinds that this release does not know.

@@ -61,7 +61,7 @@ impl NamespaceActor {
     }
 
     /// Lends the namespace to `work`, which brings it back with its answer.
-    fn lend<T: 'static, F>(
+    pub(super) fn lend<T: 'static, F>(
         &mut self,
         context: &mut Context<Self>,
         work: impl FnOnce(Namespace, Arc<Node>) -> F,
@@ -202,7 +202,14 @@ async fn keep_checkpoint(namespace: Namespace, node: Arc<Node>) -> Result<Namesp
 fn summary_of(namespace: &Namespace) -> Summary {
     let projections = namespace.projections();
     let members = projections.access().members().map(|(user, role, name)| (user, (role, name.to_owned())));
-    Summary { members: members.collect(), used: projections.usage().bytes, head: projections.head() }
+    let devices = projections.devices().iter();
+    let retired = devices.filter(|(_, state)| state.retired_last.is_some()).map(|(device, _)| device);
+    Summary {
+        members: members.collect(),
+        retired: retired.collect(),
+        used: projections.usage().bytes,
+        head: projections.head(),
+    }
 }
 
 /// Batches of one device, in its order, with what was looked up about them.
@@ -289,7 +296,7 @@ fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Fa
 }
 
 /// Feeds the engine until it answers.
-async fn submit(namespace: &mut Namespace, node: &Node, batch: Batch, facts: Facts) -> Outcome {
+pub(super) async fn submit(namespace: &mut Namespace, node: &Node, batch: Batch, facts: Facts) -> Outcome {
     let id = namespace.projections().namespace();
     let mut input = Input::Submit { batch, facts };
     loop {

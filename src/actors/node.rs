@@ -2,7 +2,7 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    roster::Roster,
+    roster::Roster, upkeep::Heard,
 };
 use actix::{
     ArbiterHandle, Context, Handler, Message,
@@ -19,7 +19,7 @@ use annals_events::{
 };
 use ed25519_dalek::SigningKey;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -42,6 +42,10 @@ pub struct Node {
     pub checkpoints: Checkpoints,
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Which device was last here when.
+    pub heard: Heard,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
     /// Whose quota is being filled: one batch at a time for each account.
     quota_turns: Mutex<BTreeMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
@@ -56,6 +60,8 @@ pub struct Node {
 pub struct Summary {
     /// Who may do what, with the names they had.
     pub members: BTreeMap<UserId, (Role, String)>,
+    /// The devices that are cut off.
+    pub retired: BTreeSet<DeviceId>,
     /// Bytes that count against its owner's quota.
     pub used: u64,
     /// How far it is.
@@ -81,6 +87,8 @@ impl Node {
             log,
             chunks,
             key,
+            started_ms: clock.now_ms(),
+            heard: Heard::default(),
             clock,
             directory,
             evidence,

@@ -186,6 +186,10 @@ impl Who {
     /// What the user may do there; a namespace that one may not read is one that does not exist.
     async fn role(&self, namespace: NamespaceId, needed: Role) -> Result<Summary, Problem> {
         let summary = self.known(namespace).await?;
+        // Who is no longer waited for may miss what was forgotten: it begins anew, as a device of its own.
+        if summary.retired.contains(&self.device) {
+            return Err(Problem::plain(Code::DeviceRetired));
+        }
         match summary.members.get(&self.user) {
             Some((role, _)) if *role >= needed => Ok(summary),
             Some(_) => Err(Problem::plain(Code::Forbidden)),

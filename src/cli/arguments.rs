@@ -105,6 +105,12 @@ pub enum Verb {
         after_help = "Examples:\n  annals trash list ~/Documents\n  annals trash restore ~/Documents letters/bob.txt"
     )]
     Trash(Trash),
+    /// For how long what was replaced or removed is kept
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals retention show ~/Documents\n  annals retention set ~/Documents --keep 30d"
+    )]
+    Retention(Retention),
     /// Show, add (+TAG) or remove (-TAG) tags
     #[command(
         after_help = "Examples:\n  annals tag notes.txt +draft +2026\n  annals tag notes.txt -draft\n  annals tag notes.txt"
@@ -361,6 +367,39 @@ pub struct TrashArg {
     pub folder: Option<PathBuf>,
     /// Only what was removed there, and below
     pub path: Option<PathBuf>,
+}
+
+/// `annals retention …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Retention {
+    /// For how long it is
+    #[command(after_help = "Example:\n  annals retention show ~/Documents")]
+    Show(FolderArg),
+    /// Keep it for another time, from now on and for everybody in this folder
+    #[command(
+        after_help = "Examples:\n  annals retention set ~/Documents --keep 30d\n  annals retention set ~/Documents --keep forever --silence 180d"
+    )]
+    Set {
+        /// The linked folder [default: the one this runs in]
+        folder: Option<PathBuf>,
+        /// How long after it was replaced or removed: 90d, 12h, forever [default: 90d]
+        #[arg(long, value_name = "TIME")]
+        keep: Option<String>,
+        /// How long a device that stands in the way may be silent before it is retired [default: 90d]
+        #[arg(long, value_name = "TIME")]
+        silence: Option<String>,
+    },
+}
+
+impl Retention {
+    /// Which folder.
+    #[must_use]
+    pub fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Show(argument) => argument.folder.as_ref(),
+            Self::Set { folder, .. } => folder.as_ref(),
+        }
+    }
 }
 
 /// `annals tag`.

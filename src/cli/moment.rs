@@ -23,7 +23,13 @@ fn absolute(text: &str) -> Option<Timestamp> {
 }
 
 fn relative(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let text = text.trim().trim_end_matches("ago").trim();
+    let seconds = seconds(text.trim().trim_end_matches("ago"))?;
+    now.checked_sub(Span::new().try_seconds(seconds).ok()?).ok()
+}
+
+/// So many seconds, as people write them.
+fn seconds(text: &str) -> Option<i64> {
+    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0)?;
     let count: i64 = text[..digits].parse().ok()?;
     let seconds = match text[digits..].trim() {
@@ -34,7 +40,24 @@ fn relative(text: &str, now: Timestamp) -> Option<Timestamp> {
         "w" | "week" | "weeks" => 604_800,
         _ => return None,
     };
-    now.checked_sub(Span::new().try_seconds(count.checked_mul(seconds)?).ok()?).ok()
+    count.checked_mul(seconds)
+}
+
+/// A day, in milliseconds.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Reads `text` as a span of time, in milliseconds; none for ever.
+///
+/// # Errors
+/// A usage failure that shows the forms that are understood.
+pub fn span(text: &str) -> Result<Option<u64>, Failure> {
+    if matches!(text.trim(), "forever" | "for ever" | "never") {
+        return Ok(None);
+    }
+    let ms = seconds(text).and_then(|seconds| u64::try_from(seconds).ok()?.checked_mul(1000));
+    ms.map(Some).ok_or_else(|| {
+        Failure::usage(format!("`{text}` is no span of time")).hint("write 90d, 12h, 30m, or forever")
+    })
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, to the millisecond.
@@ -65,6 +88,11 @@ mod tests {
         for bad in ["", "yesterday", "h", "2x", "99999999999999d", "2026-13-01"] {
             assert_eq!(parse(bad, now).unwrap_err().exit, super::super::failure::Exit::Usage, "{bad}");
         }
+        assert_eq!(
+            (span("90d"), span("forever"), span("0s")),
+            (Ok(Some(90 * DAY_MS)), Ok(None), Ok(Some(0)))
+        );
+        assert!(span("-1d").is_err() && span("soon").is_err());
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
             (Some(named), None) if exactly(named, directory).is_err() => (None, Some(named)),
             (folder, _) => (folder.as_ref(), None),
         },
+        Verb::Retention(retention) => (retention.folder(), None),
         Verb::Verify(arg) => (arg.folder.as_ref(), None),
         Verb::Namespaces(arg) => (arg.folder.as_ref(), None),
         Verb::Share(arg) => (Some(&arg.path), None),

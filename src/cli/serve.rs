@@ -126,11 +126,11 @@ pub(super) fn answer_others(serving: &Serving, folder: PathBuf) -> Result<Arc<Co
     let socket = Arc::new(socket);
     let ear = Arc::clone(&socket);
     // Not held beyond a request: the log is closed, and its index brought up to it, when the server stops.
-    let (log, chunks) = (Arc::downgrade(&serving.log()), Arc::downgrade(&serving.chunks()));
+    let node = Arc::downgrade(serving.node());
     std::thread::spawn(move || {
-        ear.serve(|request| match (log.upgrade(), chunks.upgrade()) {
-            (Some(log), Some(chunks)) => verify::answer(&request, &folder, &*log, &*chunks),
-            _ => control::Answer {
+        ear.serve(|request| match node.upgrade() {
+            Some(node) => verify::answer(&request, &folder, &node),
+            None => control::Answer {
                 exit: Exit::Failed as u8,
                 remarks: "error: the server stops\n".into(),
                 ..Default::default()

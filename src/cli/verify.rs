@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     actors::{
+        Node,
         checkpoints::{Checkpoints, ReadError},
         node::random,
     },
@@ -96,14 +97,9 @@ pub(super) fn run_on_data(
 }
 
 /// A server that runs, asked by way of its control socket.
-pub(super) fn answer(
-    request: &control::Request,
-    data: &Path,
-    log: &dyn EventLog,
-    chunks: &dyn ChunkStore,
-) -> control::Answer {
+pub(super) fn answer(request: &control::Request, data: &Path, node: &Node) -> control::Answer {
     super::answer_with(request, |verb, talk| match verb {
-        Verb::Verify(verify) => run_on_server(&verify, data, log, chunks, talk),
+        Verb::Verify(verify) => run_on_server(&verify, data, &*node.log, &*node.chunks, talk),
         _ => Err(Failure::usage("a server does not run this verb")),
     })
 }

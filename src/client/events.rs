@@ -168,6 +168,11 @@ impl Folder {
                 Some(format!("{name} as {}", format!("{role:?}").to_lowercase()))
             }
             Fact::MemberRevoked { user } => Some(self.name_of(*user)),
+            Fact::RetentionSet { versions, .. } => {
+                let days = |ms: &u64| format!("{} days", ms / (24 * 60 * 60 * 1000));
+                Some(versions.as_ref().map_or_else(|| "for ever".into(), days))
+            }
+            Fact::VersionsExpired { versions } => Some(format!("{} versions", versions.len())),
             Fact::EntryDeleted { .. } if entries > 1 => Some(format!("and {} more", entries - 1)),
             Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } | Fact::VersionsMerged { .. } => {
                 body?.content.as_ref().map(|content| format!("{} bytes", content.size))

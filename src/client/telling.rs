@@ -10,6 +10,7 @@ use annals_engine::{
     round,
 };
 use annals_events::{Body, Dot, DotSet, EntryId, Fact, Role};
+use annals_projections::Retention;
 
 impl Folder {
     /// Adds and removes tags of what stands at `path`.
@@ -85,6 +86,20 @@ impl Folder {
         if said.is_empty() { Ok(()) } else { self.say(said) }
     }
 
+    /// For how long what was replaced or removed is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.replica.log().retention()
+    }
+
+    /// Keeps it for another time, in milliseconds; none for ever.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAllowed`] for whoever is no owner.
+    pub fn set_retention(&mut self, versions: Option<u64>, silence: Option<u64>) -> Result<(), ClientError> {
+        self.say(vec![Said { fact: Fact::RetentionSet { versions, silence }, body: None }])
+    }
+
     /// Lets the account called `name` in as `role`, or out.
     ///
     /// # Errors
@@ -118,7 +133,13 @@ impl Folder {
     /// Signs and journals events; durable when it returns.
     pub(super) fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
         let is_owners = |fact: &Fact| {
-            matches!(fact, Fact::MemberGranted { .. } | Fact::MemberRevoked { .. } | Fact::EntryPurged { .. })
+            matches!(
+                fact,
+                Fact::MemberGranted { .. }
+                    | Fact::MemberRevoked { .. }
+                    | Fact::EntryPurged { .. }
+                    | Fact::RetentionSet { .. }
+            )
         };
         self.may(if said.iter().any(|said| is_owners(&said.fact)) { Role::Owner } else { Role::Editor })?;
         let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: deeds_of(said) });

@@ -11,10 +11,7 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
 /// Shortest password.
 const PASSWORD_BYTES_MIN: usize = 8;
@@ -38,21 +35,6 @@ impl Admin {
 
     pub(super) fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
         if self.is(request) { Ok(()) } else { Err(Code::AdminToken.into()) }
-    }
-}
-
-/// When each device last showed its token, since this server was started. What the log has is older.
-#[derive(Default)]
-pub(super) struct Heard(Mutex<BTreeMap<DeviceId, u64>>);
-
-impl Heard {
-    fn of(&self, device: DeviceId, now_ms: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, now_ms);
-    }
-
-    /// When it was last here, in milliseconds since 1970.
-    pub(super) fn last(&self, device: DeviceId) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied()
     }
 }
 
@@ -80,7 +62,7 @@ pub(super) fn token_of(request: &HttpRequest) -> Result<Hash, Refusal> {
 pub(super) fn device_by(server: &Server, hash: Hash) -> Result<(DeviceId, UserId), Refusal> {
     let now = server.node.now_ms();
     let known = server.node.directory.read(|directory| directory.token(hash, now).cloned())?;
-    server.heard.of(known.device, now);
+    server.node.heard.of(known.device, now);
     Ok((known.device, known.user))
 }
 

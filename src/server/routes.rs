@@ -348,7 +348,7 @@ pub(super) async fn devices(
     devices.retain(|info| info.user == caller || *role == Role::Owner);
     for info in &mut devices {
         // Who only pulls is here as well.
-        info.last_seen = info.last_seen.max(server.heard.last(info.device));
+        info.last_seen = info.last_seen.max(server.node.heard.last(info.device));
     }
     json(&devices)
 }

@@ -85,9 +85,11 @@ impl Check<'_> {
             // The policy `newest` is carried out by a server, once.
             Fact::ConflictResolved { .. } if self.author.is_server => Ok(()),
             Fact::ConflictResolved { .. } => by_device(Role::Editor),
-            Fact::VersionsExpired { .. } if self.author.is_server => Ok(()),
+            // What passed its retention, a server forgets by itself.
+            Fact::VersionsExpired { .. } | Fact::EntryPurged { .. } if self.author.is_server => Ok(()),
             Fact::VersionsExpired { .. }
             | Fact::PolicySet { .. }
+            | Fact::RetentionSet { .. }
             | Fact::MemberGranted { .. }
             | Fact::MemberRevoked { .. }
             | Fact::EntryPurged { .. } => by_device(Role::Owner),
@@ -200,6 +202,7 @@ impl Check<'_> {
             }
             Fact::EntryPurged { entries } => entries.iter().try_for_each(|dot| self.purgeable(dot)),
             Fact::VersionsExpired { versions } => versions.iter().try_for_each(|dot| self.expirable(dot)),
+            Fact::RetentionSet { .. } => Ok(()),
             // `allowed` has refused these.
             Fact::AccountCreated { .. }
             | Fact::AccountChanged { .. }
@@ -413,6 +416,7 @@ pub(super) fn has_body(fact: &Fact) -> bool {
         | Fact::Acknowledged { .. }
         | Fact::EntryDeleted { .. }
         | Fact::ConflictResolved { .. }
+        | Fact::RetentionSet { .. }
         | Fact::MemberRevoked { .. }
         | Fact::EntryPurged { .. }
         | Fact::VersionsExpired { .. } => false,

@@ -4,6 +4,7 @@ mod author;
 mod bodies;
 mod clocks;
 mod forgetting;
+mod retention;
 mod rights;
 mod seen;
 
@@ -31,6 +32,8 @@ struct World {
     projections: Projections,
     server: SigningKey,
     batches: u64,
+    /// When what is admitted next is admitted.
+    now: u64,
 }
 
 /// A device and what it would say next.
@@ -86,7 +89,8 @@ fn file(name: &str) -> (Fact, Option<Body>) {
 impl World {
     fn new() -> Self {
         let server = signing_key(100);
-        let mut world = Self { projections: Projections::new(NAMESPACE, Scope::Server), server, batches: 0 };
+        let mut world =
+            Self { projections: Projections::new(NAMESPACE, Scope::Server), server, batches: 0, now: NOW_MS };
         let link = |n: u8, user: UserId| Issued {
             fact: Fact::DeviceLinked { key: public(&signing_key(n)), user, continues: None },
             body: Some(Body { label: Some("l".into()), user_name: Some("n".into()), ..Body::default() }),
@@ -131,7 +135,7 @@ impl World {
     fn admit(&mut self, batch: &Batch) {
         assert_eq!(self.judge(batch), Ok(Verdict::Admit));
         let head = self.projections.head();
-        let record = Record::admit(batch.clone(), &self.server, 0, Seq(head.seq.0 + 1), head.chain, NOW_MS);
+        let record = Record::admit(batch.clone(), &self.server, 0, Seq(head.seq.0 + 1), head.chain, self.now);
         self.batches += 1;
         self.projections.apply(batch, Some(record.admission()), self.batches).unwrap();
     }

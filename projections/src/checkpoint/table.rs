@@ -2,7 +2,7 @@
 //! the order of their declaration here.
 
 use crate::{
-    Access, DeviceState, Devices, Head,
+    Access, DeviceState, Devices, Head, Retention,
     attributes::AttributeRow,
     batches::{BatchRow, Batches},
     devices::DeviceRow,
@@ -94,6 +94,7 @@ structs! {
     Batches { rows, by_device, hlc, what, seens, row_by_run }
     BatchRow { device, count, first, base, seen, position, seq, admitted_at, hash }
     Access { owner, label, statements, names }
+    Retention { said }
     Entries { born, parent, name, rich, inner, next, prev, flags, folders, targets, riches }
     FolderRow { first_child, shown_children }
     Rich { edge, born_parent, places, touches, versions, maximal, holds, resolutions }

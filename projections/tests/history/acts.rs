@@ -309,6 +309,11 @@ impl<'d, 'j, 'a> Act<'d, 'j, 'a> {
             0 => (Fact::Acknowledged { seq: Seq(self.device.random.below(9) as u64) }, None),
             1 => (Fact::MemberGranted { user, role }, Some(Body::default())),
             2 => (Fact::MemberRevoked { user }, None),
+            _ if self.device.random.percent(50) => {
+                let said = |n: usize| (n > 0).then_some(n as u64);
+                let (versions, silence) = (self.device.random.below(4), self.device.random.below(4));
+                (Fact::RetentionSet { versions: said(versions), silence: said(silence) }, None)
+            }
             _ => {
                 let body = Body { pattern: Some("*.txt".into()), ..Body::default() };
                 (Fact::PolicySet { policy: Policy::Both }, Some(body))

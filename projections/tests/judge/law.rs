@@ -112,6 +112,7 @@ fn differs_from_reference(folds: &Projections, sight: &Sight) -> Option<String> 
         let chunks = folds.chunk_refs().chunks();
         let unlike = [
             ("members", members == state.members()),
+            ("retention", (folds.retention().versions(), folds.retention().silence()) == state.retention()),
             ("trash", trash.collect::<BTreeSet<_>>() == state.trash()),
             ("bytes used", folds.usage().bytes == state.bytes_used()),
             ("chunks", chunks.collect::<BTreeSet<_>>().into_iter().eq(state.chunk_roots().into_keys())),

@@ -65,6 +65,16 @@ impl State {
         members
     }
 
+    /// How long versions are kept and devices may be silent: what the latest event says that says anything.
+    pub fn retention(&self) -> (Option<u64>, Option<u64>) {
+        let said = self.deeds.iter().filter_map(|deed| match &deed.fact {
+            Fact::RetentionSet { versions, silence } => Some((deed.order(), (*versions, *silence))),
+            _ => None,
+        });
+        let ninety_days = Some(7_776_000_000);
+        said.max().map_or((ninety_days, ninety_days), |(_, said)| said)
+    }
+
     /// What is dead and was not purged.
     pub fn trash(&self) -> BTreeSet<EntryId> {
         let purged = self.purged();

@@ -29,7 +29,8 @@ fn each_role_may_what_the_ones_before_it_may_and_its_own() {
     let entry_id = EntryId(entry);
     let one = move || dots(&[entry]);
     let name = || Some(named("b"));
-    let table: [(Event<'_>, Role); 11] = [
+    let table: [(Event<'_>, Role); 12] = [
+        (Box::new(|| (Fact::RetentionSet { versions: Some(1), silence: None }, None)), Role::Owner),
         (
             Box::new(move || (Fact::EntryMoved { entry: entry_id, parent: EntryId::ROOT }, name())),
             Role::Editor,

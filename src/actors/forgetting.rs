@@ -1,0 +1,102 @@
+//! A namespace's turn to forget: what its retention says, asked of the engine, said by the server as a device of the
+//! namespace, and judged like everything else.
+
+use super::{
+    namespace::{NamespaceActor, submit},
+    node::{Node, blocking, log_problem},
+};
+use actix::{AtomicResponse, Context, Handler, Message};
+use annals_engine::{
+    admission::Facts,
+    namespace::{Issued, Namespace, Outcome},
+    protocol::Problem,
+    retention::{Due, due},
+};
+use annals_events::DeviceId;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Forget what may be forgotten by now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Forgotten, Problem>")]
+pub struct Forget {
+    /// When each device was last here; none where that is not known yet, and then no device is retired.
+    pub heard: Option<Arc<BTreeMap<DeviceId, u64>>>,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+/// What a namespace forgot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Devices that are no longer waited for.
+    pub devices: Vec<DeviceId>,
+    /// How many versions expired.
+    pub versions: u64,
+    /// How many entries of the trash were purged.
+    pub entries: u64,
+}
+
+impl Forgotten {
+    pub(super) fn add(&mut self, more: Self) {
+        self.devices.extend(more.devices);
+        self.versions += more.versions;
+        self.entries += more.entries;
+    }
+}
+
+impl Handler<Forget> for NamespaceActor {
+    type Result = AtomicResponse<Self, Result<Forgotten, Problem>>;
+
+    fn handle(&mut self, Forget { heard, dry_run }: Forget, context: &mut Context<Self>) -> Self::Result {
+        self.lend(context, move |mut namespace, node| async move {
+            let mut forgotten = Forgotten::default();
+            loop {
+                let (back, found) = match look(namespace, node.now_ms(), heard.clone()).await {
+                    Ok(found) => found,
+                    // It went with whatever panicked: nothing is left to bring back.
+                    Err(problem) => panic!("{problem}"),
+                };
+                namespace = back;
+                let retirements = found.retirements(namespace.projections());
+                if retirements.is_empty() || dry_run {
+                    forgotten.devices.extend(&found.devices);
+                    forgotten.versions += found.versions.len() as u64;
+                    forgotten.entries += found.entries.len() as u64;
+                    let events = if dry_run { Vec::new() } else { found.events() };
+                    let answer = say(&mut namespace, &node, events).await;
+                    return (namespace, answer.map(|()| forgotten));
+                }
+                // With them gone more may go.
+                forgotten.devices.extend(&found.devices);
+                if let Err(problem) = say(&mut namespace, &node, retirements).await {
+                    return (namespace, Err(problem));
+                }
+            }
+        })
+    }
+}
+
+/// Asks the engine where nobody else waits for it.
+async fn look(
+    namespace: Namespace,
+    now_ms: u64,
+    heard: Option<Arc<BTreeMap<DeviceId, u64>>>,
+) -> Result<(Namespace, Due), Problem> {
+    blocking(move || {
+        let due = due(namespace.projections(), now_ms, heard.as_deref());
+        Ok((namespace, due))
+    })
+    .await
+}
+
+async fn say(namespace: &mut Namespace, node: &Node, events: Vec<Issued>) -> Result<(), Problem> {
+    for issued in events {
+        let batch = namespace.issue(node.now_ms(), vec![issued]);
+        match submit(namespace, node, batch, Facts::default()).await {
+            Outcome::Admitted(_) | Outcome::Again(_) => {}
+            Outcome::Refused(refusal) => return Err(Problem::new(refusal.code(), refusal.to_string())),
+            Outcome::Failed(error) => return Err(log_problem(&error)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `annals retention`: for how long what was replaced or removed is kept.
+
+use super::{
+    arguments::Retention,
+    failure::{Exit, Failure},
+    moment::{self, DAY_MS},
+    sync,
+    talk::Talk,
+};
+use crate::client::Folder;
+
+pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    if let Retention::Set { keep, silence, .. } = retention {
+        let said = |text: &Option<String>| text.as_deref().map(moment::span).transpose();
+        let (keep, silence) = (said(keep)?, said(silence)?);
+        if keep.is_none() && silence.is_none() {
+            return Err(Failure::usage("say for how long: --keep TIME, --silence TIME, or both")
+                .hint("for example: annals retention set --keep 30d"));
+        }
+        sync::exchange(folder, talk)?;
+        sync::tell(folder, talk, |folder| {
+            let now = folder.retention();
+            folder.set_retention(keep.unwrap_or(now.versions()), silence.unwrap_or(now.silence()))
+        })?;
+    }
+    let now = folder.retention();
+    let (keep, silence) = (now.versions(), now.silence());
+    if talk.output.json {
+        talk.json(
+            &serde_json::json!({ "keep_ms": keep, "silence_ms": silence, "default": now.is_default() }),
+        )?;
+        return Ok(Exit::Done);
+    }
+    talk.line(format_args!("what was replaced or removed is kept {}", words(keep)))?;
+    match silence {
+        Some(_) => talk.line(format_args!(
+            "a device that stands in the way and was silent {} is retired: it is linked anew when it comes back",
+            words(silence)
+        ))?,
+        None => talk.line("every device is waited for, however long it is silent")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn words(ms: Option<u64>) -> String {
+    match ms {
+        None => "for ever".to_owned(),
+        Some(ms) if ms.is_multiple_of(DAY_MS) => format!("for {} days", ms / DAY_MS),
+        Some(ms) => format!("for {} seconds", ms / 1000),
+    }
+}
