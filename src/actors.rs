@@ -15,6 +15,7 @@ pub mod forgetting;
 pub mod namespace;
 pub mod node;
 pub mod roster;
+pub mod sent;
 pub mod session;
 #[cfg(test)]
 mod tests;

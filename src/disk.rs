@@ -15,8 +15,10 @@ mod folder;
 mod guard;
 mod held;
 mod node;
+mod part;
 mod place;
 mod scan;
+mod sink;
 mod stage;
 mod sweep;
 #[cfg(test)]
@@ -107,6 +109,12 @@ impl Disk for FolderDisk {
 
     fn sweep(&mut self) -> Result<Swept, DiskError> {
         sweep::sweep(&self.folder)
+    }
+
+    fn rest(&mut self) {
+        if let Err(error) = part::forget_all(&self.folder) {
+            tracing::warn!(%error, "files that were begun could not be removed");
+        }
     }
 }
 

@@ -18,7 +18,9 @@ pub mod tls;
 pub use openapi::openapi_json;
 
 use crate::{
-    actors::{Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random, upkeep},
+    actors::{
+        Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random, sent::SentLists, upkeep,
+    },
     clock::SystemClock,
 };
 use access::{Admin, Challenges};
@@ -414,6 +416,7 @@ fn run(
             directory,
             data.evidence(),
             Checkpoints::new(data.checkpoints()),
+            SentLists::new(data.sent()),
             config.quota_default,
             &handles,
         );

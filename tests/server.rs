@@ -347,6 +347,20 @@ fn naming_a_chunk_of_somebody_else_is_not_owning_it() {
 }
 
 #[test]
+fn what_was_sent_is_not_asked_for_again_after_a_restart() {
+    let mut server = TestServer::new();
+    server.add_user("ana");
+    server.add_user("bob");
+    let (mut ana, bob) = (server.link_as("ana"), server.link_as("bob"));
+    let (fact, body, chunk) = file("half", b"the first half of an upload");
+    ana.send_chunks(&server, std::slice::from_ref(&chunk)).unwrap();
+    server.restart();
+    assert_eq!(ana.missing(&server, &[chunk.to_ref()], 0).unwrap(), [] as [u32; 0]);
+    assert_eq!(bob.missing(&server, &[chunk.to_ref()], 0).unwrap(), [0], "it is nobody else's");
+    ana.issue(&server, vec![(fact, body)]);
+}
+
+#[test]
 fn a_difference_is_told_only_between_chunks_that_one_may_read() {
     let server = TestServer::new();
     server.add_user("ana");

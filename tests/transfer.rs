@@ -2,7 +2,7 @@
 //! that goes over the wire is counted, headers and all.
 
 use crate::{place::Place, wire::Wire};
-use std::fs;
+use std::{fs, thread};
 
 /// Bytes that do not compress.
 fn noise(bytes: usize, seed: u64) -> Vec<u8> {
@@ -70,6 +70,72 @@ fn a_byte_at_the_head_of_a_large_file_costs_next_to_nothing() {
     let (place, wire) = two_with(&base);
     let (sent, received) = brought(&place, &wire, &[b"!", &base[..]].concat());
     assert!(sent <= 64 << 10 && received <= 64 << 10, "{sent} sent, {received} received");
+}
+
+/// A file, `one/file`, and two folders that are linked behind this wire and have not got it yet.
+fn behind(place: &mut Place, wire: &Wire, file: &[u8]) {
+    for folder in ["one", "two"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        place.annals(&["link", &place.url, folder, "--user", "ada", "--device", folder]).ok();
+        // Its server is behind the wire from now on.
+        let binding = place.path(folder).join(".annals/link.json");
+        let text = fs::read_to_string(&binding).unwrap();
+        assert!(text.contains(&place.url), "{text}");
+        fs::write(binding, text.replace(&place.url, &wire.url)).unwrap();
+    }
+    fs::write(place.path("one/file"), file).unwrap();
+}
+
+#[test]
+fn a_transfer_that_is_cut_goes_on_where_it_was() {
+    const FILE: u64 = 96 << 20;
+    /// What one request or answer holds at most.
+    const IN_FLIGHT: u64 = 9 << 20;
+    let file = noise(FILE as usize, 5);
+    let mut place = Place::with_server();
+    // Cut after 12 to 28 MiB, again and again.
+    let mut state = 42_u64;
+    let cuts = std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (12 << 20) + (state >> 40)
+    });
+    let wire = Wire::cut_after(&place.url, cuts);
+    behind(&mut place, &wire, &file);
+    for folder in ["one", "two"] {
+        let mut cut = 0;
+        while place.sync(folder).code != 0 {
+            cut += 1;
+            assert!(cut < 20, "it does not get on");
+            if cut == 2 {
+                place.stop_server();
+                place.serve();
+            }
+        }
+        let (to, from) = wire.bytes();
+        let most = FILE + FILE / 50 + cut * IN_FLIGHT;
+        assert!(cut >= 3 && to + from <= most, "{folder}: {to} and {from} bytes, cut {cut} times");
+    }
+    assert!(fs::read(place.path("two/file")).unwrap() == file);
+    assert_eq!(fs::read_dir(place.path("two/.annals/tmp")).unwrap().count(), 0, "what was begun is gone");
+}
+
+#[test]
+fn what_a_killed_program_had_fetched_is_not_fetched_again() {
+    let file = noise(64 << 20, 6);
+    let mut place = Place::with_server();
+    let wire = Wire::to(&place.url);
+    behind(&mut place, &wire, &file);
+    place.sync("one").ok();
+    wire.bytes();
+    let running = place.start(&["sync", "two", "--once"]);
+    while wire.to_device() < 40 << 20 {
+        thread::yield_now();
+    }
+    assert_eq!(running.ends("KILL"), None);
+    place.sync("two").ok();
+    let (_, received) = wire.bytes();
+    assert!(received < 84 << 20, "{received}");
+    assert!(fs::read(place.path("two/file")).unwrap() == file);
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Wire {
         Self { url, state }
     }
 
+    /// Bytes that went to devices since somebody took the [counts](Self::bytes).
+    pub fn to_device(&self) -> u64 {
+        self.state.to_device.load(Ordering::SeqCst)
+    }
+
     /// Bytes that went to the server, and to devices, since this was asked last.
     pub fn bytes(&self) -> (u64, u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::SeqCst);

@@ -58,6 +58,9 @@ pub trait Disk {
     /// # Errors
     /// When `.annals` cannot be read or written.
     fn sweep(&mut self) -> Result<Swept, DiskError>;
+
+    /// Nothing is left to be written: files that were begun, and that [`Disk::apply`] would have gone on with, may go.
+    fn rest(&mut self) {}
 }
 
 /// A file open for reading.

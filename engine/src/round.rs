@@ -276,6 +276,7 @@ impl<H: Host> Round<'_, H> {
             if self.trouble.is_some() || !self.report.in_the_way.is_empty() {
                 return Ok(());
             }
+            self.host.parts().disk.rest();
             let effects = self.replica.step(self.host.now_ms(), Input::Rested);
             if effects.is_empty() {
                 return Ok(());

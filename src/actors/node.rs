@@ -2,7 +2,7 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    roster::Roster, upkeep::Heard,
+    roster::Roster, sent::SentLists, upkeep::Heard,
 };
 use actix::{
     ArbiterHandle, Context, Handler, Message,
@@ -40,6 +40,8 @@ pub struct Node {
     pub evidence: PathBuf,
     /// What rebuilds begin with.
     pub checkpoints: Checkpoints,
+    /// What devices sent and no event names yet.
+    pub sent: SentLists,
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
     /// When it was started, in milliseconds since 1970.
@@ -80,6 +82,7 @@ impl Node {
         directory: LiveDirectory,
         evidence: PathBuf,
         checkpoints: Checkpoints,
+        sent: SentLists,
         quota_default: Option<u64>,
         arbiters: &[ArbiterHandle],
     ) -> Arc<Self> {
@@ -93,6 +96,7 @@ impl Node {
             directory,
             evidence,
             checkpoints,
+            sent,
             quota_default,
             board: Mutex::default(),
             quota_turns: Mutex::default(),

@@ -124,6 +124,7 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
         let (chunks, clock) = (Arc::new(MemoryChunks::default()), Arc::new(SystemClock));
         let (evidence, checkpoints) =
             (folder.path().join("evidence"), Checkpoints::new(folder.path().into()));
+        let sent = super::sent::SentLists::new(folder.path().join("sent"));
         let node = Node::new(
             log,
             chunks,
@@ -132,6 +133,7 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
             directory,
             evidence,
             checkpoints,
+            sent,
             None,
             &arbiters.each_ref().map(actix::Arbiter::handle),
         );

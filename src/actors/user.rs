@@ -1,15 +1,18 @@
 //! The shell of one account at work: which namespaces it may read, what its devices sent and no event names
 //! yet, and how much room its quota leaves over all of its namespaces.
 //!
-//! All of it is derived but one thing: which chunks were sent and wait for their events. Whoever forgets them
-//! has them sent again, so they are not kept through a restart.
+//! All of it is derived but one thing: which chunks were sent and wait for their events (`sent`).
 
 use super::{
     namespace::Covers,
-    node::{Node, Summary},
+    node::{Node, Summary, blocking, chunk_problem},
     roster::{Passivated, Passivation},
+    sent::SentList,
 };
-use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{
+    Actor, ActorFutureExt, Context, ContextFutureSpawner, Handler, Message, MessageResult, ResponseFuture,
+    WrapFuture,
+};
 use annals_engine::protocol::{Code, Problem};
 use annals_events::{ChunkId, NamespaceId, Role, UserId};
 use std::{
@@ -22,22 +25,21 @@ pub struct UserActor {
     user: UserId,
     node: Arc<Node>,
     /// Sent by its devices, not named by an event yet.
-    sent: BTreeSet<ChunkId>,
+    sent: SentList,
     /// How often it could have gone but for what was sent.
     stayed: u32,
     passivation: Passivation,
 }
 
-/// How often it stays for what was sent: an hour. An upload that pauses longer is asked for again.
-const STAYS: u32 = 60;
-/// More chunks than this are not remembered as sent: 32 bytes each.
-const SENT_MAX: usize = 1 << 20;
+/// How often it stays for what was sent, once a minute: as long as the list is kept.
+const STAYS: u32 = (super::sent::KEPT.as_secs() / 60) as u32;
 
 impl UserActor {
-    /// Nothing sent yet.
+    /// What was sent is what the node's list says.
     #[must_use]
     pub fn new(user: UserId, node: Arc<Node>) -> Self {
-        Self { user, node, sent: BTreeSet::new(), stayed: 0, passivation: Passivation::new() }
+        let sent = node.sent.open(user);
+        Self { user, node, sent, stayed: 0, passivation: Passivation::new() }
     }
 }
 
@@ -46,6 +48,18 @@ impl Actor for UserActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.passivate_when_idle(context);
+        let (store, sent) = (Arc::clone(&self.node.chunks), self.sent.iter().copied().collect::<Vec<_>>());
+        if sent.is_empty() {
+            return;
+        }
+        // What is not stored was not sent, whatever the list says.
+        let gone = blocking(move || store.missing(&sent).map_err(|error| chunk_problem(&error)));
+        gone.into_actor(self)
+            .map(|gone, actor, _| match gone {
+                Ok(gone) => actor.sent.remove(&gone),
+                Err(_) => actor.sent.remove(&actor.sent.iter().copied().collect::<Vec<_>>()),
+            })
+            .wait(context);
     }
 }
 
@@ -143,8 +157,7 @@ impl Handler<Sent> for UserActor {
     fn handle(&mut self, Sent(chunks): Sent, _: &mut Self::Context) {
         self.passivation.asked();
         self.stayed = 0;
-        let room = SENT_MAX.saturating_sub(self.sent.len());
-        self.sent.extend(chunks.iter().copied().take(room));
+        self.sent.add(&chunks);
     }
 }
 
@@ -158,9 +171,7 @@ impl Handler<Named> for UserActor {
 
     fn handle(&mut self, Named(chunks): Named, _: &mut Self::Context) {
         self.passivation.asked();
-        for chunk in chunks.iter() {
-            self.sent.remove(chunk);
-        }
+        self.sent.remove(chunks.iter());
     }
 }
 

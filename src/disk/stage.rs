@@ -1,32 +1,24 @@
 //! New files, written beside under `.annals/tmp` before they get their names.
 //!
 //! What is staged has all its bytes, its modification time and its mode; only durability and the name are
-//! missing. What could not be staged whole is removed again.
+//! missing. What could not be staged whole is removed again, but for what was written of a large file (`part`).
 
 use super::{
     Step,
     apply::Group,
     folder::{Folder, blocked, check},
     node::{node_of, stat_at},
+    part::{self, PART_BYTES_MIN},
+    sink::Sink,
 };
-use annals_engine::disk::{Blocked, Contents, DiskOp, NewFile, Node, OldFiles};
+use annals_engine::disk::{Blocked, Contents, DiskOp, Node, OldFiles};
 use annals_events::{ContentId, EntryKind};
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    fs::{
-        self, AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
-        Uid,
-    },
+    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
     io::Errno,
 };
-use std::{
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::FileExt as _,
-};
-
-/// From this size on, room is asked for before the first byte is written.
-const RESERVE_BYTES_MIN: u64 = 8 << 20;
+use std::{fs::File, os::unix::fs::FileExt as _};
 
 /// A file or symlink without its name.
 #[derive(Debug)]
@@ -90,10 +82,15 @@ fn stage_file(
     }
     let met = |errno: Errno| blocked_beside(path, errno);
     group.steps.reach(|| Step::Stage(path.into())).map_err(met)?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(if wanted.executable { 0o777 } else { 0o666 });
-    let file = File::from(fs::openat(group.tmp, name, flags, mode).map_err(met)?);
-    fill(group.folder, &file, path, wanted, contents)?;
+    let file = if wanted.size < PART_BYTES_MIN {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(if wanted.executable { 0o777 } else { 0o666 });
+        let file = File::from(fs::openat(group.tmp, name, flags, mode).map_err(met)?);
+        fill(group.folder, Sink::new(&file, wanted.size, 0), path, wanted, contents)?;
+        file
+    } else {
+        from_part(group, path, name, wanted, contents)?
+    };
     if let Some(old) = old_file(group.folder, path) {
         fit(file.as_fd(), &old, wanted.executable).map_err(met)?;
     }
@@ -108,29 +105,46 @@ fn stage_file(
     Ok(Staged { name: name.into(), node, mode: Mode::from_raw_mode(stat.st_mode) })
 }
 
+/// Makes a large file of what there is of it, and gives it its name in `.annals/tmp` once it is whole. Where its source
+/// fails, what was written stays for the next try.
+fn from_part(
+    group: &mut Group<'_>,
+    path: &str,
+    name: &str,
+    wanted: &Wanted<'_>,
+    contents: &mut dyn Contents,
+) -> Result<File, Blocked> {
+    let met = |errno: Errno| blocked_beside(path, errno);
+    let part = part::name_of(wanted.content);
+    let (file, begun) = part::open(group.tmp, &part, wanted.executable).map_err(met)?;
+    let filled = fill(group.folder, Sink::new(&file, wanted.size, begun), path, wanted, contents);
+    match filled {
+        Ok(()) => fs::renameat(group.tmp, &part, group.tmp, name).map_err(met).map(|()| file),
+        Err(why @ Blocked::Content { .. }) => Err(why),
+        Err(why) => {
+            // The disk needs its room. If this fails too, the part goes when all is done.
+            let _ = fs::unlinkat(group.tmp, &part, AtFlags::empty());
+            Err(why)
+        }
+    }
+}
+
 fn fill(
     folder: &Folder,
-    file: &File,
+    mut sink: Sink<'_>,
     path: &str,
     wanted: &Wanted<'_>,
     contents: &mut dyn Contents,
 ) -> Result<(), Blocked> {
-    if wanted.size >= RESERVE_BYTES_MIN
-        && let Err(errno @ (Errno::NOSPC | Errno::DQUOT)) =
-            fs::fallocate(file, FallocateFlags::empty(), 0, wanted.size)
-    {
-        return Err(blocked_beside(path, errno));
-    }
-    let mut sink = Sink { file, left: wanted.size, failed: None };
+    sink.reserve().map_err(|errno| blocked_beside(path, errno))?;
     let given = contents.write_to(wanted.content, &mut Files { folder, open: None }, &mut sink);
+    let ended = sink.end();
     let not_had = |why: String| Blocked::Content { path: path.into(), why };
-    match (sink.failed, given) {
-        (Some(errno), _) => Err(blocked_beside(path, errno)),
-        (None, Err(error)) => Err(not_had(error.to_string())),
-        (None, Ok(())) if sink.left > 0 => {
-            Err(not_had(format!("{} bytes are missing at its end", sink.left)))
-        }
-        (None, Ok(())) => Ok(()),
+    match (ended, given) {
+        (Err(errno), _) => Err(blocked_beside(path, errno)),
+        (Ok(_), Err(error)) => Err(not_had(error.to_string())),
+        (Ok(left), Ok(())) if left > 0 => Err(not_had(format!("{left} bytes are missing at its end"))),
+        (Ok(_), Ok(())) => Ok(()),
     }
 }
 
@@ -155,38 +169,6 @@ fn blocked_beside(path: &str, errno: Errno) -> Blocked {
         _ => Blocked::Other { path: path.into(), why: errno.to_string() },
     }
 }
-
-/// Takes the bytes, and tells its own failures from those of their source.
-struct Sink<'a> {
-    file: &'a File,
-    left: u64,
-    failed: Option<Errno>,
-}
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() as u64 > self.left {
-            return Err(io::Error::other("more bytes than its size says"));
-        }
-        match self.file.write(bytes) {
-            Ok(written) => {
-                self.left -= written as u64;
-                Ok(written)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                self.failed = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-                Err(error)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl NewFile for Sink<'_> {}
 
 /// The folder's files, the last one kept open.
 struct Files<'a> {

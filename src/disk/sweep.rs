@@ -4,6 +4,7 @@ use super::{
     folder::{Folder, KEPT, TMP, check, rename_into_free},
     held::{self, Intent, NOTE, NOTE_NEW, Note},
     node::{identity_at, stat_at},
+    part::is_part,
 };
 use annals_engine::disk::{DiskError, Identity, Swept};
 use annals_events::EntryKind;
@@ -54,6 +55,8 @@ impl Sweep<'_> {
         match intents.get(name) {
             // A folder is never ours: only what is noted is taken out.
             None if now.kind == EntryKind::Folder => self.aside(name, name),
+            // What was begun is gone on with.
+            None if is_part(name) && now.kind == EntryKind::File => Ok(()),
             None => self.remove(name),
             Some(intent) if intent.ours == Some((now.dev, now.ino)) => self.remove(name),
             Some(intent) => self.not_ours(name, intent, &now),

@@ -149,6 +149,12 @@ impl Data {
         self.place.join(CHECKPOINTS_FOLDER)
     }
 
+    /// Where it stands what devices sent and no event names yet.
+    #[must_use]
+    pub fn sent(&self) -> PathBuf {
+        self.place.join("sent")
+    }
+
     /// Where evidence of equivocation is kept.
     #[must_use]
     pub fn evidence(&self) -> PathBuf {

@@ -484,3 +484,68 @@ fn what_follows_from_a_parking_that_a_local_change_prevented_is_a_local_change_t
     assert!(outcomes.iter().all(is_changed), "{outcomes:?}");
     assert_eq!(folder.text("a"), "a, edited");
 }
+
+/// Gives the bytes of a content, and fails before the one that is said; says how many were there.
+struct Failing {
+    bytes: Vec<u8>,
+    fails_at: usize,
+    left: usize,
+}
+
+impl Contents for Failing {
+    fn write_to(&mut self, _: &ContentId, _: &mut dyn OldFiles, sink: &mut dyn NewFile) -> io::Result<()> {
+        let mut goes_on = true;
+        for (place, piece) in self.bytes.chunks(100_000).enumerate() {
+            goes_on = goes_on && sink.left_before(piece.len())?.is_some_and(|left| left == piece);
+            if goes_on {
+                sink.keep(piece)?;
+                self.left += piece.len();
+            } else if place * 100_000 >= self.fails_at {
+                return Err(io::Error::other("cut"));
+            } else {
+                sink.write_all(piece)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_large_file_whose_source_failed_is_gone_on_with_even_by_the_next_process() {
+    let mut folder = Fixture::new();
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n >> 3) as u8).collect();
+    let mut contents = Failing { bytes: bytes.clone(), fails_at: 1_000_000, left: 0 };
+    let op = DiskOp::WriteFile {
+        path: "large".into(),
+        content: ContentId([3; 32]),
+        size: bytes.len() as u64,
+        mtime_ns: None,
+        executable: true,
+        expect: Expect::Absent,
+    };
+    for (left, fails_at) in [(0, 1_000_000), (1_000_000, 2_000_000), (2_000_000, usize::MAX)] {
+        (contents.left, contents.fails_at) = (0, fails_at);
+        let mut disk = FolderDisk::open(&folder.path("")).unwrap();
+        assert_eq!(disk.sweep().unwrap().removed, 0);
+        let outcome = disk.apply(std::slice::from_ref(&op), &mut contents).unwrap().pop().unwrap();
+        assert_eq!((contents.left, outcome.is_ok()), (left, fails_at == usize::MAX));
+        assert_eq!(folder.path("large").exists(), outcome.is_ok());
+    }
+    assert!(fs::read(folder.path("large")).unwrap() == bytes);
+    assert!(folder.node("large").executable);
+    folder.assert_clean();
+}
+
+#[test]
+fn what_was_begun_goes_when_nothing_is_left_to_be_written() {
+    let mut folder = Fixture::new();
+    let mut contents = Failing { bytes: vec![5; 2_000_000], fails_at: 1_000_000, left: 0 };
+    let expect = Expect::Absent;
+    let (content, size) = (ContentId([3; 32]), 2_000_000);
+    let path = "large".to_owned();
+    let op = DiskOp::WriteFile { path, content, size, mtime_ns: None, executable: false, expect };
+    assert!(folder.disk.apply(&[op], &mut contents).unwrap()[0].is_err());
+    assert_eq!(names(&folder.path(".annals/tmp")).len(), 1);
+    folder.disk.rest();
+    folder.assert_clean();
+}
