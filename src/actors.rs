@@ -11,6 +11,7 @@
 pub mod checkpoints;
 pub mod directory;
 pub mod file;
+pub mod filing;
 pub mod forgetting;
 pub mod namespace;
 pub mod node;

@@ -9,6 +9,7 @@ mod bench;
 mod cat;
 mod devices;
 pub mod failure;
+mod get;
 mod history;
 mod invite;
 mod link;
@@ -18,6 +19,7 @@ mod namespaces;
 mod password;
 mod place;
 mod progress;
+mod put;
 mod restore;
 mod retention;
 mod serve;
@@ -104,6 +106,8 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Link(link) => link::run(&link, directory, talk),
         Verb::Unlink(unlink) => unlink::run(&unlink, directory, talk),
         Verb::Bench(bench) => bench::run(&bench),
+        Verb::Put(put) => put::run(&put, directory, talk),
+        Verb::Get(get) => get::run(&get, directory, talk),
         Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
         Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)
@@ -226,8 +230,13 @@ fn run_on_folder(
         Verb::Unshare(unshare) => share::run_unshare(&unshare, folder, talk),
         Verb::Namespaces(_) => namespaces::run(folder, talk),
         Verb::Verify(verify) => verify::run(&verify, folder, talk),
-        Verb::Up(_) | Verb::Serve(_) | Verb::User(_) | Verb::Link(_) | Verb::Unlink(_) | Verb::Bench(_) => {
-            Err(Failure::usage("a daemon does not run this verb"))
-        }
+        Verb::Up(_)
+        | Verb::Serve(_)
+        | Verb::User(_)
+        | Verb::Link(_)
+        | Verb::Unlink(_)
+        | Verb::Bench(_)
+        | Verb::Put(_)
+        | Verb::Get(_) => Err(Failure::usage("a daemon does not run this verb")),
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod answer;
 pub mod data;
 mod feed;
+mod files;
 mod link;
 mod openapi;
 mod routes;

@@ -1,7 +1,9 @@
 //! The way to a server, for real.
 
+pub mod files;
 pub mod http;
 pub mod tls;
 
+pub use files::Login;
 pub use http::{Feed, HangUp, Http, Traffic};
 pub use tls::Pin;

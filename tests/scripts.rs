@@ -27,6 +27,8 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
     place.write("one/a.txt", "second");
     place.sync("one").ok();
     let history = place.json(&["history", "one/a.txt", "--json"]);
+    let namespace = place.json(&["namespaces", "one", "--json"])[0]["namespace"].as_str().unwrap().to_owned();
+    let files = format!("{}/v1/namespaces/{namespace}/files/", place.url);
     let first = history[0]["version"].as_str().unwrap().to_owned();
     let url = place.url.clone();
     // Each with a field that a script would ask for.
@@ -52,6 +54,8 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["unshare", "one", "--with", "bob"], "/namespace"),
         (&["namespaces", "one"], "/0/namespace"),
         (&["namespaces", "--server", &url, "--user", "ada"], "/0/role"),
+        (&["put", "one/a.txt", &format!("{files}b.txt"), "--user", "ada"], "/version"),
+        (&["get", &format!("{files}a.txt"), "got.txt", "--user", "ada"], "/bytes"),
         (&["verify", "one"], "/ok"),
         (&["verify", "--data", "server"], "/digests"),
         (&["unlink", "two"], "/retired"),

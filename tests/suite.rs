@@ -9,6 +9,7 @@
 )]
 
 mod feed;
+mod files;
 mod format;
 mod full_disk;
 mod in_the_way;

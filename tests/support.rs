@@ -85,6 +85,18 @@ impl Web {
         })
     }
 
+    /// An answer as it came, whatever it is.
+    pub fn answer(
+        &self,
+        build: impl FnOnce(&Client) -> RequestBuilder,
+    ) -> (reqwest::StatusCode, reqwest::header::HeaderMap, Vec<u8>) {
+        self.runtime.block_on(async {
+            let response = build(&self.client).send().await.unwrap();
+            let (status, headers) = (response.status(), response.headers().clone());
+            (status, headers, response.bytes().await.unwrap().to_vec())
+        })
+    }
+
     pub fn json<T: DeserializeOwned>(&self, build: impl FnOnce(&Client) -> RequestBuilder) -> Answer<T> {
         self.bytes(build).map(|bytes| serde_json::from_slice(&bytes).unwrap())
     }

@@ -107,6 +107,9 @@ fn a_ticket_says_which_certificate_and_another_one_is_a_matter_for_a_person() {
     assert!(refused.err.contains("--once --fingerprint"), "{}", refused.err);
     // In a daemon as well: it goes on looking, and what is accepted beside it is what it takes.
     let mut daemon = place.start(&["sync", "two"]);
+    while !place.exists("two/.annals/control.sock") {
+        std::thread::yield_now();
+    }
     place.annals(&["sync", "two", "--once", "--fingerprint", &fingerprint]).ok();
     daemon.says("in sync");
     assert_eq!(daemon.ends("TERM"), Some(0));

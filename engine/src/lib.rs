@@ -18,6 +18,7 @@ pub mod content;
 pub mod directory;
 pub mod disk;
 pub mod file_history;
+pub mod filing;
 pub mod journal;
 pub mod names;
 pub mod namespace;

@@ -24,7 +24,7 @@ pub use proof::{
 
 use crate::content::Signature;
 use annals_events::{
-    ChunkRef, ContentId, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
+    ChunkRef, ContentId, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
@@ -448,6 +448,30 @@ pub struct VersionInfo {
     pub content: Option<ContentId>,
     /// Whether no other version was made from it.
     pub head: bool,
+}
+
+/// Each line of `GET /v1/namespaces/{ns}/files/{folder}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// What it is called in its folder.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The version that is shown; none but for files.
+    pub version: Option<Dot>,
+    /// How many bytes that holds.
+    pub bytes: Option<u64>,
+    /// When it was changed, in nanoseconds since 1970.
+    pub mtime: Option<i64>,
+}
+
+/// The answer to `PUT /v1/namespaces/{ns}/files/{path}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePut {
+    /// The version that is shown now: what `ETag` says, too.
+    pub version: Dot,
+    /// How many bytes it holds.
+    pub bytes: u64,
 }
 
 /// Canonical CBOR of a message.

@@ -69,7 +69,7 @@ fn held_last(log: &Projections, file: EntryId) -> u64 {
 }
 
 /// The dots that keep an entry alive once nothing hides them: its places, and its maximal versions.
-fn keeps_alive(log: &Projections, entry: EntryId) -> Vec<Dot> {
+pub(crate) fn keeps_alive(log: &Projections, entry: EntryId) -> Vec<Dot> {
     log.entry(entry).map_or_else(Vec::new, |view| [view.places, view.maximal].concat())
 }
 

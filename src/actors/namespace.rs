@@ -17,6 +17,7 @@ use annals_engine::{
     admission::{Facts, contents_of},
     namespace::{Checkpoint, Effect, Input, Issued, Namespace, Outcome, bytes_added},
     protocol::{BatchOutcome, Code, DeviceInfo, Problem},
+    replica::is_acknowledgement,
 };
 use annals_events::{
     Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, Fact, Hash, NamespaceId, PublicKey, Record, Seq,
@@ -234,36 +235,49 @@ impl Handler<Submit> for NamespaceActor {
     type Result = AtomicResponse<Self, Result<Vec<BatchOutcome>, Problem>>;
 
     fn handle(&mut self, Submit(submission): Submit, context: &mut Self::Context) -> Self::Result {
-        let id = self.id;
         self.lend(context, move |mut namespace, node| async move {
             let mut outcomes = Vec::new();
             for batch in &submission.batches {
-                let mut facts = facts_of(&namespace, &submission, batch);
-                // What fills a quota is judged one after the other, and the next knows what this one added.
-                let turn = if facts.adds > 0 { node.quota_turn(id).await } else { None };
-                facts.room = turn.as_ref().and_then(|_| node.room_now(id));
-                let outcome = submit(&mut namespace, &node, batch.clone(), facts).await;
-                if turn.is_some() {
-                    node.note(id, summary_of(&namespace));
-                }
-                drop(turn);
-                let outcome = match outcome {
-                    Outcome::Admitted(record) => BatchOutcome::Admitted { record: bytes_of(&record) },
-                    Outcome::Again(record) => BatchOutcome::AlreadyAdmitted { record: bytes_of(&record) },
-                    Outcome::Refused(refusal) => BatchOutcome::Refused(refusal.to_wire()),
-                    Outcome::Failed(error) if outcomes.is_empty() => {
-                        return (namespace, Err(log_problem(&error)));
-                    }
+                match admit(&mut namespace, &node, &submission, batch).await {
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(problem) if outcomes.is_empty() => return (namespace, Err(problem)),
                     // What was admitted is told; the rest is sent again.
-                    Outcome::Failed(_) => break,
-                };
-                outcomes.push(outcome);
+                    Err(_) => break,
+                }
                 if matches!(outcomes.last(), Some(BatchOutcome::Refused(_))) {
                     break;
+                }
+                if batch.events().iter().any(|event| is_acknowledgement(&event.fact)) {
+                    super::filing::acknowledge(&mut namespace, &node).await;
                 }
             }
             (namespace, Ok(outcomes))
         })
+    }
+}
+
+/// Has one batch of a submission judged, and what it adds counted.
+pub(super) async fn admit(
+    namespace: &mut Namespace,
+    node: &Arc<Node>,
+    submission: &Submission,
+    batch: &Batch,
+) -> Result<BatchOutcome, Problem> {
+    let id = namespace.projections().namespace();
+    let mut facts = facts_of(namespace, submission, batch);
+    // What fills a quota is judged one after the other, and the next knows what this one added.
+    let turn = if facts.adds > 0 { node.quota_turn(id).await } else { None };
+    facts.room = turn.as_ref().and_then(|_| node.room_now(id));
+    let outcome = submit(namespace, node, batch.clone(), facts).await;
+    if turn.is_some() {
+        node.note(id, summary_of(namespace));
+    }
+    drop(turn);
+    match outcome {
+        Outcome::Admitted(record) => Ok(BatchOutcome::Admitted { record: bytes_of(&record) }),
+        Outcome::Again(record) => Ok(BatchOutcome::AlreadyAdmitted { record: bytes_of(&record) }),
+        Outcome::Refused(refusal) => Ok(BatchOutcome::Refused(refusal.to_wire())),
+        Outcome::Failed(error) => Err(log_problem(&error)),
     }
 }
 
@@ -377,18 +391,27 @@ impl Handler<State> for NamespaceActor {
                 Err(problem) => return (namespace, Err(problem)),
             };
             let batch = namespace.issue(node.now_ms(), vec![issued]);
-            let answer = match submit(&mut namespace, &node, batch, Facts::default()).await {
-                Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
-                Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
-                Outcome::Failed(error) => Err(log_problem(&error)),
-            };
+            let answer = judged(submit(&mut namespace, &node, batch, Facts::default()).await);
             (namespace, answer)
         })
     }
 }
 
+/// What became of what the server itself said.
+pub(super) fn judged(outcome: Outcome) -> Result<(), Problem> {
+    match outcome {
+        Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
+        Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
+        Outcome::Failed(error) => Err(log_problem(&error)),
+    }
+}
+
 /// None if it has been said.
-fn statement_of(namespace: &Namespace, node: &Node, statement: State) -> Result<Option<Issued>, Problem> {
+pub(super) fn statement_of(
+    namespace: &Namespace,
+    node: &Node,
+    statement: State,
+) -> Result<Option<Issued>, Problem> {
     let devices = namespace.projections().devices();
     match statement {
         State::Begun { owner, label } => {

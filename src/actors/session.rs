@@ -355,7 +355,7 @@ impl Who {
     async fn missing(&self, message: AskMissing) -> Result<MissingAnswer, Problem> {
         let AskMissing { namespace, question } = message;
         let summary = self.role(namespace, Role::Editor).await?;
-        self.room_for(namespace, &summary, question.adds).await?;
+        room_for(&self.node, namespace, &summary, question.adds).await?;
         let chunks: Arc<Vec<ChunkId>> = Arc::new(question.chunks.iter().map(|chunk| chunk.id).collect());
         let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::new(question.manifests.clone()) };
         let covered = self.node.ask_namespace(namespace, here).await??;
@@ -372,26 +372,6 @@ impl Who {
         let known: Vec<bool> =
             chunks.iter().zip(&covered.chunks).map(|(id, here)| *here || held.contains(id)).collect();
         Ok(MissingAnswer { chunks: absent(&known), manifests: absent(&covered.manifests) })
-    }
-
-    /// Whether the owner's quota has room for `adds` more bytes.
-    async fn room_for(&self, namespace: NamespaceId, summary: &Summary, adds: u64) -> Result<(), Problem> {
-        if adds == 0 {
-            return Ok(());
-        }
-        let owner =
-            self.node.directory.read(|directory| directory.namespace(namespace).map(|state| state.owner));
-        let owner = owner.ok_or(Code::UnknownNamespace)?;
-        let room = self.node.ask_user(owner, RoomFor(Some(namespace))).await??;
-        let used = summary.used.max(room.used_here);
-        match room.here {
-            Some(here) if used.saturating_add(adds) > here => {
-                let left = here.saturating_sub(used);
-                let detail = format!("{adds} bytes would be added, the owner's quota leaves {left}");
-                Err(Problem::new(Code::Quota, detail))
-            }
-            _ => Ok(()),
-        }
     }
 
     async fn store(&self, StoreChunks { namespace, body }: StoreChunks) -> Result<ChunksStored, Problem> {
@@ -414,7 +394,7 @@ impl Who {
             })
         });
         let TakenIn { chunks, again } = taken.await?;
-        self.room_for(namespace, &summary, plain).await?;
+        room_for(&self.node, namespace, &summary, plain).await?;
         let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
         let (store, names) = (Arc::clone(&self.node.chunks), Arc::clone(&ids));
         let stored = blocking(move || put(&*store, &names, &chunks)).await?;
@@ -483,6 +463,33 @@ impl Who {
         let FetchContent { namespace, entry, version } = message;
         self.role(namespace, Role::Viewer).await?;
         self.node.ask_file(namespace, entry, ContentAt(version)).await?
+    }
+}
+
+/// Whether the owner's quota has room for `adds` more bytes.
+///
+/// # Errors
+/// [`Code::Quota`].
+pub async fn room_for(
+    node: &Arc<Node>,
+    namespace: NamespaceId,
+    summary: &Summary,
+    adds: u64,
+) -> Result<(), Problem> {
+    if adds == 0 {
+        return Ok(());
+    }
+    let owner = node.directory.read(|directory| directory.namespace(namespace).map(|state| state.owner));
+    let owner = owner.ok_or(Code::UnknownNamespace)?;
+    let room = node.ask_user(owner, RoomFor(Some(namespace))).await??;
+    let used = summary.used.max(room.used_here);
+    match room.here {
+        Some(here) if used.saturating_add(adds) > here => {
+            let left = here.saturating_sub(used);
+            let detail = format!("{adds} bytes would be added, the owner's quota leaves {left}");
+            Err(Problem::new(Code::Quota, detail))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -130,6 +130,16 @@ pub enum Verb {
         after_help = "Examples:\n  annals namespaces ~/Documents\n  annals namespaces --server http://127.0.0.1:8417 --user ada"
     )]
     Namespaces(Namespaces),
+    /// Send one file to a server, without a linked folder
+    #[command(
+        after_help = "Examples:\n  annals put letter.txt https://nas.home:8417/v1/namespaces/NS/files/letters/ --user ada\n  tar c photos | annals put - https://nas.home:8417/v1/namespaces/NS/files/photos.tar --user ada\n\n`annals namespaces` lists NS."
+    )]
+    Put(Put),
+    /// Fetch one file from a server, without a linked folder
+    #[command(
+        after_help = "Examples:\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters/letter.txt --user ada\n  annals get https://nas.home:8417/v1/namespaces/NS/files/photos.tar - --user ada | tar x\n\n`annals namespaces` lists NS."
+    )]
+    Get(Get),
     /// Check the log, signatures, projections and chunks
     #[command(
         after_help = "Examples:\n  annals verify ~/Documents\n  annals verify --data /srv/annals --deep"
@@ -467,6 +477,39 @@ pub struct Namespaces {
     /// An account there (password: ANNALS_PASSWORD, or asked)
     #[arg(long, value_name = "NAME", requires = "server")]
     pub user: Option<String>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// `annals put`.
+#[derive(Args, Debug)]
+pub struct Put {
+    /// The file; - for standard input
+    pub file: PathBuf,
+    /// Where: URL/v1/namespaces/NS/files/PATH; ending in / it is the folder
+    pub url: String,
+    /// An account there (password: ANNALS_PASSWORD, or asked)
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Only if this version is there
+    #[arg(long, value_name = "VERSION")]
+    pub if_match: Option<String>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// `annals get`.
+#[derive(Args, Debug)]
+pub struct Get {
+    /// Where: URL/v1/namespaces/NS/files/PATH
+    pub url: String,
+    /// The file to write, or the folder; - for standard output [default: its own name, here]
+    pub file: Option<PathBuf>,
+    /// An account there (password: ANNALS_PASSWORD, or asked)
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
     /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
     #[arg(long, value_name = "HEX", value_parser = fingerprint)]
     pub fingerprint: Option<Fingerprint>,

@@ -28,9 +28,14 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         Verb::Cat(arg) | Verb::Restore(arg) => (None, Some(&arg.path)),
         Verb::Tag(arg) => (None, Some(&arg.path)),
         Verb::Note(arg) => (None, Some(&arg.path)),
-        Verb::Up(_) | Verb::Serve(_) | Verb::User(_) | Verb::Link(_) | Verb::Unlink(_) | Verb::Bench(_) => {
-            (None, None)
-        }
+        Verb::Up(_)
+        | Verb::Serve(_)
+        | Verb::User(_)
+        | Verb::Link(_)
+        | Verb::Unlink(_)
+        | Verb::Bench(_)
+        | Verb::Put(_)
+        | Verb::Get(_) => (None, None),
     };
     match (folder, path) {
         (Some(folder), _) => exactly(folder, directory),

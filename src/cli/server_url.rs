@@ -1,7 +1,8 @@
 //! The address of a server, as it is typed.
 
-use super::failure::Failure;
-use crate::transport::{Http, Pin};
+use super::{failure::Failure, password};
+pub(super) use crate::transport::http::encoded;
+use crate::transport::{Http, Login, Pin};
 use annals_engine::protocol::Fingerprint;
 
 /// `typed`, if it is an address that this release can speak to.
@@ -28,6 +29,45 @@ pub(super) fn http(
     Ok(Http::pinned(&checked(typed)?, fingerprint.map(Pin::Whole), token)?)
 }
 
+/// The way to the server of a file, `URL/v1/namespaces/NS/files/PATH`, and the file's route there.
+pub(super) fn file(typed: &str, fingerprint: Option<Fingerprint>) -> Result<(Http, String), Failure> {
+    let (server, route) = typed.trim().split_once("/v1/").unwrap_or((typed, ""));
+    let mut parts = route.splitn(4, '/');
+    let known = (parts.next(), parts.next().is_some(), parts.next(), parts.next().is_some());
+    if known != (Some("namespaces"), true, Some("files"), true) {
+        return Err(Failure::usage(format!("`{typed}` is no address of a file")).hint(
+            "it looks like https://HOST:PORT/v1/namespaces/NS/files/PATH; `annals namespaces` lists NS",
+        ));
+    }
+    Ok((http(server, fingerprint, None)?, route.to_owned()))
+}
+
+/// The name at the end of a route, as people read it.
+pub(super) fn last_name(route: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = route.rsplit('/').next().unwrap_or_default().as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    annals_events::path::check(&name).is_ok().then_some(name)
+}
+
+/// Name and password, as for every verb that has no link.
+pub(super) fn login(user: &str) -> Result<Login, Failure> {
+    Ok(Login { user: user.to_owned(), password: password::of(user)? })
+}
+
 /// Whether it looks like HOST or HOST:PORT.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
@@ -41,6 +81,36 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_at_the_end_of_a_route_is_a_name_and_leads_nowhere_else() {
+        for (route, name) in [
+            ("namespaces/1/files/a/b.txt", Some("b.txt")),
+            ("namespaces/1/files/Gr%C3%BC%C3%9Fe%20an%20alle", Some("Grüße an alle")),
+            ("namespaces/1/files/100%25", Some("100%")),
+            ("namespaces/1/files/100%", Some("100%")),
+            ("namespaces/1/files/", None),
+            ("namespaces/1/files/..%2Fetc", None),
+            ("namespaces/1/files/%2E%2E", None),
+            ("namespaces/1/files/%FF", None),
+        ] {
+            assert_eq!(last_name(route).as_deref(), name, "{route}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_file_is_told_from_anything_else() {
+        let good = "http://127.0.0.1:1/v1/namespaces/12/files/a/b";
+        assert_eq!(file(good, None).unwrap().1, "namespaces/12/files/a/b");
+        for bad in [
+            "http://127.0.0.1:1/a",
+            "http://127.0.0.1:1/v1/namespaces/12/files",
+            "a.txt",
+            "/v1/namespaces/1/files/a",
+        ] {
+            assert!(file(bad, None).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn an_address_is_http_host_and_port_and_a_slip_is_told_how_to_write_it() {

@@ -1,6 +1,6 @@
 //! What `/v1` is, for programs that read such things.
 
-use super::{routes, schemas};
+use super::{files, routes, schemas};
 use annals_engine::protocol::{CBOR, FRAMES, PROBLEM};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -37,6 +37,9 @@ use utoipa::OpenApi;
         routes::retire,
         routes::versions,
         routes::content,
+        files::get_file,
+        files::put_file,
+        files::delete_file,
     )
 )]
 struct Description;
@@ -52,8 +55,10 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("/v1/namespaces/{namespace}/chunks", FRAMES, "frames"),
     ("/v1/namespaces/{namespace}/chunks/get", CBOR, "ChunksWanted"),
     ("/v1/namespaces/{namespace}/chunks/signatures", CBOR, "SignaturesWanted"),
+    ("/v1/namespaces/{namespace}/files/{path}", BYTES, "file"),
 ];
 
+const BYTES: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 
 /// The OpenAPI document, as `/v1/openapi.json` gives it.
@@ -67,7 +72,9 @@ fn document() -> Value {
     let mut document = serde_json::to_value(Description::openapi()).expect("a description is plain data");
     for (path, operations) in document["paths"].as_object_mut().expect("there are routes") {
         for (method, operation) in operations.as_object_mut().expect("a route has methods") {
-            let request = REQUESTS.iter().find(|(known, ..)| known == path && method == "post");
+            let request = REQUESTS
+                .iter()
+                .find(|(known, ..)| known == path && ["post", "put"].contains(&method.as_str()));
             if let Some((_, media, name)) = request {
                 operation["requestBody"] =
                     json!({ "required": true, "content": { *media: { "schema": schema(name) } } });
@@ -102,6 +109,11 @@ fn schema(name: &str) -> Value {
             "type": "string",
             "format": "binary",
         }),
+        "file" => json!({ "description": "the file's bytes", "type": "string", "format": "binary" }),
+        "FileOrFolder" => json!({
+            "description": "the file's bytes; of a folder, in JSON, what is in it",
+            "oneOf": [schema("file"), schemas::of("[FileInfo]")],
+        }),
         name => schemas::of(name),
     }
 }
@@ -111,8 +123,8 @@ mod tests {
     use super::*;
     use annals_engine::{content::Signature, protocol::*};
     use annals_events::{
-        ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, Dot, Hash, NamespaceId, PublicKey, Role, Seq,
-        UserId,
+        ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey,
+        Role, Seq, UserId,
     };
     use serde::Serialize;
     use std::collections::BTreeSet;
@@ -275,6 +287,17 @@ mod tests {
             ("Signature", of(&signature)),
             ("Signatures", of(&Signatures { signatures: vec![signature.clone()] })),
             ("VersionInfo", of(&version)),
+            (
+                "FileInfo",
+                of(&FileInfo {
+                    name: "a.txt".into(),
+                    kind: EntryKind::File,
+                    version: Some(dot),
+                    bytes: Some(1),
+                    mtime: Some(2),
+                }),
+            ),
+            ("FilePut", of(&FilePut { version: dot, bytes: 1 })),
             ("Content", of(&inline)),
             ("Content", of(&large)),
             ("Problem", of(&Problem::plain(Code::Quota))),
@@ -310,7 +333,9 @@ mod tests {
         let document = document();
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
-                let takes_nothing = method == "get" || path == "/v1/challenges" || path.ends_with("/retire");
+                let takes_nothing = ["get", "delete"].contains(&method.as_str())
+                    || path == "/v1/challenges"
+                    || path.ends_with("/retire");
                 assert_eq!(operation.get("requestBody").is_none(), takes_nothing, "{method} {path}");
                 for (status, answer) in operation["responses"].as_object().unwrap() {
                     for content in answer["content"].as_object().into_iter().flatten() {

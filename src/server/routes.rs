@@ -3,7 +3,7 @@
 use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
-    feed, link, openapi,
+    feed, files, link, openapi,
 };
 use crate::actors::{
     namespace::Devices,
@@ -60,6 +60,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                 .route(web::post().to(signatures)),
         )
         .service(web::resource("/chunks").app_data(up_to(CHUNKS_BYTES_MAX)).route(web::post().to(put_chunks)))
+        .service(
+            web::resource(["/files", "/files/{path:.*}"])
+                .route(web::get().to(files::get_file))
+                .route(web::head().to(files::get_file))
+                .route(web::put().to(files::put_file))
+                .route(web::delete().to(files::delete_file)),
+        )
         .route("/members", web::get().to(members))
         .route("/devices", web::get().to(devices))
         .route("/devices/{device}/retire", web::post().to(retire))

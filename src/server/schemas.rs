@@ -222,6 +222,22 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         ],
     ),
     (
+        "FileInfo",
+        "What is in a folder.",
+        &[
+            ("name", "text", "what it is called there"),
+            ("kind", "kind", "what it is"),
+            ("version?", "dot", "the version that is shown; none but for files"),
+            ("bytes?", "uint", "how many bytes that holds"),
+            ("mtime?", "ns", "when it was changed"),
+        ],
+    ),
+    (
+        "FilePut",
+        "What is there now.",
+        &[("version", "dot", "the version that is shown"), ("bytes", "uint", "how many bytes it holds")],
+    ),
+    (
         "Content",
         "What a file holds.",
         &[
@@ -300,6 +316,8 @@ fn word(name: &str) -> Value {
         "id" => hex(32),
         "hash" | "key" => hex(64),
         "signature" => hex(128),
+        "ns" => json!({ "type": "integer", "description": "nanoseconds since 1970" }),
+        "kind" => json!({ "enum": ["folder", "file", "symlink"] }),
         "role" => json!({ "enum": ["viewer", "editor", "owner"] }),
         "dot" => json!({ "description": "device:counter; [device, counter] in CBOR", "type": "string" }),
         "bytes" => json!({ "description": "a byte string of CBOR", "type": "string", "format": "binary" }),

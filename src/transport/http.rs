@@ -72,13 +72,13 @@ impl Http {
     /// Whoever cannot be connected to within this time is not there.
     const CONNECT: Duration = Duration::from_secs(10);
     /// Longest wait for an answer, what has to travel for it not counted.
-    const ANSWER: Duration = Duration::from_secs(120);
+    pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
     const SLOWEST: usize = 16 << 10;
     /// About the largest answer.
     const ANSWER_BYTES: usize = 9 << 20;
 
-    fn at_slowest(bytes: usize) -> Duration {
+    pub(super) fn at_slowest(bytes: usize) -> Duration {
         Duration::from_secs((bytes / Self::SLOWEST) as u64)
     }
 
@@ -127,6 +127,11 @@ impl Http {
             Some(Shown::Good(certificate)) => Some(certificate),
             _ => None,
         }
+    }
+
+    /// The server's address.
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
     /// What went over the wire so far.
@@ -209,7 +214,7 @@ impl Http {
         self.json_of(self.send(Method::POST, route, |request| request.json(body))?)
     }
 
-    fn json_of<T: DeserializeOwned>(&self, response: Response) -> Answer<T> {
+    pub(super) fn json_of<T: DeserializeOwned>(&self, response: Response) -> Answer<T> {
         let bytes = self.bytes_of(response)?;
         serde_json::from_slice(&bytes).map_err(|error| self.malformed(error))
     }
@@ -247,7 +252,7 @@ impl Http {
     }
 
     /// Sends a request and answers with its response if that is a success.
-    fn send(
+    pub(super) fn send(
         &self,
         method: Method,
         route: &str,
@@ -348,7 +353,8 @@ impl Transport for Http {
 }
 
 /// A path segment with everything but letters, digits, `.`, `_` and `-` as `%XX`.
-fn encoded(text: &str) -> String {
+#[must_use]
+pub fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

@@ -106,6 +106,11 @@ codes! {
     // Content
     ChunkMismatch "chunk-mismatch" 422 Damaged "the bytes of a chunk do not match its id", "they were changed on the way or on disk; send them again";
     ChunkUnknown "chunk-unknown" 404 Failed "a chunk is not here, or one may not read it", "sync again";
+    // Files as such
+    NotAFile "not-a-file" 409 Failed "there is something else than a file", "name a file; a folder is listed by GET";
+    InConflict "in-conflict" 409 Failed "it is in conflict", "choose on a linked device first: `annals status FOLDER` lists conflicts";
+    Precondition "precondition" 412 Failed "another version is there than was asked for", "get it again, then decide";
+    Range "range" 416 Failed "the file has no bytes there", "ask for fewer";
     // The log
     LogFull "log-full" 507 Passing "the server has no space left", "free some space there; nothing that was acknowledged is lost";
     LogUnavailable "log-unavailable" 503 Passing "the server's log is unavailable", "its log says why";

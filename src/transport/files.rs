@@ -1,0 +1,97 @@
+//! Files as such over HTTP: one file up or down, by name and password, as a stream.
+
+use super::Http;
+use annals_engine::{protocol::FilePut, transport::TransportError};
+use reqwest::{
+    Method,
+    blocking::{Body, RequestBuilder, Response},
+    header::IF_MATCH,
+};
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// Longest wait for a file that nobody knows the size of.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a file did not come whole.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// It could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(io::Error),
+}
+
+impl Http {
+    /// `GET` of a file, written to `sink`: its bytes.
+    ///
+    /// # Errors
+    /// [`GetError`]; then `sink` may hold its beginning.
+    pub fn get_file(&self, route: &str, login: &Login, sink: &mut dyn Write) -> Result<u64, GetError> {
+        let mut answer = self.send(Method::GET, route, |request| shown(request, login).timeout(DAY))?;
+        let (mut bytes, mut buffer) = (0, vec![0; 64 << 10]);
+        loop {
+            let read = answer.read(&mut buffer).map_err(|error| self.cut_off(&error))?;
+            if read == 0 {
+                break;
+            }
+            sink.write_all(&buffer[..read]).map_err(GetError::Output)?;
+            bytes += read as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// `PUT` of a file of so many bytes, or of nobody knows how many; only in place of the version that is named, if
+    /// one is.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn put_file(
+        &self,
+        route: &str,
+        login: &Login,
+        file: impl Read + Send + 'static,
+        bytes: Option<u64>,
+        replaces: Option<&str>,
+    ) -> Result<FilePut, TransportError> {
+        let body = match bytes {
+            Some(bytes) => Body::sized(file.take(bytes), bytes),
+            None => Body::new(file),
+        };
+        let wait = bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .map_or(DAY, |bytes| Self::ANSWER + Self::at_slowest(bytes));
+        let answer: Response = self.send(Method::PUT, route, |request| {
+            let request = shown(request, login).timeout(wait).body(body);
+            match replaces {
+                Some(version) => request.header(IF_MATCH, format!("\"{version}\"")),
+                None => request,
+            }
+        })?;
+        self.json_of(answer)
+    }
+
+    fn cut_off(&self, error: &io::Error) -> TransportError {
+        TransportError::Unreachable {
+            server: self.base().to_owned(),
+            what: format!("the answer was cut off: {error}"),
+        }
+    }
+}
+
+fn shown(request: RequestBuilder, login: &Login) -> RequestBuilder {
+    request.basic_auth(&login.user, Some(&login.password))
+}
