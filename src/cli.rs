@@ -11,6 +11,7 @@ mod devices;
 pub mod failure;
 mod get;
 mod history;
+mod ignore;
 mod invite;
 mod link;
 mod log;
@@ -108,6 +109,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Bench(bench) => bench::run(&bench),
         Verb::Put(put) => put::run(&put, directory, talk),
         Verb::Get(get) => get::run(&get, directory, talk),
+        Verb::Ignore(ignore) => ignore::run(&ignore, directory, talk),
         Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
         Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)
@@ -235,6 +237,7 @@ fn run_on_folder(
         | Verb::User(_)
         | Verb::Link(_)
         | Verb::Unlink(_)
+        | Verb::Ignore(_)
         | Verb::Bench(_)
         | Verb::Put(_)
         | Verb::Get(_) => Err(Failure::usage("a daemon does not run this verb")),

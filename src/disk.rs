@@ -14,6 +14,7 @@ mod apply;
 mod folder;
 mod guard;
 mod held;
+mod ignoring;
 mod node;
 mod part;
 mod place;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use folder::{Folder, KEPT, TMP};
 pub use guard::Guard;
+pub use ignoring::rules_about;
 
 use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Node, Outcome, Reading, Scan, Swept};
 use annals_events::EntryKind;
@@ -34,7 +36,7 @@ use rustix::{
     fs::{self, Mode, OFlags},
     io::Errno,
 };
-use std::{fs::File, io, path::Path};
+use std::{collections::BTreeSet, fs::File, io, path::Path};
 
 /// The synced folder of this device. One process has it at a time; who it is, its caller sees to.
 #[derive(Debug)]
@@ -62,6 +64,26 @@ impl FolderDisk {
         &self.folder
     }
 
+    /// Whether what is at `path` is ignored, by the rules that the last looks found.
+    #[must_use]
+    pub fn ignores(&self, path: &str) -> bool {
+        // A name that has gone may have been either.
+        let is_folder =
+            scan::look_at(&self.folder, path).ok().flatten().map(|node| node.kind == EntryKind::Folder);
+        let rules = self.folder.ignoring.rules();
+        is_folder.map_or(rules.ignore(path, false) && rules.ignore(path, true), |is| rules.ignore(path, is))
+    }
+
+    /// As [`ignores`](Self::ignores), by the rules that lie in the folder around it now.
+    #[must_use]
+    pub fn ignores_now(&self, path: &str) -> bool {
+        if let Ok(place) = self.folder.place(path) {
+            let around = path.rsplit_once('/').map_or("", |(around, _)| around);
+            self.folder.ignoring.learn(around, &place.folder);
+        }
+        self.ignores(path)
+    }
+
     /// The names of what lies in `.annals/kept`: what came between us and a replacement and could not be put
     /// back. Nothing but a person removes it.
     ///
@@ -77,6 +99,10 @@ impl Disk for FolderDisk {
 
     fn scan(&mut self) -> Result<Scan, DiskError> {
         scan::scan(&self.folder)
+    }
+
+    fn descend(&mut self, folders: &BTreeSet<String>) -> bool {
+        self.folder.ignoring.descend(folders)
     }
 
     fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError> {

@@ -72,16 +72,18 @@ impl Watch {
         Ok(Self { root: root.to_owned(), dev, inner })
     }
 
-    /// Watches the folder at `path` (empty: the top) and all below it, if it is one. What is in there by then is to be
-    /// looked at afterwards.
+    /// Watches the folder at `path` (empty: the top) and all below it, if it is one, but for what `passed_by` says. What is
+    /// in there by then is to be looked at afterwards.
     ///
     /// # Errors
     /// [`WatchError::Limit`]; then not everything is watched. What vanished meanwhile, or cannot be read, is no error.
-    pub fn cover(&mut self, path: &str) -> Result<(), WatchError> {
+    pub fn cover(&mut self, path: &str, passed_by: impl Fn(&str) -> bool) -> Result<(), WatchError> {
         let mut folders = vec![self.root.join(path)];
         while let Some(folder) = folders.pop() {
             let is_ours = |meta: &fs::Metadata| meta.is_dir() && meta.dev() == self.dev;
-            if !folder.symlink_metadata().is_ok_and(|meta| is_ours(&meta)) {
+            let inside = folder.strip_prefix(&self.root).ok().and_then(Path::to_str);
+            let passed_by = inside.is_some_and(|inside| !inside.is_empty() && passed_by(inside));
+            if passed_by || !folder.symlink_metadata().is_ok_and(|meta| is_ours(&meta)) {
                 continue;
             }
             match self.inner.watch(&folder, RecursiveMode::NonRecursive).map_err(WatchError::from) {
@@ -206,18 +208,18 @@ mod tests {
     fn what_happens_after_a_folder_is_covered_is_hinted_at_and_nothing_elsewhere_is() {
         let place = tempfile::tempdir().unwrap();
         let at = |path: &str| place.path().join(path);
-        for folder in ["root/.annals", "root/sub/deep", "outside"] {
+        for folder in ["root/.annals", "root/sub/deep", "root/passed/by", "outside"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
         std::os::unix::fs::symlink(at("outside"), at("root/link")).unwrap();
         let (tell, hear) = mpsc::channel();
         let mut watch = Watch::new(&at("root"), move |told| drop(tell.send(told))).unwrap();
-        watch.cover("").unwrap();
-        for file in ["outside/file", "root/.annals/file", "root/sub/deep/file"] {
+        watch.cover("", |path| path == "passed/by").unwrap();
+        for file in ["outside/file", "root/.annals/file", "root/passed/by/file", "root/sub/deep/file"] {
             fs::write(at(file), "text").unwrap();
         }
         fs::create_dir_all(at("root/new/deeper")).unwrap();
-        watch.cover("new").unwrap();
+        watch.cover("new", |_| false).unwrap();
         fs::write(at("root/new/deeper/file"), "text").unwrap();
         fs::remove_dir_all(at("root/sub")).unwrap();
         let mut hinted = Vec::new();
@@ -228,11 +230,15 @@ mod tests {
             assert!(hinted.contains(&Hint::Changed(file.into())), "{file}: {hinted:?}");
         }
         let elsewhere = |hint: &Hint| match hint {
-            Hint::Changed(path) | Hint::Writing(path) => path.contains("annals") || path.contains("link"),
+            Hint::Changed(path) | Hint::Writing(path) => {
+                ["annals", "link", "passed"].iter().any(|elsewhere| path.contains(elsewhere))
+            }
             Hint::Anywhere => true,
         };
         assert!(!hinted.iter().any(elsewhere), "{hinted:?}");
         // What is gone, or no folder, can be covered.
-        assert!(watch.cover("sub").is_ok() && watch.cover("new/deeper/file").is_ok());
+        for path in ["sub", "new/deeper/file"] {
+            assert!(watch.cover(path, |_| false).is_ok());
+        }
     }
 }

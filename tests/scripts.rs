@@ -51,6 +51,7 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["retention", "show", "one"], "/keep_ms"),
         (&["retention", "set", "one", "--keep", "30d"], "/silence_ms"),
         (&["share", "one", "--with", "bob", "--role", "viewer"], "/link"),
+        (&["ignore", "check", "one/film.part"], "/ignored"),
         (&["unshare", "one", "--with", "bob"], "/namespace"),
         (&["namespaces", "one"], "/0/namespace"),
         (&["namespaces", "--server", &url, "--user", "ada"], "/0/role"),

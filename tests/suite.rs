@@ -12,6 +12,7 @@ mod feed;
 mod files;
 mod format;
 mod full_disk;
+mod ignoring;
 mod in_the_way;
 mod lost_state;
 mod place;

@@ -17,7 +17,10 @@ mod target;
 
 use annals_events::{ContentId, EntryKind};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+};
 
 /// The synced folder of a device.
 pub trait Disk {
@@ -29,6 +32,12 @@ pub trait Disk {
     /// # Errors
     /// When the folder itself cannot be read; what lies below and cannot be is in [`Scan::skipped`].
     fn scan(&mut self) -> Result<Scan, DiskError>;
+
+    /// These folders are to be looked into although they are ignored: something in them is synced. True: that is new.
+    fn descend(&mut self, folders: &BTreeSet<String>) -> bool {
+        let _ = folders;
+        false
+    }
 
     /// Looks at one path; none if nothing is there.
     ///
@@ -229,6 +238,26 @@ pub struct Scan {
     pub began_ns: i64,
 }
 
+impl Scan {
+    /// Leaves out what is ignored and not synced: what is stays, whatever the rules say by now. Answers with the ignored
+    /// folders that hold something synced, to be [looked into](Disk::descend).
+    pub fn sift(&mut self, is_synced: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let mut folders = BTreeSet::new();
+        let nodes = &mut self.nodes;
+        self.skipped.retain(|skipped| {
+            let SkippedBecause::Ignored { .. } = skipped.why else { return true };
+            if !is_synced(&skipped.path) {
+                return nodes.remove(&skipped.path).is_some();
+            }
+            if nodes.get(&skipped.path).is_some_and(|node| node.kind == EntryKind::Folder) {
+                folders.insert(skipped.path.clone());
+            }
+            false
+        });
+        folders
+    }
+}
+
 /// Something that a scan passed by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skipped {
@@ -253,6 +282,12 @@ pub enum SkippedBecause {
     ReservedName,
     /// Another file system is mounted here. What it hides is unknown: the scan is not complete.
     OtherFileSystem,
+    /// It is ignored by this rule. It is among the nodes of the scan all the same, unless it was left out because it is
+    /// not synced; what is below it is only where [`Disk::descend`] said so.
+    Ignored {
+        /// As it is written.
+        pattern: String,
+    },
     /// It kept changing while the folder was scanned: what was moved meanwhile may have been missed.
     Restless,
     /// It could not be read. The scan is not complete.
@@ -279,6 +314,7 @@ impl fmt::Display for SkippedBecause {
             Self::NameNotUtf8 => f.write_str("its name is not UTF-8"),
             Self::ReservedName => f.write_str("the name is reserved for the device's own state"),
             Self::OtherFileSystem => f.write_str("another file system is mounted here"),
+            Self::Ignored { pattern } => write!(f, "ignored by the rule {pattern}"),
             Self::Restless => f.write_str("it kept changing while the folder was scanned"),
             Self::Unreadable { error } => write!(f, "cannot be read: {error}"),
         }

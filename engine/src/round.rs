@@ -17,6 +17,7 @@ mod delivery;
 mod fetch;
 mod report;
 mod send;
+mod sift;
 mod sources;
 mod submit;
 
@@ -28,7 +29,7 @@ use crate::{
     author::Removals,
     chunk_store::ChunkStore,
     content::SealedChunk,
-    disk::{Blocked, Disk, DiskError, DiskOp, Node},
+    disk::{Blocked, Disk, DiskError, DiskOp, Node, SkippedBecause},
     observed::LocalTree,
     protocol::{Class, RecordsQuery},
     replica::{Effect, Input, Notice, Replica, StateChange, is_acknowledgement},
@@ -379,12 +380,14 @@ impl<H: Host> Round<'_, H> {
     /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
     fn look(&mut self, online: bool) -> Result<(), RoundError> {
         self.go_on(Step::Scanning)?;
-        let scan = self.host.parts().disk.scan()?;
+        let scan = self.scan()?;
         self.report.looks += 1;
         self.report.blocked.clear();
         self.changed = None;
         self.report.waiting.clear();
-        self.report.skipped = scan.skipped.iter().map(|s| (s.path.clone(), s.why.to_string())).collect();
+        // What is ignored is so because somebody wants it: nobody has to be told.
+        let told = scan.skipped.iter().filter(|s| !matches!(s.why, SkippedBecause::Ignored { .. }));
+        self.report.skipped = told.map(|s| (s.path.clone(), s.why.to_string())).collect();
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
         let mut groups = groups_of(unread.iter().map(|path| self.file_to_read(path, &local)).collect());
         let (mut done, of) = (0, unread.len() as u64);

@@ -111,6 +111,12 @@ pub enum Verb {
         after_help = "Examples:\n  annals retention show ~/Documents\n  annals retention set ~/Documents --keep 30d"
     )]
     Retention(Retention),
+    /// What is not synced, and by which rule of which `.annalsignore`
+    #[command(
+        subcommand,
+        after_help = "Example:\n  annals ignore check build/out.o\n\n`.annalsignore` takes the rules of .gitignore: in any folder, about what lies in it and below. What is synced already stays synced. A few names are ignored unless a rule says otherwise, as `!*.part` does."
+    )]
+    Ignore(Ignore),
     /// Show, add (+TAG) or remove (-TAG) tags
     #[command(
         after_help = "Examples:\n  annals tag notes.txt +draft +2026\n  annals tag notes.txt -draft\n  annals tag notes.txt"
@@ -410,6 +416,22 @@ impl Retention {
             Self::Set { folder, .. } => folder.as_ref(),
         }
     }
+}
+
+/// `annals ignore …`.
+#[derive(Debug, Subcommand)]
+pub enum Ignore {
+    /// Say which rule decides about PATH: its file, line and pattern, as `git check-ignore -v` does. Exit code 0 if it is
+    /// ignored, 1 if not
+    #[command(after_help = "Example:\n  annals ignore check build/out.o && echo 'stays here'")]
+    Check(IgnoreCheck),
+}
+
+/// `annals ignore check`.
+#[derive(Args, Debug)]
+pub struct IgnoreCheck {
+    /// A path in a linked folder; one that is not there is taken for a folder's if it ends in `/`
+    pub path: PathBuf,
 }
 
 /// `annals tag`.

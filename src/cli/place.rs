@@ -33,6 +33,7 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         | Verb::User(_)
         | Verb::Link(_)
         | Verb::Unlink(_)
+        | Verb::Ignore(_)
         | Verb::Bench(_)
         | Verb::Put(_)
         | Verb::Get(_) => (None, None),
@@ -80,7 +81,7 @@ fn around(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
     binding::linked_at_or_above(path).ok_or_else(|| not_linked(typed))
 }
 
-fn not_linked(path: &Path) -> Failure {
+pub(crate) fn not_linked(path: &Path) -> Failure {
     if path.is_absolute() && path.symlink_metadata().is_err() {
         return Failure::usage(format!("there is no {}, and no linked folder around it", path.display()))
             .hint("check the spelling, or link a folder with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`");

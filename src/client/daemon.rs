@@ -17,7 +17,7 @@ use super::{
     watching::Watching,
 };
 use crate::clock::Stopwatch;
-use annals_engine::{retry, round::RoundError, watch::Due};
+use annals_engine::{ignore::RULES_FILE, retry, round::RoundError, watch::Due};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -122,7 +122,7 @@ impl Work<'_> {
         while !self.stop.is_set() {
             // Before the look: what comes after it is hinted at.
             let was_watched = self.watching.hindrance().is_none();
-            if self.watching.cover(self.root, &came, &self.stop.0) {
+            if self.cover(&came) {
                 look = Due::Whole;
             }
             if let Some(why) = self.watching.hindrance().filter(|_| was_watched) {
@@ -140,6 +140,24 @@ impl Work<'_> {
                 None => return,
             }
         }
+    }
+
+    /// Watches what is to be watched. True: everything is to be looked at.
+    fn cover(&mut self, came: &BTreeSet<String>) -> bool {
+        let folder = held(self.folder);
+        self.watching.cover(self.root, came, &|path| folder.passes_by_now(path), &self.stop.0)
+    }
+
+    /// Leaves out what is ignored; other rules make it necessary to look at everything. None: nothing is left.
+    fn sifted(&mut self, due: Due) -> Option<Due> {
+        let Due::At(mut paths) = due else { return Some(due) };
+        if paths.iter().any(|path| path.rsplit('/').next() == Some(RULES_FILE)) {
+            self.watching.forget();
+            return Some(Due::Whole);
+        }
+        let folder = held(self.folder);
+        paths.retain(|path| !folder.passes_by(path));
+        (!paths.is_empty()).then_some(Due::At(paths))
     }
 
     /// One round. False: it was told to end.
@@ -172,7 +190,7 @@ impl Work<'_> {
     }
 
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
-    fn wait(&self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
+    fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         let slept = Stopwatch::start();
         let again = (self.failures > 0)
             .then(|| Duration::from_millis(retry::wait_ms(self.failures, u64::from(std::process::id()))));
@@ -190,6 +208,7 @@ impl Work<'_> {
             }
             // What this device said itself comes back on the feed.
             let news = head.is_some_and(|head| !held(self.folder).is_at(head));
+            let due = due.and_then(|due| self.sifted(due));
             if news || due.is_some() || reached && self.failures > 0 {
                 return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
             }

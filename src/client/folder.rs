@@ -233,6 +233,16 @@ impl Folder {
         HeadInfo::from(self.replica.cursor()) == head
     }
 
+    /// Whether what is at `path` is ignored, and not synced: nothing that happens there is of interest.
+    pub(super) fn passes_by(&self, path: &str) -> bool {
+        self.replica.synced().get(path).is_none() && self.disk.ignores(path)
+    }
+
+    /// As [`passes_by`](Self::passes_by), by the rules as they are now.
+    pub(super) fn passes_by_now(&self, path: &str) -> bool {
+        self.replica.synced().get(path).is_none() && self.disk.ignores_now(path)
+    }
+
     /// Why it is not watched, for `status`.
     pub(super) fn is_watched(&mut self, hindrance: Option<&str>) {
         self.last.unwatched = hindrance.map(str::to_owned);

@@ -28,15 +28,22 @@ pub(super) enum Watching {
 }
 
 impl Watching {
-    /// Sees to it that `root` is watched, and what came since. True: everything is to be looked at.
-    pub(super) fn cover(&mut self, root: &Path, came: &BTreeSet<String>, bell: &Bell) -> bool {
+    /// Sees to it that `root` is watched, and what came since, but for what `passed_by` says. True: everything is to be
+    /// looked at.
+    pub(super) fn cover(
+        &mut self,
+        root: &Path,
+        came: &BTreeSet<String>,
+        passed_by: &dyn Fn(&str) -> bool,
+        bell: &Bell,
+    ) -> bool {
         let (result, whole) = match self {
             Self::Polled { tries_in: looks @ 1.., .. } => {
                 *looks -= 1;
                 return true;
             }
-            Self::Watched(watch) => (came.iter().try_for_each(|path| watch.cover(path)), false),
-            Self::NotYet | Self::Polled { .. } => (self.begin(root, bell), true),
+            Self::Watched(watch) => (came.iter().try_for_each(|path| watch.cover(path, passed_by)), false),
+            Self::NotYet | Self::Polled { .. } => (self.begin(root, passed_by, bell), true),
         };
         match result {
             Ok(()) => whole,
@@ -47,15 +54,20 @@ impl Watching {
         }
     }
 
-    fn begin(&mut self, root: &Path, bell: &Bell) -> Result<(), WatchError> {
+    fn begin(
+        &mut self,
+        root: &Path,
+        passed_by: &dyn Fn(&str) -> bool,
+        bell: &Bell,
+    ) -> Result<(), WatchError> {
         let bell = bell.clone();
         let mut watch = Watch::new(root, move |Told { hint, came }| bell.hint(hint, came))?;
-        watch.cover("")?;
+        watch.cover("", passed_by)?;
         *self = Self::Watched(watch);
         Ok(())
     }
 
-    /// The folder may be another one by now: the next time it is watched anew.
+    /// The folder may be another one by now, or what is passed by may be: the next time it is watched anew.
     pub(super) fn forget(&mut self) {
         if matches!(self, Self::Watched(_)) {
             *self = Self::NotYet;

@@ -5,6 +5,7 @@
 //! member's symlink and no name leads outside, whatever changes between two calls. `.annals` at the top is
 //! reached through its own methods and by no path.
 
+use super::ignoring::Ignoring;
 use annals_engine::disk::{Blocked, DiskError};
 use annals_events::path;
 use rustix::{
@@ -36,6 +37,8 @@ pub struct Folder {
     path: PathBuf,
     /// Whether the kernel walks paths for us; a sandbox may forbid it.
     beneath: AtomicBool,
+    /// What in it is ignored.
+    pub(super) ignoring: Ignoring,
 }
 
 /// A folder on the way, opened, and the last name of a path in it.
@@ -54,7 +57,13 @@ impl Folder {
         let root = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(failed)?;
         let dev = fs::fstat(&root).map_err(failed)?.st_dev;
-        Ok(Self { root, dev, path: path.to_owned(), beneath: AtomicBool::new(true) })
+        Ok(Self {
+            root,
+            dev,
+            path: path.to_owned(),
+            beneath: AtomicBool::new(true),
+            ignoring: Ignoring::default(),
+        })
     }
 
     /// Where it was when it was opened, for messages.

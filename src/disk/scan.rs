@@ -11,6 +11,7 @@
 
 use super::{
     folder::Folder,
+    ignoring::Judge,
     node::{identity_at, node_at, node_of},
 };
 use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause, TICK_NS};
@@ -168,6 +169,7 @@ fn try_list(
     }
     let changed_ns = node_of(&stat).map_or(i64::MIN, |node| node.ctime_ns);
     found.listed.push((path.to_owned(), changed_ns));
+    let judge = folder.ignoring.judge(path, &opened);
     let mut names = RawDir::new(&opened, buffer);
     while let Some(entry) = names.next() {
         let entry = entry?;
@@ -186,27 +188,39 @@ fn try_list(
             found.skip(full, SkippedBecause::NameNotUtf8);
             continue;
         }
-        look(&opened, name, full, found, below);
+        look(&opened, name, full, &judge, found, below);
     }
     Ok(())
 }
 
-/// Looks at one name in a folder that is being listed.
-fn look(opened: &OwnedFd, name: &CStr, path: String, found: &mut Found, below: &mut Vec<String>) {
+/// Looks at one name in a folder that is being listed. What is ignored is marked; such a folder is not looked into unless
+/// something in it is synced.
+fn look(
+    opened: &OwnedFd,
+    name: &CStr,
+    path: String,
+    judge: &Judge<'_>,
+    found: &mut Found,
+    below: &mut Vec<String>,
+) {
     let stat = match fs::statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return,
         Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
     };
     let Some(mut node) = node_of(&stat) else { return found.skip(path, special(&stat)) };
+    let ignored = judge.ignored(&path, node.kind == EntryKind::Folder);
     match node.kind {
-        EntryKind::File => {}
-        EntryKind::Folder => below.push(path.clone()),
+        EntryKind::Folder if ignored.is_none() || judge.looks_into(&path) => below.push(path.clone()),
+        EntryKind::File | EntryKind::Folder => {}
         EntryKind::Symlink => match fs::readlinkat(opened, name, Vec::new()) {
             Ok(target) => node.target = Some(target.into_bytes()),
             Err(Errno::NOENT | Errno::INVAL) => return,
             Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
         },
+    }
+    if let Some(pattern) = ignored {
+        found.skip(path.clone(), SkippedBecause::Ignored { pattern });
     }
     found.nodes.push((path, node));
 }
