@@ -13,6 +13,8 @@ pub mod directory;
 pub mod file;
 pub mod filing;
 pub mod forgetting;
+pub mod handback;
+pub mod keys;
 pub mod namespace;
 pub mod node;
 pub mod roster;

@@ -10,6 +10,8 @@ mod answer;
 pub mod data;
 mod feed;
 mod files;
+mod guard;
+mod handback;
 mod link;
 mod openapi;
 mod routes;
@@ -20,7 +22,8 @@ pub use openapi::openapi_json;
 
 use crate::{
     actors::{
-        Node, checkpoints::Checkpoints, directory::LiveDirectory, node::random, sent::SentLists, upkeep,
+        Node, checkpoints::Checkpoints, directory::LiveDirectory, keys::Keys, node::random, sent::SentLists,
+        upkeep,
     },
     clock::SystemClock,
 };
@@ -32,12 +35,9 @@ use annals_engine::{
     directory::Directory,
     protocol::{FEED_BEAT_MS, FORMAT, Fingerprint, Problem, ServerInfo},
 };
-use annals_events::{
-    PublicKey,
-    log::{
-        EventLog, LogError,
-        embedded::{EmbeddedLog, OpenError, Options},
-    },
+use annals_events::log::{
+    EventLog, LogError,
+    embedded::{EmbeddedLog, OpenError, Options},
 };
 use data::Data;
 use feed::Listeners;
@@ -322,7 +322,8 @@ impl Drop for Serving {
 /// What the routes share.
 struct Server {
     node: Arc<Node>,
-    info: ServerInfo,
+    /// As it was when the server began; [`Server::info`] knows the key of now.
+    began: ServerInfo,
     /// What its certificate is known by, where that is not by somebody who vouches for it.
     fingerprint: Option<Fingerprint>,
     admin: Admin,
@@ -405,14 +406,21 @@ fn run(
         let arbiters: Vec<actix::Arbiter> = (0..WORKERS).map(|_| actix::Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(actix::Arbiter::handle).collect();
         let empty = Directory::new(data.id);
-        let directory = LiveDirectory::open(Arc::clone(&log), data.key.clone(), empty, clock.now_ms())
+        let keys = Arc::new(data.keys());
+        if data.is_copy {
+            tracing::warn!("this data is a copy, or was put back from one: devices hand back what it lacks");
+            keys.renew(keys.public(), random())
+                .map_err(|problem| ServeError::Store { what: problem.detail, damaged: false })?;
+        }
+        guard::plant(data.place())?;
+        let directory = LiveDirectory::open(Arc::clone(&log), Arc::clone(&keys), empty, clock.now_ms())
             .await
             .map_err(|problem: Problem| ServeError::Store { what: problem.detail, damaged: true })?;
-        let info = info_of(&data, &directory);
+        let info = info_of(&data, &keys, &directory);
         let node = Node::new(
             log,
             Arc::new(chunks),
-            data.key.clone(),
+            keys,
             clock,
             directory,
             data.evidence(),
@@ -424,7 +432,7 @@ fn run(
         let listeners = Listeners::default();
         let server = web::Data::new(Server {
             node: Arc::clone(&node),
-            info: info.clone(),
+            began: info.clone(),
             fingerprint,
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
@@ -476,8 +484,15 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
     })
 }
 
-fn info_of(data: &Data, directory: &LiveDirectory) -> ServerInfo {
-    let server = PublicKey(data.key.verifying_key().to_bytes());
+impl Server {
+    /// Whom one talks to.
+    fn info(&self) -> ServerInfo {
+        ServerInfo { server: self.node.keys.public(), ..self.began.clone() }
+    }
+}
+
+fn info_of(data: &Data, keys: &Keys, directory: &LiveDirectory) -> ServerInfo {
+    let server = keys.public();
     ServerInfo {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),

@@ -12,7 +12,7 @@ use annals_engine::{
 };
 use annals_events::{
     Admission, Chain, ChunkId, ChunkRef, Content, DeviceId, Dot, EntryId, EntryKind, Fact, Hash, Manifest,
-    NamespaceId, PublicKey, Record, Seq, log::Position,
+    NamespaceId, PublicKey, Record, Seq, epoch, log::Position,
 };
 use annals_projections::{Head, Projections, Scope};
 use serde::Serialize;
@@ -158,6 +158,10 @@ impl Verifier {
 impl Stream {
     fn check(&self, record: &Record) -> Result<(), String> {
         let admission = record.admission();
+        let epoch = epoch::after(self.epoch, record.batch(), admission.admitted_by);
+        if admission.epoch != epoch {
+            return Err(format!("it is of epoch {} where epoch {epoch} is", admission.epoch));
+        }
         if admission.seq.0 != self.last.0 + 1 {
             return Err(format!("seq {} comes after {}", admission.seq, self.last));
         }
@@ -175,14 +179,12 @@ impl Stream {
         if let Some(state) = self.projections.devices().get(device) {
             return Ok(state.key);
         }
-        match record.batch().events().first().map(|event| &event.fact) {
-            Some(Fact::NamespaceCreated { server, .. })
-                if self.last == Seq(0) && DeviceId::of_key(server) == device =>
-            {
-                Ok(*server)
-            }
-            _ => Err(format!("device {device} is not linked at that place")),
-        }
+        let devices = self.projections.devices();
+        let server = |device| devices.get(device).filter(|state| state.is_server).map(|state| state.key);
+        let introduced = epoch::introduced(record.batch(), self.last == Seq(0), server);
+        introduced
+            .filter(|key| DeviceId::of_key(key) == device)
+            .ok_or_else(|| format!("device {device} is not linked at that place"))
     }
 
     fn fold(&mut self, position: Position, record: &Record) -> Result<(), String> {

@@ -9,7 +9,8 @@
 //! seen what it names, do its clocks rise, may they do this, is every event whole. Whatever a refusal
 //! says is safe to tell whoever signed the batch.
 //!
-//! Left out: records handed back by devices after a server lost state (they are not judged again).
+//! What a server admitted before and lost is handed back by devices: [`judge_again`] asks only whether it fits the log
+//! as it is now.
 
 mod event;
 mod refusal;
@@ -20,7 +21,7 @@ pub use refusal::Refusal;
 
 use annals_events::{
     Batch, ChunkId, Content, ContentId, DeviceId, Dot, Fact, Hash, Hlc, PublicKey, Role, Seen, Seq,
-    VersionVector,
+    VersionVector, epoch,
 };
 use annals_projections::{DeviceState, Projections};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,6 +116,40 @@ pub fn judge(batch: &Batch, projections: &Projections, facts: &Facts) -> Result<
     Ok(Verdict::Admit)
 }
 
+/// Judges a batch that was admitted once, by the receipt that came with it, and that the log lacks now: not whether its
+/// author may do this, which was decided then, but whether it goes on from what the log has. `stored` is the hash of the
+/// batch that is stored under one of its dots. Nothing goes past the retirement of a device.
+///
+/// # Errors
+/// [`Refusal`] says what does not fit.
+pub fn judge_again(
+    batch: &Batch,
+    projections: &Projections,
+    stored: Option<Hash>,
+) -> Result<Verdict, Refusal> {
+    let header = batch.header();
+    if header.namespace != projections.namespace() {
+        return Err(Refusal::OtherNamespace { expected: projections.namespace(), actual: header.namespace });
+    }
+    let author = Author::of(batch, projections)?;
+    batch.verify(&author.key).map_err(Refusal::Batch)?;
+    if let Some(stored) = stored {
+        return if stored == batch.hash() {
+            Ok(Verdict::Again)
+        } else {
+            Err(Refusal::Equivocation { dot: batch.dot(0), stored })
+        };
+    }
+    if author.state.as_ref().and_then(|state| state.retired_last).is_some_and(|last| batch.last() > last) {
+        author.may_still_act(batch)?;
+    }
+    author.goes_on(batch)?;
+    let seen = author.saw(batch, projections)?;
+    clocks_rise(batch, &author, &seen, projections)?;
+    event::check_again(batch, &author, &seen, projections)?;
+    Ok(Verdict::Admit)
+}
+
 /// Who signed the batch, as the log knows them.
 struct Author {
     device: DeviceId,
@@ -131,7 +166,11 @@ impl Author {
         if projections.head().seq == Seq(0) {
             return Self::of_first(batch);
         }
-        let state = projections.devices().get(device).ok_or(Refusal::Unlinked { device })?;
+        let Some(state) = projections.devices().get(device) else {
+            let known = |server| projections.devices().get(server).filter(|s| s.is_server).map(|s| s.key);
+            let key = epoch::introduced(batch, false, known).ok_or(Refusal::Unlinked { device })?;
+            return Ok(Self { device, key, state: None, role: None, is_server: true });
+        };
         if !state.linked && !state.is_server {
             return Err(Refusal::Unlinked { device });
         }

@@ -11,7 +11,7 @@
 use crate::{namespace::Issued, protocol::Code};
 use annals_events::{
     Batch, Body, Chain, DeviceId, DotSet, Draft, Fact, Hash, HlcClock, NamespaceId, PublicKey, Record, Seq,
-    UserId, VersionVector, log::Head,
+    UserId, VersionVector, epoch, log::Head,
 };
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct Directory {
     head: Head,
     /// The key that the stream began with.
     key: Option<PublicKey>,
+    /// The key of the server that goes on now.
+    server: Option<PublicKey>,
     last_counter: u64,
     last_batch: Option<Hash>,
     clock: HlcClock,
@@ -100,6 +102,7 @@ impl Directory {
             id,
             head: Head::default(),
             key: None,
+            server: None,
             last_counter: 0,
             last_batch: None,
             clock: HlcClock::default(),
@@ -129,6 +132,18 @@ impl Directory {
         self.key
     }
 
+    /// The key that the server goes on with; none before the first record.
+    #[must_use]
+    pub fn server(&self) -> Option<PublicKey> {
+        self.server
+    }
+
+    /// What the server that holds `former` begins an epoch with, as the one that holds `server`.
+    #[must_use]
+    pub fn epoch(&self, former: &SigningKey, server: PublicKey) -> Vec<Issued> {
+        vec![Issued { fact: epoch::open(former, self.id, server), body: None }]
+    }
+
     /// Folds the next record.
     ///
     /// # Errors
@@ -154,7 +169,9 @@ impl Directory {
         match *fact {
             Fact::NamespaceCreated { server, .. } => {
                 self.key.get_or_insert(server);
+                self.server.get_or_insert(server);
             }
+            Fact::EpochOpened { server, .. } => self.server = Some(server),
             Fact::AccountCreated { user } => {
                 let name = body.user_name.unwrap_or_default();
                 self.names.insert(name.clone(), user);
@@ -200,11 +217,16 @@ impl Directory {
             .map(|Issued { fact, body }| Draft { hlc: clock.tick(now_ms), at: now_ms, fact, body })
             .collect();
         let none = VersionVector::new();
-        let (first, prev) = (self.last_counter + 1, self.last_batch);
+        // Another key is another device, which has said nothing yet.
+        let (first, prev) = match self.server {
+            Some(server) if server != PublicKey(key.verifying_key().to_bytes()) => (1, None),
+            _ => (self.last_counter + 1, self.last_batch),
+        };
         let batch = Batch::sign(key, self.id, first, prev, &none, &none, DotSet::new(), drafts)
             .expect("the directory appends a few small events at a time");
         let (seq, chain): (Seq, Chain) = (Seq(self.head.seq.0 + 1), self.head.chain);
-        Record::admit(batch, key, self.head.epoch, seq, chain, now_ms)
+        let epoch = epoch::after(self.head.epoch, &batch, batch.header().device);
+        Record::admit(batch, key, epoch, seq, chain, now_ms)
     }
 
     /// What the stream begins with.
@@ -482,6 +504,21 @@ mod tests {
         assert_eq!(server.directory.namespace_named(ANA, "home"), Some(HOME));
         let nobody = server.directory.open_namespace([1; 16], NamespaceId([3; 16]), UserId([8; 16]), "x");
         assert_eq!(nobody, Err(Code::UnknownUser));
+    }
+
+    #[test]
+    fn a_server_that_lost_state_goes_on_under_another_key_in_another_epoch() {
+        let mut server = Server::with_ana();
+        let (former, pinned) = (server.key.clone(), server.directory.key());
+        server.key = SigningKey::from_bytes(&[8; 32]);
+        let public = PublicKey(server.key.verifying_key().to_bytes());
+        server.append(server.directory.epoch(&former, public));
+        server.append(server.directory.open_namespace([1; 16], HOME, ANA, "home").unwrap());
+        assert_eq!((server.directory.key(), server.directory.server()), (pinned, Some(public)));
+        let dots: Vec<_> = server.records[2..].iter().map(|record| record.batch().dot(0)).collect();
+        assert_eq!(dots, [1, 2].map(|counter| annals_events::Dot::new(DeviceId::of_key(&public), counter)));
+        assert_eq!(server.directory.head().epoch, 1);
+        assert!(server.directory.account_named("ana").is_some());
     }
 
     #[test]

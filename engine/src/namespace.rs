@@ -17,6 +17,7 @@
 //! Left out: looking things up and appending, which are effects; who asks (the server knows tokens).
 
 mod checkpoint;
+mod handback;
 mod issue;
 mod possession;
 #[cfg(test)]
@@ -28,7 +29,7 @@ pub use possession::{Possession, bytes_added};
 
 use crate::admission::{self, Facts, Refusal, Verdict};
 use annals_events::{
-    Batch, DeviceId, Dot, NamespaceId, PublicKey, Record, Role, UserId,
+    Batch, DeviceId, Dot, NamespaceId, PublicKey, Record, Role, UserId, epoch,
     log::{LogError, Logged, Position},
 };
 use annals_projections::{FoldError, Head, Projections, Scope};
@@ -58,6 +59,8 @@ struct Pending {
     batch: Batch,
     facts: Facts,
     tries: u32,
+    /// As it was admitted before it was lost, for one that was handed back.
+    before: Option<Arc<Record>>,
 }
 
 /// Why the log is asked for a dot.
@@ -79,6 +82,12 @@ pub enum Input {
         batch: Batch,
         /// What was looked up about its contents and its room.
         facts: Facts,
+    },
+    /// Put this into the log again, which a server admitted and lost. Its receipt was
+    /// [believed](Namespace::believes).
+    HandedBack {
+        /// As it was admitted then.
+        record: Arc<Record>,
     },
     /// The answer to [`Effect::Find`].
     Found(Result<Option<Logged>, LogError>),
@@ -193,6 +202,13 @@ impl Namespace {
         self.server
     }
 
+    /// The key of a server of this stream.
+    #[must_use]
+    pub fn server_key(&self, server: DeviceId) -> Option<PublicKey> {
+        let state = self.projections.devices().get(server).filter(|state| state.is_server);
+        state.map(|state| state.key)
+    }
+
     /// Takes note of `input` and says what to do about it. `now_ms` becomes the time of admission.
     ///
     /// # Panics
@@ -203,8 +219,16 @@ impl Namespace {
         match (phase, input) {
             (Phase::Idle, Input::Submit { batch, facts }) => {
                 let needs = admission::Needs::of(&batch, &self.projections);
-                let pending = Pending { batch, facts, tries: 0 };
+                let pending = Pending { batch, facts, tries: 0, before: None };
                 match needs.stored_under {
+                    Some(dot) => self.look(pending, Why::Used, dot),
+                    None => self.judge(now_ms, pending),
+                }
+            }
+            (Phase::Idle, Input::HandedBack { record }) => {
+                let batch = record.batch().clone();
+                let pending = Pending { batch, facts: Facts::default(), tries: 0, before: Some(record) };
+                match admission::Needs::of(&pending.batch, &self.projections).stored_under {
                     Some(dot) => self.look(pending, Why::Used, dot),
                     None => self.judge(now_ms, pending),
                 }
@@ -224,18 +248,36 @@ impl Namespace {
     }
 
     fn judge(&mut self, now_ms: u64, pending: Pending) -> Vec<Effect> {
-        match admission::judge(&pending.batch, &self.projections, &pending.facts) {
+        match self.verdict(&pending) {
             Ok(Verdict::Admit) => {
-                let head = self.projections.head();
-                let seq = annals_events::Seq(head.seq.0 + 1);
-                let batch = pending.batch.clone();
-                let record = Record::admit(batch, &self.key, head.epoch, seq, head.chain, now_ms);
-                let record = Arc::new(record);
+                let expected = self.projections.head().seq;
+                let record = match &pending.before {
+                    // A stream begins with the key that it names.
+                    Some(record) if expected.0 == 0 => Arc::clone(record),
+                    before => {
+                        let at = before.as_ref().map_or(now_ms, |record| record.admission().admitted_at);
+                        Arc::new(self.admitted(pending.batch.clone(), at))
+                    }
+                };
                 self.phase = Phase::Appending { pending, record: Arc::clone(&record) };
-                vec![Effect::Append { expected: head.seq, record }]
+                vec![Effect::Append { expected, record }]
             }
             Ok(Verdict::Again) => unreachable!("only what was found in the log is there again"),
             Err(refusal) => vec![Effect::Reply(Outcome::Refused(refusal))],
+        }
+    }
+
+    fn admitted(&self, batch: Batch, at: u64) -> Record {
+        let head = self.projections.head();
+        let epoch = epoch::after(head.epoch, &batch, self.server);
+        Record::admit(batch, &self.key, epoch, annals_events::Seq(head.seq.0 + 1), head.chain, at)
+    }
+
+    fn verdict(&self, pending: &Pending) -> Result<Verdict, Refusal> {
+        let Pending { batch, facts, before, .. } = pending;
+        match before {
+            None => admission::judge(batch, &self.projections, facts),
+            Some(_) => admission::judge_again(batch, &self.projections, facts.stored),
         }
     }
 
@@ -263,7 +305,7 @@ impl Namespace {
             return self.catch_up(pending);
         }
         pending.facts.stored = Some(logged.record.batch().hash());
-        match admission::judge(&pending.batch, &self.projections, &pending.facts) {
+        match self.verdict(&pending) {
             Ok(Verdict::Again) => vec![Effect::Reply(Outcome::Again(logged.record))],
             Err(refusal @ Refusal::Equivocation { .. }) => {
                 vec![Effect::KeepEvidence { batch: pending.batch }, Effect::Reply(Outcome::Refused(refusal))]

@@ -361,6 +361,42 @@ pub struct Refused {
     pub chunks: Vec<annals_events::ChunkId>,
 }
 
+/// `POST /v1/namespaces/{ns}/handback` in CBOR: records that a server admitted and does not have any more, in their
+/// order, as they were; [`BATCHES_BYTES_MAX`] of them at most.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HandBack {
+    /// Each record's bytes.
+    pub records: Vec<ByteBuf>,
+    /// Of a device whose token the server does not know: that it holds its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<KeyProof>,
+}
+
+/// That a device holds its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyProof {
+    /// The public half of it.
+    pub device: PublicKey,
+    /// From [`Challenge`].
+    pub challenge: Hash,
+    /// The device's signature over [`link_message`]: 64 bytes.
+    pub signature: ByteBuf,
+}
+
+/// The answer to [`HandBack`].
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HandedBack {
+    /// Events that were put into the log again.
+    pub taken: u64,
+    /// Events that the log had.
+    pub known: u64,
+    /// Why the first record that was not taken does not fit what the log has by now, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+    /// Whether the device that asks is one of this namespace: the token that it showed is good from now on.
+    pub welcome: bool,
+}
+
 /// `POST /v1/namespaces/{ns}/chunks/missing` in CBOR: what has to be sent before events name it. Asks for
 /// room, too: more than the quota leaves is refused here, before content is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -35,10 +35,13 @@ use crate::{
 };
 use acknowledge::Acknowledgements;
 use annals_events::{
-    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, Seen, Seq,
-    VersionVector, log::Head, log::Logged,
+    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Hash, HlcClock, NameError, NamespaceId, PublicKey, Seen,
+    Seq, VersionVector, log::Head, log::Logged,
 };
 use annals_projections::{FoldError, Projections, Scope};
+use ed25519_dalek::Signer;
+pub use records::Strange;
+pub(crate) use records::not_made_here;
 pub use refusals::SetAside;
 pub use reopen::{ReopenError, StateChange};
 use std::{
@@ -267,6 +270,24 @@ impl Replica {
     #[must_use]
     pub fn synced(&self) -> &SyncedTree {
         &self.synced
+    }
+
+    /// The same device, knowing nothing.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self::new(self.journal.identity().clone(), self.rules)
+    }
+
+    /// The public half of the device's key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.journal.identity().key.verifying_key().to_bytes())
+    }
+
+    /// The device's signature over `message`.
+    #[must_use]
+    pub fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        self.journal.identity().key.sign(message).to_bytes()
     }
 
     /// What the folder shall show, under the names that this disk can hold.

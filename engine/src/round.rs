@@ -15,6 +15,7 @@
 
 mod delivery;
 mod fetch;
+mod handback;
 mod report;
 mod send;
 mod sift;
@@ -31,11 +32,11 @@ use crate::{
     content::SealedChunk,
     disk::{Blocked, Disk, DiskError, DiskOp, Node, SkippedBecause},
     observed::LocalTree,
-    protocol::{Class, RecordsQuery},
-    replica::{Effect, Input, Notice, Replica, StateChange, is_acknowledgement},
+    protocol::{Class, Code, Problem},
+    replica::{Effect, Input, Notice, Replica, StateChange, Strange, is_acknowledgement},
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, log::Logged};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, Seq, log::Logged};
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -64,6 +65,19 @@ pub trait Host {
     /// # Errors
     /// [`StoreError`].
     fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError>;
+
+    /// All that is kept, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn records(&mut self) -> Result<Vec<Arc<Record>>, StoreError>;
+
+    /// Keeps `records` in place of all that is kept after `common`: durable, all of it or nothing, when it returns. To be
+    /// followed by [`reopen`](Self::reopen).
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was kept is kept then.
+    fn replace_records(&mut self, common: Seq, records: Vec<Arc<Record>>) -> Result<(), StoreError>;
 
     /// The replica that follows from what was persisted and kept.
     ///
@@ -183,6 +197,10 @@ pub struct Wish {
 
 /// How often a round goes around at most: each time something came up that was not there before.
 const TURNS_MAX: usize = 32;
+/// Why a file is not written whose content a server lost with its state.
+const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
+/// How often a server may lose state while a round is at work.
+const HAND_BACKS_MAX: usize = 8;
 /// Files that are read, and sent, together.
 const FILES_PER_GROUP: usize = 1024;
 /// Their bytes, unless one file alone has more.
@@ -210,6 +228,9 @@ pub fn exchange<H: Host>(
         rescan: true,
         looked_for: None,
         resends: 0,
+        content_lost: false,
+        stale_refusals: 0,
+        hand_backs: 0,
         changed: None,
     };
     let result = round.run();
@@ -233,6 +254,12 @@ struct Round<'a, H: Host> {
     looked_for: Option<annals_events::Hash>,
     /// How often missing chunks were sent once more.
     resends: usize,
+    /// Some content is not on a server that was put back.
+    content_lost: bool,
+    /// How often something was sent again that was refused for what the server had lost.
+    stale_refusals: usize,
+    /// How often a server was given what it lost.
+    hand_backs: usize,
     /// What was not what the last look at the folder had found.
     changed: Option<Blocked>,
 }
@@ -306,10 +333,29 @@ impl<H: Host> Round<'_, H> {
 
     /// Pulls before the first look, so that what the log says already is not said again. False: nobody there.
     fn pull_at_first(&mut self) -> Result<bool, RoundError> {
-        match self.pull(false) {
+        let forgotten =
+            |problem: &Problem| matches!(problem.code, Code::TokenUnknown | Code::UnknownNamespace);
+        let pulled = match self.pull(false) {
+            Err(RoundError::Transport(TransportError::Refused(problem))) if forgotten(&problem) => {
+                match self.show_key(problem.code) {
+                    Ok(true) => self.pull(false),
+                    Ok(false) => Err(TransportError::Refused(problem).into()),
+                    Err(error) => Err(error),
+                }
+            }
+            pulled => pulled,
+        };
+        match pulled {
             Ok(_) => Ok(true),
             Err(RoundError::Transport(error)) if error.is_passing() => {
                 self.trouble(error);
+                Ok(false)
+            }
+            // It is another server, or knows nothing of this device: what changed waits until a person has looked.
+            Err(RoundError::Transport(TransportError::Refused(problem)))
+                if matches!(problem.code, Code::TokenUnknown | Code::OtherLog) =>
+            {
+                self.trouble(RoundError::Stranger(problem.detail));
                 Ok(false)
             }
             // Shut out: what changed here is still taken down, and refused one by one.
@@ -330,17 +376,20 @@ impl<H: Host> Round<'_, H> {
             return Ok(0);
         }
         let before = self.replica.cursor().seq.0;
+        let hand_backs = self.hand_backs;
         loop {
-            let cursor = self.replica.cursor();
-            let query = RecordsQuery {
-                after: cursor.seq,
-                chain: (cursor.seq.0 > 0).then_some(cursor.chain),
-                epoch: cursor.epoch,
-                log: None,
-                limit: None,
-            };
+            let query = handback::query_after(self.replica.cursor());
             let namespace = self.replica.namespace();
-            let answer = self.host.parts().transport.records(namespace, &query)?;
+            let answer = match self.host.parts().transport.records(namespace, &query) {
+                Err(TransportError::Refused(problem))
+                    if problem.code == Code::ChainMismatch && self.hand_backs < HAND_BACKS_MAX =>
+                {
+                    self.hand_backs += 1;
+                    self.hand_back()?;
+                    continue;
+                }
+                answer => answer?,
+            };
             let mut records = Vec::with_capacity(answer.records.len());
             for bytes in answer.records {
                 let record = Record::decode(bytes.into_vec())
@@ -349,7 +398,9 @@ impl<H: Host> Round<'_, H> {
                 records.push(Arc::new(record));
             }
             let nothing = records.is_empty();
+            let back = self.back_again(&records);
             self.take_records(records)?;
+            self.send_shown(&back)?;
             let seq = self.replica.cursor().seq;
             self.go_on(Step::Pulling { done: seq.0, of: answer.head.seq.0 })?;
             if nothing || seq >= answer.head.seq {
@@ -361,7 +412,9 @@ impl<H: Host> Round<'_, H> {
                 self.replica.step(self.host.now_ms(), Input::Pulled { records: Vec::new(), caught_up: true });
             self.perform(effects)?;
         }
-        Ok(self.replica.cursor().seq.0 - before)
+        // Places of a server that was put back are not those of before: something came, whatever they say.
+        let came = self.replica.cursor().seq.0.saturating_sub(before);
+        Ok(if self.hand_backs == hand_backs { came } else { came.max(1) })
     }
 
     fn take_records(&mut self, records: Vec<Arc<Record>>) -> Result<(), RoundError> {
@@ -369,7 +422,10 @@ impl<H: Host> Round<'_, H> {
             return Ok(());
         }
         // Before they are durable: what was kept is folded at every start from then on.
-        self.replica.check_lineage(&records).map_err(RoundError::Lineage)?;
+        self.replica.check_lineage(&records).map_err(|why| match why {
+            Strange::Stream(why) => RoundError::Lineage(why),
+            Strange::Own(why) => RoundError::PutBack(why),
+        })?;
         let records = self.host.keep(records)?;
         let effects = self.replica.step(self.host.now_ms(), Input::Pulled { records, caught_up: false });
         self.perform(effects)
@@ -455,7 +511,13 @@ impl<H: Host> Round<'_, H> {
             }
             Notice::Blocked(blocked) => {
                 // What waits for its event to be in the log is looked at again in this round.
-                let waits = |why: &Blocked| self.rescan && matches!(why, Blocked::Content { .. });
+                let waits = |why: &Blocked| {
+                    (self.rescan || self.content_lost) && matches!(why, Blocked::Content { .. })
+                };
+                if self.content_lost {
+                    let paths = blocked.iter().filter(|why| waits(why)).map(|why| why.path().to_owned());
+                    self.report.skipped.extend(paths.map(|path| (path, CONTENT_LOST.to_owned())));
+                }
                 self.changed = blocked.iter().find(|why| crate::replica::is_local_change(why)).cloned();
                 let hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
                 let hard: Vec<Blocked> = hard.filter(|why| !waits(why)).collect();
@@ -539,6 +601,8 @@ impl<H: Host> Round<'_, H> {
                 // What was just saved here can be fetched once its event is in the log.
                 if trouble.is_unknown_chunk() && self.replica.pending().next().is_some() {
                     self.rescan = true;
+                } else if trouble.is_unknown_chunk() && self.replica.cursor().epoch > 0 {
+                    self.content_lost = true;
                 } else {
                     self.trouble(trouble);
                 }

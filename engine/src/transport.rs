@@ -5,8 +5,8 @@
 //! names. Answers are checked by whoever asked: records by chain and receipt, chunks by their hash.
 
 use crate::protocol::{
-    Batches, ChunksStored, ChunksWanted, Class, Fingerprint, MissingAnswer, MissingQuestion, Outcomes,
-    Problem, Records, RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
+    Batches, Challenge, ChunksStored, ChunksWanted, Class, Fingerprint, HandBack, HandedBack, MissingAnswer,
+    MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
 };
 use annals_events::NamespaceId;
 
@@ -23,6 +23,18 @@ pub trait Transport {
     /// # Errors
     /// [`TransportError`]; what became of single batches is in the answer.
     fn submit(&self, namespace: NamespaceId, batches: &Batches) -> Result<Outcomes, TransportError>;
+
+    /// Gives the server what it admitted and lost. Refused with `other-log` where it never signed that.
+    ///
+    /// # Errors
+    /// [`TransportError`]; what was taken before stays taken.
+    fn hand_back(&self, namespace: NamespaceId, lost: &HandBack) -> Result<HandedBack, TransportError>;
+
+    /// Something fresh to sign.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn challenge(&self) -> Result<Challenge, TransportError>;
 
     /// Which of these chunks have to be sent. Refused with `quota` where there is no room.
     ///

@@ -16,6 +16,7 @@ use crate::{
     path::Name,
 };
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 /// One fact as a batch carries it; its dot follows from its place in the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,15 @@ facts! {
         owner: UserId,
         /// The server's public key: its device id follows from it.
         server: PublicKey,
+    }
+    /// A server that lost state goes on under a new key, in a new epoch. Signed with the new key.
+    "epoch_opened" => EpochOpened {
+        /// The new public key: its device id follows from it.
+        server: PublicKey,
+        /// The server as which it goes on.
+        before: DeviceId,
+        /// The word of that one for the new key: its signature.
+        vouched: ByteBuf,
     }
     /// A device may act here for `user`. By a server.
     "device_linked" => DeviceLinked {
@@ -286,6 +296,7 @@ impl<T> Absent for Option<T> {
 
 macro_rules! always_present { ($($type:ty),*) => { $( impl Absent for $type {} )* } }
 always_present!(
+    ByteBuf,
     UserId,
     PublicKey,
     DeviceId,
@@ -453,6 +464,7 @@ impl Fact {
                 [lifts, shows]
             }
             Self::NamespaceCreated { .. }
+            | Self::EpochOpened { .. }
             | Self::DeviceLinked { .. }
             | Self::DeviceRetired { .. }
             | Self::Acknowledged { .. }

@@ -12,6 +12,7 @@
 pub mod batch;
 pub mod causality;
 pub mod codec;
+pub mod epoch;
 pub mod event;
 pub mod hlc;
 pub mod id;

@@ -7,6 +7,7 @@
 use crate::{
     FoldError, Projections, Scope,
     batches::{BatchRow, DotIx, What},
+    devices::DeviceState,
     entries::{DeleteRow, EntryIx, PlaceRow, ResolutionRow, flag},
     heard::{Heard, HeardContent},
     history::{self, NewVersion},
@@ -388,6 +389,12 @@ impl Projections {
                 state.linked_at = state.linked_at.or(by.admitted);
                 self.access.create(by.order, *owner, by.body.take().and_then(|body| body.more?.label));
             }
+            Fact::EpochOpened { server, before, .. } => {
+                let device = self.devices.intern(DeviceId::of_key(server));
+                let state = &mut self.devices.rows[device as usize].state;
+                (state.key, state.is_server, state.linked) = (*server, true, true);
+                (state.continues, state.linked_at) = (Some(*before), state.linked_at.or(by.admitted));
+            }
             Fact::DeviceLinked { key, user, continues } => self.link_device(*key, *user, *continues, by),
             Fact::DeviceRetired { device, last } => {
                 let device = self.devices.intern(*device);
@@ -395,8 +402,9 @@ impl Projections {
                 *retired = Some(retired.map_or(*last, |earlier| earlier.min(*last)));
             }
             Fact::Acknowledged { seq } => {
+                let seq = self.acknowledged_here(*seq, by);
                 let state = &mut self.devices.rows[by.device as usize].state;
-                state.acknowledged = state.acknowledged.max(*seq);
+                state.acknowledged = state.acknowledged.max(seq);
             }
             Fact::MemberGranted { user, role } => {
                 let name = by.body.take().and_then(|body| body.more?.user_name);
@@ -415,6 +423,16 @@ impl Projections {
             // Policies are for whoever merges; the rest belongs to the directory's stream.
             _ => {}
         }
+    }
+
+    /// How far an acknowledgement is one of this stream: what its author said without knowing of an epoch that was
+    /// opened counts places that were lost.
+    fn acknowledged_here(&self, seq: Seq, by: &Arrival<'_>) -> Seq {
+        let unknown = |&(server, state): &(DeviceId, &DeviceState)| {
+            state.is_server && state.continues.is_some() && by.seen.vector.get(server) == 0
+        };
+        let opened = self.devices.iter().filter(unknown).filter_map(|(_, state)| state.linked_at);
+        opened.map(|at| Seq(at.0 - 1)).chain([seq]).min().expect("it has one at least")
     }
 
     fn link_device(

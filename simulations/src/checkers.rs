@@ -5,7 +5,7 @@ use annals_engine::{
     chunk_store::ChunkStore,
     observed::{RemoteNode, RemoteTree},
 };
-use annals_events::{ContentId, EntryId, EntryKind, Record};
+use annals_events::{ChunkId, ContentId, EntryId, EntryKind, Record};
 use annals_projections::{Projections, Scope};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -115,10 +115,19 @@ fn acknowledged_is_logged(world: &World) {
     }
 }
 
-/// I4: every chunk that a version in the log names is stored. Not checked: what manifests list.
+/// I4: every chunk that a version in the log names is stored; of a server that was put back, those of what a folder
+/// shows. Not checked: what manifests list.
 fn named_chunks_are_stored(world: &World) {
     let server = world.server.borrow();
-    for (dot, chunks, _) in server.projections().roots() {
+    let in_folders: BTreeSet<ChunkId> = world
+        .visible()
+        .iter()
+        .flat_map(contents)
+        .flat_map(|bytes| content_of(&bytes).roots().map(|chunk| chunk.id).collect::<Vec<_>>())
+        .collect();
+    let may_be_lost = |chunk: &ChunkId| server.times_put_back() > 0 && !in_folders.contains(chunk);
+    for (dot, mut chunks, _) in server.projections().roots() {
+        chunks.retain(|chunk| !may_be_lost(chunk));
         let missing = server.chunks().missing(&chunks).expect("it is in memory");
         if !missing.is_empty() {
             world.find("chunks", format!("version {dot} lacks {missing:?}"));

@@ -22,7 +22,7 @@ use annals_engine::{
         Unreadable, Wish, exchange,
     },
 };
-use annals_events::{ChunkId, ChunkRef, Content, DeviceId, Record, log::Logged, log::Position};
+use annals_events::{ChunkId, ChunkRef, Content, DeviceId, Record, Seq, log::Logged, log::Position};
 use std::{cell::RefCell, io::Read, rc::Rc, sync::Arc};
 
 /// A device's machine.
@@ -172,6 +172,17 @@ impl Host for Machine {
         self.powered(Moment::Persist)?;
         let logged = |(position, record)| Logged { position: Position(position), record };
         Ok((first..).zip(records).map(logged).collect())
+    }
+
+    fn records(&mut self) -> Result<Vec<Arc<Record>>, StoreError> {
+        Ok(self.records.0.clone())
+    }
+
+    fn replace_records(&mut self, common: Seq, records: Vec<Arc<Record>>) -> Result<(), StoreError> {
+        self.powered(Moment::Persist)?;
+        self.records.0.retain(|record| record.last_seq() <= common);
+        self.records.0.extend(records);
+        self.powered(Moment::Persist)
     }
 
     fn reopen(&mut self) -> Result<Replica, StoreError> {

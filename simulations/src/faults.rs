@@ -24,6 +24,8 @@ pub struct Options {
     pub crashes: u64,
     /// … at which the server does.
     pub server_crashes: u64,
+    /// … at which the server is put back to an older copy of itself.
+    pub put_backs: u64,
     /// Percent of steps at which a folder cannot be read for a while.
     pub blindness: u64,
     /// By how much clocks differ, at most, in milliseconds.
@@ -57,6 +59,7 @@ impl Options {
             devices: 2 + random.index(3),
             steps: 20 + random.below(60),
             lines: false,
+            put_backs: seed.of("put backs").stream().below(2) * (1 + seed.of("put backs").nth(1).draw(0) % 6),
         }
     }
 }
@@ -76,6 +79,7 @@ impl Options {
             overlapping: 0,
             crashes: 0,
             server_crashes: 0,
+            put_backs: 0,
             blindness: 0,
             skew_ms: 0,
         }
@@ -91,6 +95,7 @@ impl Options {
             "overlapping" => self.overlapping = value,
             "crashes" => self.crashes = value,
             "server_crashes" => self.server_crashes = value,
+            "put_backs" => self.put_backs = value,
             "blindness" => self.blindness = value,
             "skew_ms" => self.skew_ms = value,
             "request_lost" => self.link.request_lost = value,

@@ -10,7 +10,7 @@
 
 mod server;
 
-pub use server::{TwinServer, public};
+pub use server::{Backup, TwinServer, public};
 
 use crate::{
     faults::LinkFaults,
@@ -20,8 +20,9 @@ use crate::{
 };
 use annals_engine::{
     protocol::{
-        Batches, ChunksStored, ChunksWanted, MissingAnswer, MissingQuestion, Outcomes, Problem, Records,
-        RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
+        Batches, Challenge, ChunksStored, ChunksWanted, Code, HandBack, HandedBack, MissingAnswer,
+        MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures, SignaturesWanted,
+        frame::Framed,
     },
     transport::{Transport, TransportError},
 };
@@ -182,6 +183,14 @@ impl Transport for TwinTransport {
         self.call("submit", Some(Request::Submit(batches.clone())), |server| {
             server.submit(self.device, batches)
         })
+    }
+
+    fn hand_back(&self, _: NamespaceId, lost: &HandBack) -> Result<HandedBack, TransportError> {
+        self.call("hand back", None, |server| server.hand_back(lost))
+    }
+
+    fn challenge(&self) -> Result<Challenge, TransportError> {
+        Err(Problem::plain(Code::NotFound).into()) // This server forgets nobody.
     }
 
     fn missing(&self, _: NamespaceId, question: &MissingQuestion) -> Result<MissingAnswer, TransportError> {

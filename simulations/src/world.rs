@@ -18,7 +18,7 @@ use crate::{
     point::{Moment, Point},
     random::{Random, Seed},
     trace::Trace,
-    transport::{TwinServer, TwinTransport, public},
+    transport::{Backup, TwinServer, TwinTransport, public},
     workload::{self, Diary},
 };
 use annals_engine::{
@@ -88,6 +88,8 @@ pub struct World {
     depth: Cell<usize>,
     points: Cell<u64>,
     server_chance: RefCell<Random>,
+    /// An older copy of the server, once one was made.
+    backup: RefCell<Option<Backup>>,
 }
 
 /// One run of a seed.
@@ -172,6 +174,7 @@ impl World {
                 depth: Cell::new(0),
                 points: Cell::new(0),
                 server_chance: RefCell::new(seed.of("server chance").stream()),
+                backup: RefCell::default(),
             }
         })
     }
@@ -255,15 +258,17 @@ impl World {
     /// Some errors are no mistakes.
     fn judge(&self, n: usize, device: &Device, error: &RoundError) {
         let expected = match error {
-            RoundError::Transport(error) => error.is_passing(),
             RoundError::MassDelete(_) => self.chaos.get(),
             // The content of a file could not be had: the link says why.
             RoundError::Blocked(_) => self.chaos.get(),
+            // A server that was put back while it was asked for chunks.
+            error if error.is_unknown_chunk() => self.chaos.get() && self.options.put_backs > 0,
             // A folder that cannot be read for a while.
             RoundError::InTheWay(_) => self.chaos.get(),
             // A save that was overwritten before it got into the log, while a restarted server forgot that it had been
             // sent: its author is told.
             RoundError::SetAside { why, .. } => why.contains("chunks were not sent"),
+            RoundError::Transport(error) => error.is_passing(),
             _ => false,
         };
         if !expected && device.machine.point.has_power() {
@@ -293,6 +298,17 @@ impl World {
         }
         if happens(5, 2 * self.options.server_crashes) || self.server.borrow().is_down() && happens(6, 300) {
             self.restart_server();
+        }
+        let put_back = |odds| self.options.put_backs > 0 && happens(9, odds);
+        if put_back(40) && !self.server.borrow().is_down() {
+            *self.backup.borrow_mut() = Some(self.server.borrow().backup());
+            self.trace.note(format_args!("the server is copied"));
+        } else if happens(10, self.options.put_backs)
+            && let Some(backup) = &*self.backup.borrow()
+        {
+            let notices = chance.draw(11).is_multiple_of(2);
+            self.server.borrow_mut().put_back(backup, notices);
+            self.trace.note(format_args!("the server is put back, and notices: {notices}"));
         }
         if happens(7, 60) {
             self.links.iter().for_each(TwinTransport::deliver_late);

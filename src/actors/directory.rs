@@ -1,19 +1,21 @@
 //! The directory's stream at work: one writer at a time, readers that never wait for a disk.
 
-use super::node::log_problem;
+use super::{keys::Keys, node::log_problem};
 use annals_engine::{
     directory::Directory,
     namespace::Issued,
     protocol::{Code, Problem},
 };
-use annals_events::log::{EventLog, LogError};
-use ed25519_dalek::SigningKey;
+use annals_events::{
+    PublicKey,
+    log::{EventLog, LogError},
+};
 use std::sync::{Arc, RwLock};
 
 /// The fold of the directory's stream, kept up to date by whoever appends.
 pub struct LiveDirectory {
     log: Arc<dyn EventLog>,
-    key: SigningKey,
+    keys: Arc<Keys>,
     state: RwLock<Directory>,
     writing: tokio::sync::Mutex<()>,
 }
@@ -28,16 +30,17 @@ impl LiveDirectory {
     /// When the log cannot be read, or holds something else.
     pub async fn open(
         log: Arc<dyn EventLog>,
-        key: SigningKey,
+        keys: Arc<Keys>,
         empty: Directory,
         now_ms: u64,
     ) -> Result<Self, Problem> {
-        let live = Self { log, key, state: RwLock::new(empty), writing: tokio::sync::Mutex::default() };
+        let live = Self { log, keys, state: RwLock::new(empty), writing: tokio::sync::Mutex::default() };
         live.catch_up().await?;
         if live.read(|directory| directory.head().seq.0 == 0) {
-            let opening = Directory::opening(&live.key, super::node::random());
+            let opening = Directory::opening(&live.keys.current(), super::node::random());
             live.append(now_ms, |_| Ok(opening)).await?;
         }
+        live.go_on(now_ms).await?;
         Ok(live)
     }
 
@@ -59,12 +62,44 @@ impl LiveDirectory {
         decide: impl FnOnce(&Directory) -> Result<Vec<Issued>, Code>,
     ) -> Result<(), Problem> {
         let _writing = self.writing.lock().await;
-        let (events, expected) = self.read(|directory| (decide(directory), directory.head().seq));
-        let events = events?;
+        self.open_epoch(now_ms).await?;
+        let events = self.read(decide)?;
         if events.is_empty() {
             return Ok(());
         }
-        let record = Arc::new(self.read(|directory| directory.record(&self.key, now_ms, events)));
+        self.put(now_ms, events).await
+    }
+
+    /// Says under which key the server goes on, if it has not: before anything else is said.
+    ///
+    /// # Errors
+    /// What the log fails with.
+    pub async fn go_on(&self, now_ms: u64) -> Result<(), Problem> {
+        let _writing = self.writing.lock().await;
+        self.open_epoch(now_ms).await
+    }
+
+    async fn open_epoch(&self, now_ms: u64) -> Result<(), Problem> {
+        let server = self.keys.public();
+        let Some(before) = self.read(Directory::server).filter(|before| *before != server) else {
+            return Ok(());
+        };
+        let former = self.keys.former().into_iter();
+        let former = former.into_iter().rev().find(|key| PublicKey(key.verifying_key().to_bytes()) == before);
+        let former = former.ok_or_else(|| {
+            Problem::new(
+                Code::LogDamaged,
+                "the key that the directory's last records are signed with is gone",
+            )
+        })?;
+        let events = self.read(|directory| directory.epoch(&former, server));
+        self.put(now_ms, events).await
+    }
+
+    async fn put(&self, now_ms: u64, events: Vec<Issued>) -> Result<(), Problem> {
+        let key = self.keys.current();
+        let expected = self.read(|directory| directory.head().seq);
+        let record = Arc::new(self.read(|directory| directory.record(&key, now_ms, events)));
         match self.log.append(expected, Arc::clone(&record)).await {
             Ok(_) => self.fold(&record),
             Err(

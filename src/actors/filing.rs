@@ -6,7 +6,7 @@
 //! often as the others do, so that nothing waits for it to be forgotten.
 
 use super::{
-    namespace::{NamespaceActor, State, Submission, judged, statement_of, submit},
+    namespace::{NamespaceActor, State, Submission, go_on, judged, statement_of, submit},
     node::{Node, random},
 };
 use actix::{AtomicResponse, Handler, Message};
@@ -147,6 +147,7 @@ impl Handler<PutFile> for NamespaceActor {
 async fn put(namespace: &mut Namespace, node: &Arc<Node>, wish: PutFile) -> Result<Put, Problem> {
     let before = shown(namespace, &wish.path);
     wish.condition.check(before)?;
+    go_on(namespace, node).await?;
     let person = Person { user: wish.user, name: wish.user_name };
     let key = linked(namespace, node, &person).await?;
     let (device, next) = next_of(namespace, &key);
@@ -191,6 +192,7 @@ impl Handler<RemoveFile> for NamespaceActor {
 async fn remove(namespace: &mut Namespace, node: &Arc<Node>, wish: RemoveFile) -> Result<(), Problem> {
     let issued = filing::removing(namespace.projections(), &wish.path).map_err(problem)?;
     wish.condition.check(shown(namespace, &wish.path))?;
+    go_on(namespace, node).await?;
     let person = Person { user: wish.user, name: wish.user_name };
     let key = linked(namespace, node, &person).await?;
     say(namespace, node, &key, vec![issued], BTreeSet::new(), BTreeMap::new()).await
@@ -223,7 +225,7 @@ struct Person {
 
 /// The key of the `nth` device that the server keeps for `user` in a namespace.
 fn key_of(node: &Node, namespace: NamespaceId, user: UserId, nth: u64) -> SigningKey {
-    let parts: [&[u8]; 4] = [&node.key.to_bytes(), &namespace.0, &user.0, &nth.to_be_bytes()];
+    let parts: [&[u8]; 4] = [&node.keys.current().to_bytes(), &namespace.0, &user.0, &nth.to_be_bytes()];
     SigningKey::from_bytes(&Hash::of(b"annals files device\0", &parts).0)
 }
 

@@ -2,7 +2,7 @@
 //! namespace, and judged like everything else.
 
 use super::{
-    namespace::{NamespaceActor, submit},
+    namespace::{NamespaceActor, go_on, submit},
     node::{Node, blocking, log_problem},
 };
 use actix::{AtomicResponse, Context, Handler, Message};
@@ -90,6 +90,7 @@ async fn look(
 }
 
 async fn say(namespace: &mut Namespace, node: &Node, events: Vec<Issued>) -> Result<(), Problem> {
+    go_on(namespace, node).await?;
     for issued in events {
         let batch = namespace.issue(node.now_ms(), vec![issued]);
         match submit(namespace, node, batch, Facts::default()).await {

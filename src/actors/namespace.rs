@@ -134,8 +134,10 @@ async fn rebuild(node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem>
     };
     let (namespace, from) = match resumed {
         Some(resumed) => resumed,
-        None => (replay(Namespace::new(id, node.key.clone()), &node, id).await?, Seq(0)),
+        None => (replay(Namespace::new(id, node.keys.current()), &node, id).await?, Seq(0)),
     };
+    let mut namespace = namespace;
+    go_on(&mut namespace, &node).await?;
     if namespace.projections().head().seq.0 - from.0 > EVENTS_TO_KEEP {
         return keep_checkpoint(namespace, node).await;
     }
@@ -159,7 +161,7 @@ async fn resumed(node: &Arc<Node>, id: NamespaceId) -> Option<Namespace> {
         return None;
     }
     node.checkpoints.found(id, checkpoint.head().seq);
-    Some(Namespace::from_checkpoint(checkpoint, node.key.clone()))
+    Some(Namespace::from_checkpoint(checkpoint, node.keys.current()))
 }
 
 async fn is_in_log(checkpoint: &Checkpoint, node: &Node, id: NamespaceId) -> bool {
@@ -237,6 +239,9 @@ impl Handler<Submit> for NamespaceActor {
     fn handle(&mut self, Submit(submission): Submit, context: &mut Self::Context) -> Self::Result {
         self.lend(context, move |mut namespace, node| async move {
             let mut outcomes = Vec::new();
+            if let Err(problem) = go_on(&mut namespace, &node).await {
+                return (namespace, Err(problem));
+            }
             for batch in &submission.batches {
                 match admit(&mut namespace, &node, &submission, batch).await {
                     Ok(outcome) => outcomes.push(outcome),
@@ -309,10 +314,26 @@ fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Fa
     facts
 }
 
-/// Feeds the engine until it answers.
+/// Says under which key the server goes on here, if it has not: before anything else is said.
+pub(super) async fn go_on(namespace: &mut Namespace, node: &Node) -> Result<(), Problem> {
+    let (key, former) = (node.keys.current(), node.keys.former());
+    let Some(opening) = namespace.take_key(key, &former, node.now_ms()) else { return Ok(()) };
+    tracing::warn!(namespace = %namespace.projections().namespace(), "a new epoch begins: state was lost");
+    match submit(namespace, node, opening, Facts::default()).await {
+        Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
+        Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
+        Outcome::Failed(error) => Err(log_problem(&error)),
+    }
+}
+
+/// Feeds the engine with a batch until it answers.
 pub(super) async fn submit(namespace: &mut Namespace, node: &Node, batch: Batch, facts: Facts) -> Outcome {
+    feed(namespace, node, Input::Submit { batch, facts }).await
+}
+
+/// Feeds the engine until it answers.
+pub(super) async fn feed(namespace: &mut Namespace, node: &Node, mut input: Input) -> Outcome {
     let id = namespace.projections().namespace();
-    let mut input = Input::Submit { batch, facts };
     loop {
         let (mut outcome, mut next) = (None, None);
         for effect in namespace.step(node.now_ms(), input) {
@@ -385,6 +406,9 @@ impl Handler<State> for NamespaceActor {
 
     fn handle(&mut self, statement: State, context: &mut Self::Context) -> Self::Result {
         self.lend(context, |mut namespace, node| async move {
+            if let Err(problem) = go_on(&mut namespace, &node).await {
+                return (namespace, Err(problem));
+            }
             let issued = match statement_of(&namespace, &node, statement) {
                 Ok(Some(issued)) => issued,
                 Ok(None) => return (namespace, Ok(())),
@@ -415,7 +439,7 @@ pub(super) fn statement_of(
     let devices = namespace.projections().devices();
     match statement {
         State::Begun { owner, label } => {
-            let server = PublicKey(node.key.verifying_key().to_bytes());
+            let server = node.keys.public();
             let body = Body { salt: random(), label: Some(label), ..Body::default() };
             let issued = Issued { fact: Fact::NamespaceCreated { owner, server }, body: Some(body) };
             Ok((namespace.projections().head().seq.0 == 0).then_some(issued))
@@ -502,6 +526,22 @@ impl Handler<Devices> for NamespaceActor {
             info.collect()
         });
         MessageResult(devices)
+    }
+}
+
+/// Whose this is, and what people call it; none of one that has not begun.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Option<(UserId, String)>, Problem>")]
+pub struct Whose;
+
+impl Handler<Whose> for NamespaceActor {
+    type Result = MessageResult<Whose>;
+
+    fn handle(&mut self, _: Whose, context: &mut Self::Context) -> Self::Result {
+        MessageResult(self.here(context).map(|namespace| {
+            let access = namespace.projections().access();
+            access.owner().map(|owner| (owner, access.label().to_owned()))
+        }))
     }
 }
 

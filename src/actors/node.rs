@@ -2,7 +2,7 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    roster::Roster, sent::SentLists, upkeep::Heard,
+    keys::Keys, roster::Roster, sent::SentLists, upkeep::Heard,
 };
 use actix::{
     ArbiterHandle, Context, Handler, Message,
@@ -17,7 +17,6 @@ use annals_events::{
     DeviceId, EntryId, NamespaceId, Role, UserId,
     log::{EventLog, LogError},
 };
-use ed25519_dalek::SigningKey;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -31,7 +30,7 @@ pub struct Node {
     /// Its chunks.
     pub chunks: Arc<dyn ChunkStore>,
     /// What it signs with.
-    pub key: SigningKey,
+    pub keys: Arc<Keys>,
     /// What time it is.
     pub clock: Arc<dyn Clock + Send + Sync>,
     /// Accounts, tickets, tokens.
@@ -77,7 +76,7 @@ impl Node {
     pub fn new(
         log: Arc<dyn EventLog>,
         chunks: Arc<dyn ChunkStore>,
-        key: SigningKey,
+        keys: Arc<Keys>,
         clock: Arc<dyn Clock + Send + Sync>,
         directory: LiveDirectory,
         evidence: PathBuf,
@@ -89,7 +88,7 @@ impl Node {
         Arc::new(Self {
             log,
             chunks,
-            key,
+            keys,
             started_ms: clock.now_ms(),
             heard: Heard::default(),
             clock,

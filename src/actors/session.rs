@@ -369,9 +369,26 @@ impl Who {
         let absent = |here: &[bool]| -> Vec<u32> {
             (0u32..).zip(here).filter(|(_, here)| !**here).map(|(i, _)| i).collect()
         };
-        let known: Vec<bool> =
-            chunks.iter().zip(&covered.chunks).map(|(id, here)| *here || held.contains(id)).collect();
+        let lost = self.lost(&chunks, &covered.chunks).await?;
+        let known: Vec<bool> = chunks
+            .iter()
+            .zip(&covered.chunks)
+            .map(|(id, here)| *here && !lost.contains(id) || held.contains(id))
+            .collect();
         Ok(MissingAnswer { chunks: absent(&known), manifests: absent(&covered.manifests) })
+    }
+
+    /// Those of the chunks that events here name and that are not stored: a server that was put back to an older copy
+    /// lost them.
+    async fn lost(&self, chunks: &[ChunkId], here: &[bool]) -> Result<BTreeSet<ChunkId>, Problem> {
+        let named: Vec<ChunkId> =
+            chunks.iter().zip(here).filter(|(_, here)| **here).map(|(id, _)| *id).collect();
+        if named.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let store = Arc::clone(&self.node.chunks);
+        let missing = move || store.missing(&named).map_err(|error| chunk_problem(&error));
+        Ok(blocking(missing).await?.into_iter().collect())
     }
 
     async fn store(&self, StoreChunks { namespace, body }: StoreChunks) -> Result<ChunksStored, Problem> {

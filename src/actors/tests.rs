@@ -2,6 +2,7 @@
 
 use super::{
     checkpoints::Checkpoints,
+    keys::Keys,
     namespace::{Devices, Digests, KeepCheckpoint, NamespaceActor, State, Submission, Submit, Summarise},
     node::{Node, random},
     roster::MAILBOX,
@@ -115,7 +116,9 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
         let arbiters = [actix::Arbiter::new(), actix::Arbiter::new()];
         let folder = tempfile::tempdir().unwrap();
         let empty = Directory::new(NamespaceId([8; 16]));
-        let directory = super::directory::LiveDirectory::open(log.clone(), key(100), empty, 1).await.unwrap();
+        let keys = Arc::new(Keys::new(key(100), Vec::new(), Box::new(|_, _| Ok(()))));
+        let directory =
+            super::directory::LiveDirectory::open(log.clone(), keys.clone(), empty, 1).await.unwrap();
         let account = directory
             .append(1, |directory| directory.create_account(random(), OWNER, "ana", None, Some(100)));
         account.await.unwrap();
@@ -128,7 +131,7 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
         let node = Node::new(
             log,
             chunks,
-            key(100),
+            keys,
             clock,
             directory,
             evidence,

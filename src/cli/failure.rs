@@ -104,6 +104,10 @@ impl From<ClientError> for Failure {
                 let folder = folder.display();
                 Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
             }
+            ClientError::Stranger { folder, server, user, .. } => {
+                let folder = folder.display();
+                Self::new(Exit::NeedsPerson, message).hint(format!("to link it anew, which merges both sides and deletes nothing: annals link {server} {folder} --user {user}"))
+            }
             ClientError::Unsent { folder, .. } => {
                 let folder = folder.display();
                 Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"))
@@ -220,7 +224,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
         RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
-        RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+        RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Stopped => Failure::failed(message).hint("sync again: it goes on from there"),
         RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),

@@ -23,6 +23,9 @@ pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) ->
     folder.accept_deletes(false);
     if let Ok(report) = &result {
         say(report, talk)?;
+        for line in lost_state(report) {
+            talk.remark(line)?;
+        }
     }
     let status = folder.status();
     for line in attention(&status.set_aside, &status.skipped, &status.in_the_way) {
@@ -83,6 +86,21 @@ pub(super) fn tell(
         said => said?,
     }
     exchange(folder, talk)
+}
+
+/// What a person should know of state that somebody had lost and that is there again.
+fn lost_state(report: &SyncReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.server_put_back {
+        let events = many(report.handed_back, "event");
+        lines.push(format!(
+            "the server was put back to an older copy of itself: {events} of what it lacked came back from here, nothing is lost"
+        ));
+    }
+    if report.renewed {
+        lines.push("this device's state was copied, or put back to an older copy: it goes on as a device of its own; both sides are merged, nothing is deleted".into());
+    }
+    lines
 }
 
 fn say(report: &SyncReport, talk: &mut Talk<'_>) -> Result<(), Failure> {

@@ -26,6 +26,18 @@ pub enum ClientError {
         /// For whom it acts.
         user: String,
     },
+    /// Its server is another one than before, or has forgotten all about it.
+    #[error("{}", if *.other_log { format!("the server at {server} is another one than that which {} was linked to, or has begun anew", folder.display()) } else { format!("the server at {server} does not know {} any more", folder.display()) })]
+    Stranger {
+        /// The folder.
+        folder: PathBuf,
+        /// The server's address.
+        server: String,
+        /// For whom it acts.
+        user: String,
+        /// Whether the server has another log.
+        other_log: bool,
+    },
     /// Events of it were not sent, and would be forgotten.
     #[error("{events} {} of {} {} not sent yet", if *events == 1 { "change" } else { "changes" }, folder.display(), if *events == 1 { "was" } else { "were" })]
     Unsent {

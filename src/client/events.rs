@@ -157,6 +157,7 @@ impl Folder {
         let name_of = |named: Option<&String>, user| named.cloned().unwrap_or_else(|| self.name_of(user));
         match fact {
             Fact::NamespaceCreated { .. } => body?.label.clone(),
+            Fact::EpochOpened { .. } => Some("the server had lost state".into()),
             Fact::DeviceLinked { user, .. } => {
                 let label = body.and_then(|body| body.label.clone()).unwrap_or_default();
                 Some(format!("{label}, of {}", name_of(body.and_then(|body| body.user_name.as_ref()), *user)))

@@ -16,7 +16,7 @@ use annals_engine::{
     journal::Identity,
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
-    round::{self, Wish},
+    round::{self, RoundError, Wish},
     watch::Due,
 };
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub struct Folder {
     wish: Wish,
     pub(super) last: LastRound,
     /// Held as long as this is.
-    _lock: File,
+    lock: File,
 }
 
 /// `annals sync --once --json`.
@@ -59,6 +59,15 @@ pub struct SyncReport {
     pub received_bytes: u64,
     /// Plain bytes of changed files that did not have to go over the wire.
     pub saved_bytes: u64,
+    /// Whether the server had been put back to an older copy of itself.
+    #[serde(skip)]
+    pub server_put_back: bool,
+    /// Events that it got from this device for that.
+    #[serde(skip)]
+    pub handed_back: u64,
+    /// Whether this device's state had been copied or put back, and it is a device of its own now.
+    #[serde(skip)]
+    pub renewed: bool,
 }
 
 impl SyncReport {
@@ -70,6 +79,9 @@ impl SyncReport {
         self.sent_bytes += more.sent_bytes;
         self.received_bytes += more.received_bytes;
         self.saved_bytes += more.saved_bytes;
+        self.server_put_back |= more.server_put_back;
+        self.handed_back += more.handed_back;
+        self.renewed |= more.renewed;
     }
 }
 
@@ -80,9 +92,15 @@ impl Folder {
     /// [`ClientError::Held`] where another process has it; [`ClientError::Binding`] where it is not linked;
     /// [`ClientError::Copied`] where it is not the device that it says it is: see [`open_or_renew`](super::open_or_renew).
     pub fn open(root: &Path) -> Result<Self, ClientError> {
+        Binding::read(root)?;
+        let state = root.join(STATE_FOLDER);
+        Self::open_held(root, lock(&state, root)?)
+    }
+
+    /// As [`open`](Self::open), by whoever has locked it.
+    fn open_held(root: &Path, lock: File) -> Result<Self, ClientError> {
         let (binding, key) = Binding::read(root)?;
         let state = root.join(STATE_FOLDER);
-        let lock = lock(&state, root)?;
         if super::guarding::is_copy(root)? {
             let (server, user) = (binding.server, binding.user_name);
             return Err(ClientError::Copied { folder: root.to_owned(), server, user });
@@ -113,7 +131,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -143,7 +161,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -266,7 +284,15 @@ impl Folder {
     /// # Errors
     /// [`ClientError::Round`]; what could be done was done.
     pub fn sync_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let mut report = self.round_once(progress)?;
+        let mut report = match self.round_once(progress) {
+            Err(ClientError::Round(RoundError::PutBack(why))) => {
+                tracing::warn!(%why, "this device is not what it was");
+                self.become_another()?;
+                SyncReport { renewed: true, ..self.round_once(progress)? }
+            }
+            Err(ClientError::Round(RoundError::Stranger(_))) => return Err(self.stranger()),
+            done => done?,
+        };
         // This device's own word may be what its wish waits for.
         for _ in 0..2 {
             if !self.is_forgetting_due() {
@@ -309,7 +335,34 @@ impl Folder {
             sent_bytes: traffic.0,
             received_bytes: traffic.1,
             saved_bytes: report.plain_bytes.saturating_sub(report.chunk_bytes_sent),
+            server_put_back: report.server_put_back,
+            handed_back: report.handed_back,
+            renewed: false,
         })
+    }
+
+    /// Goes on as a device of its own: what it knows of itself was copied, or put back.
+    fn become_another(&mut self) -> Result<(), ClientError> {
+        let failed = |source| ClientError::Folder { folder: self.root.clone(), source };
+        let lock = self.lock.try_clone().map_err(failed)?;
+        let (root, wish) = (self.root.clone(), self.wish);
+        super::guarding::renew_held(&root, None)?;
+        *self = Self { wish, ..Self::open_held(&root, lock)? };
+        Ok(())
+    }
+
+    /// Why the server knows nothing of this folder, and what to do.
+    fn stranger(&mut self) -> ClientError {
+        let other_log = match self.http().map(Http::server) {
+            Ok(Ok(info)) => info.log != self.binding.log,
+            _ => false,
+        };
+        ClientError::Stranger {
+            folder: self.root.clone(),
+            server: self.binding.server.clone(),
+            user: self.binding.user_name.clone(),
+            other_log,
+        }
     }
 }
 

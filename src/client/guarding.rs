@@ -79,8 +79,13 @@ pub fn open_or_renew(root: &Path, moved: Option<&Address>) -> Result<(Folder, bo
 
 /// Makes the copy in `root` a device of its own. Cut off at any point it is a copy still, until the very end.
 fn renew(root: &Path, moved: Option<&Address>) -> Result<(), ClientError> {
+    let _lock = super::folder::lock(&root.join(STATE_FOLDER), root)?;
+    renew_held(root, moved)
+}
+
+/// The same, by whoever has locked it; also where no guard tells that it is a copy.
+pub(super) fn renew_held(root: &Path, moved: Option<&Address>) -> Result<(), ClientError> {
     let state = root.join(STATE_FOLDER);
-    let _lock = super::folder::lock(&state, root)?;
     let (old, _) = Binding::read(root)?;
     let Address { url: server, certificate } = moved.cloned().unwrap_or_else(|| old.address());
     let pin = certificate.map(Pin::Whole);
@@ -102,6 +107,8 @@ fn renew(root: &Path, moved: Option<&Address>) -> Result<(), ClientError> {
         namespace: None,
         continues: Some(old.device),
     };
+    // From here on it is one, whatever its guard says.
+    write_private(&state.join(NOTE), b"a copy")?;
     linking::introduce(root, &Http::pinned(&server, pin, None)?, wish)?;
     let aside = state.join(format!("was-{}", &old.device.to_hex()[..8]));
     put_aside(&state, &aside).map_err(|source| ClientError::Folder { folder: root.to_owned(), source })?;

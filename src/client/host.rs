@@ -18,7 +18,7 @@ use annals_engine::{
     replica::{Replica, StateChange},
     round::{FileRead, FileToRead, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
-use annals_events::{ChunkId, Record, log::Logged};
+use annals_events::{ChunkId, Record, Seq, log::Logged};
 use std::sync::{Arc, Mutex, mpsc};
 
 /// Who is told how far a round is.
@@ -69,6 +69,14 @@ impl Host for Machine<'_> {
 
     fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
         self.store.keep(records)
+    }
+
+    fn records(&mut self) -> Result<Vec<Arc<Record>>, StoreError> {
+        self.store.records().map(|logged| Ok(logged?.record)).collect()
+    }
+
+    fn replace_records(&mut self, common: Seq, records: Vec<Arc<Record>>) -> Result<(), StoreError> {
+        self.store.replace_records(common, &records)
     }
 
     fn reopen(&mut self) -> Result<Replica, StoreError> {

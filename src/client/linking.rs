@@ -10,7 +10,7 @@ use crate::{
 };
 use annals_engine::{
     protocol::{Code, Credential, Fingerprint, LinkRequest, Problem, fingerprint_in, link_message},
-    transport::TransportError,
+    transport::{Transport as _, TransportError},
 };
 use annals_events::{DeviceId, PublicKey};
 use ed25519_dalek::{Signer, SigningKey};
@@ -43,7 +43,12 @@ pub struct LinkWish {
 /// [`ClientError`]; nothing is left in the folder then, but for the folder itself.
 pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
     let http = Http::pinned(&wish.url, pin_of(&wish)?, None)?;
-    http.server()?;
+    let log = http.server()?.log;
+    if let Ok((before, _)) = Binding::read(folder)
+        && before.log != log
+    {
+        return relink(folder, &http, wish);
+    }
     let folder = prepare(folder)?;
     let result = introduce(&folder, &http, wish);
     if result.is_err() {
@@ -53,6 +58,17 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     let binding = result?;
     super::guarding::plant(&folder)?;
     retire_left(&folder, &binding);
+    Ok((folder, binding))
+}
+
+/// Links a folder anew whose server has begun anew, or is another one: what it was is set aside.
+fn relink(folder: &Path, http: &Http, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    // Nothing is set aside for a password that is wrong.
+    let (binding, key) = ask(http, wish)?;
+    set_link_aside(&folder)?;
+    binding.write(&folder, &key)?;
+    super::guarding::plant(&folder)?;
     Ok((folder, binding))
 }
 
@@ -71,6 +87,13 @@ fn pin_of(wish: &LinkWish) -> Result<Option<Pin>, ClientError> {
 }
 
 pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Binding, ClientError> {
+    let (binding, key) = ask(http, wish)?;
+    binding.write(folder, &key)?;
+    Ok(binding)
+}
+
+/// Has a new device linked; nothing is written down.
+fn ask(http: &Http, wish: LinkWish) -> Result<(Binding, SigningKey), ClientError> {
     let challenge = http.challenge()?;
     let key = SigningKey::from_bytes(&random::<32>());
     let public = PublicKey(key.verifying_key().to_bytes());
@@ -102,8 +125,7 @@ pub(super) fn introduce(folder: &Path, http: &Http, wish: LinkWish) -> Result<Bi
         token: linked.token,
         data: None,
     };
-    binding.write(folder, &key)?;
-    Ok(binding)
+    Ok((binding, key))
 }
 
 /// The folder with every symlink on the way resolved, made if missing, and free to be linked.

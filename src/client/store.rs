@@ -7,6 +7,10 @@
 //! The row of changes does not grow for ever: now and then the whole state is written behind it, into segments of its
 //! own, and once that is durable the segments before it go. Until its last frame is there it counts for nothing, so a
 //! crash at any point leaves the old changes, or the new ones, or both.
+//!
+//! Records are only ever appended, but where a server was put back to an older copy: then a whole row is written beside
+//! the one that is there (`records.part`), called `records.new` once it is durable, and put in its place. Opening
+//! finishes what a crash cut off.
 
 use crate::chunk_store::Packs;
 use annals_engine::{
@@ -18,7 +22,7 @@ use annals_engine::{
     round::{KeptRecords, StoreError},
 };
 use annals_events::{
-    ChunkId, DeviceId, Record,
+    ChunkId, DeviceId, Record, Seq,
     log::{Logged, Position},
     segment::{
         FolderDisk as SegmentFolder, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentKind,
@@ -51,6 +55,8 @@ const LAST: u8 = 2;
 
 /// The device's own state on disk.
 pub(super) struct Store {
+    folder: PathBuf,
+    device: DeviceId,
     records: Segments,
     kept: Kept,
     state: Segments,
@@ -69,14 +75,17 @@ pub(super) struct Kept(SegmentReader);
 impl Store {
     /// Opens the state in `folder` (`.annals/`), or begins it. What a crash left half written is moved aside.
     pub(super) fn open(folder: &Path, device: DeviceId) -> Result<Self, StoreError> {
+        finish_replacing(folder).map_err(in_folder)?;
         let disk = |name: &str| {
             let disk = SegmentFolder::new(folder.join(name)).map_err(|error| store_error(error.into()))?;
             Ok::<_, StoreError>(Arc::new(disk) as Arc<dyn SegmentDisk>)
         };
-        Self::open_on(disk("records")?, disk("state")?, Outbox::new(folder.join("outbox"), device), device)
+        let outbox = Outbox::new(folder.join("outbox"), device);
+        Self::open_on(folder, disk("records")?, disk("state")?, outbox, device)
     }
 
     fn open_on(
+        folder: &Path,
         records: Arc<dyn SegmentDisk>,
         state: Arc<dyn SegmentDisk>,
         outbox: Outbox,
@@ -84,7 +93,8 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let (records, state) = (open_row(records, device, false)?, open_row(state, device, true)?);
         let kept = Kept(records.reader());
-        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox, unfinished: Vec::new() })
+        let (folder, unfinished) = (folder.to_owned(), Vec::new());
+        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, unfinished })
     }
 
     /// Opens the state in `folder` to be looked at: nothing in it is changed, nothing can be written down. `scratch` is
@@ -97,11 +107,14 @@ impl Store {
             unfinished.extend(cut_off.map(|cut_off| (name, cut_off)));
             Ok::<_, StoreError>(row)
         };
-        let (records, state) = (look("records", false)?, look("state", true)?);
+        // A crash came when the one was about to be put in the place of the other.
+        let records = if folder.join(RECORDS_NEW).exists() { RECORDS_NEW } else { RECORDS };
+        let (records, state) = (look(records, false)?, look("state", true)?);
         let kept = Kept(records.reader());
         let outbox =
             Outbox { scratch: Some(scratch.to_owned()), ..Outbox::new(folder.join("outbox"), device) };
-        Ok(Self { records, kept, state, grown: 0, whole: 0, outbox, unfinished })
+        let folder = folder.to_owned();
+        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, unfinished })
     }
 
     /// What a crash cut off, in which row, of a state that was opened to be looked at.
@@ -222,6 +235,67 @@ impl Store {
             .map(|(record, place)| Logged { position: Position(place.0), record })
             .collect())
     }
+}
+
+impl Store {
+    /// Puts `records` in the place of everything that is kept after `common`.
+    pub(super) fn replace_records(&mut self, common: Seq, records: &[Arc<Record>]) -> Result<(), StoreError> {
+        let part = self.folder.join(RECORDS_PART);
+        remove_if_there(&part).map_err(in_folder)?;
+        let disk = SegmentFolder::new(part.clone()).map_err(|error| store_error(error.into()))?;
+        let mut row = open_row(Arc::new(disk), self.device, false)?;
+        let mut failed = None;
+        let before = self.records().map_while(|logged| logged.map_err(|error| failed = Some(error)).ok());
+        let before = before.take_while(|logged| logged.record.last_seq() <= common);
+        let frames = before.map(|logged| logged.record.bytes().to_vec());
+        append(&mut row, frames.chain(records.iter().map(|record| record.bytes().to_vec())), GROUP_BYTES)?;
+        drop(row);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        fs::rename(&part, self.folder.join(RECORDS_NEW)).map_err(in_folder)?;
+        finish_replacing(&self.folder).map_err(in_folder)?;
+        let disk =
+            SegmentFolder::new(self.folder.join(RECORDS)).map_err(|error| store_error(error.into()))?;
+        self.records = open_row(Arc::new(disk), self.device, false)?;
+        self.kept = Kept(self.records.reader());
+        Ok(())
+    }
+}
+
+const RECORDS: &str = "records";
+/// Being written; counts for nothing.
+const RECORDS_PART: &str = "records.part";
+/// Whole and durable; counts in place of the other.
+const RECORDS_NEW: &str = "records.new";
+/// What was replaced, on its way out.
+const RECORDS_OLD: &str = "records.old";
+
+/// Puts a new row of records in its place, if there is one. To be done again after a crash.
+fn finish_replacing(folder: &Path) -> io::Result<()> {
+    let at = |name: &str| folder.join(name);
+    remove_if_there(&at(RECORDS_PART))?;
+    if at(RECORDS_NEW).exists() {
+        fs::File::open(folder)?.sync_all()?;
+        remove_if_there(&at(RECORDS_OLD))?;
+        if at(RECORDS).exists() {
+            fs::rename(at(RECORDS), at(RECORDS_OLD))?;
+        }
+        fs::rename(at(RECORDS_NEW), at(RECORDS))?;
+        fs::File::open(folder)?.sync_all()?;
+    }
+    remove_if_there(&at(RECORDS_OLD))
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn in_folder(error: io::Error) -> StoreError {
+    StoreError::Failed { what: error.to_string() }
 }
 
 impl KeptRecords for Kept {
@@ -389,7 +463,13 @@ mod tests {
 
     fn open(records: &ForgetfulDisk, state: &ForgetfulDisk) -> Result<Store, StoreError> {
         let outbox = Outbox::new(std::env::temp_dir().join("annals-no-such-outbox"), DEVICE);
-        Store::open_on(Arc::new(records.clone()), Arc::new(state.clone()), outbox, DEVICE)
+        Store::open_on(
+            Path::new("nowhere"),
+            Arc::new(records.clone()),
+            Arc::new(state.clone()),
+            outbox,
+            DEVICE,
+        )
     }
 
     /// The `nth` thing that a device writes down: some changes that can be told apart.

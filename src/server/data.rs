@@ -4,6 +4,8 @@
 //! DATA/format        "annals data 1" and the log's id; a directory of another format is refused
 //! DATA/lock          locked while a server runs on it
 //! DATA/server.key    the key that signs receipts, in hex; 0600
+//! DATA/former.keys   those before it, once state was lost, the oldest first; 0600
+//! DATA/guard         by what a copy of the directory is noticed, with guard.json
 //! DATA/admin.token   what the admin shows, in hex; 0600
 //! DATA/tls.crt       the certificate that the server made itself, once it spoke TLS with one
 //! DATA/tls.key       its key; 0600
@@ -15,7 +17,7 @@
 //! ```
 
 use super::{ServeError, new_secret, tls::CertificateFiles};
-use crate::actors::node::random;
+use crate::actors::{keys::Keys, node::random};
 use annals_events::{DeviceId, Hash, NamespaceId, PublicKey};
 use ed25519_dalek::SigningKey;
 use std::{
@@ -72,6 +74,10 @@ pub struct Data {
     pub id: NamespaceId,
     /// What the server signs with.
     pub key: SigningKey,
+    /// What it signed with before, the oldest first.
+    pub former: Vec<SigningKey>,
+    /// Whether this is a copy of a data directory, or was put back from one.
+    pub is_copy: bool,
     /// What the admin shows.
     pub admin_token: String,
     _lock: Option<File>,
@@ -115,8 +121,26 @@ impl Data {
         let id = id_of(place)?;
         let secret = |name: &str| secret_in(&place.join(name));
         let key = SigningKey::from_bytes(&secret("server.key")?.0);
+        let mut former = former_keys(&place.join(FORMER_KEYS))?;
+        // A crash came between the two files.
+        former.retain(|former| *former != key);
         let admin_token = secret("admin.token")?.to_hex();
-        Ok(Self { place: place.to_owned(), id, key, admin_token, _lock: lock })
+        let is_copy = super::guard::is_broken(place);
+        Ok(Self { place: place.to_owned(), id, key, former, is_copy, admin_token, _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The keys, to go on with.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        let place = self.place.clone();
+        let keep = move |key: &SigningKey, former: &[SigningKey]| keep_keys(&place, key, former);
+        Keys::new(self.key.clone(), self.former.clone(), Box::new(keep))
     }
 
     /// Whether the log that this was once served with is there. Chunks are never stored before there is one, and to
@@ -167,10 +191,11 @@ impl Data {
         certificate_in(&self.place)
     }
 
-    /// The server as a device.
+    /// The server as the device that it was at first: whose its packs are.
     #[must_use]
     pub fn server_id(&self) -> DeviceId {
-        DeviceId::of_key(&PublicKey(self.key.verifying_key().to_bytes()))
+        let first = self.former.first().unwrap_or(&self.key);
+        DeviceId::of_key(&PublicKey(first.verifying_key().to_bytes()))
     }
 }
 
@@ -239,6 +264,26 @@ fn secret_in(place: &Path) -> Result<Hash, ServeError> {
     let damaged = |what: &str| ServeError::Damaged { place: place.to_owned(), what: what.into() };
     let text = read(place)?.ok_or_else(|| damaged("it is missing"))?;
     Hash::from_hex(text.trim()).ok_or_else(|| damaged("it does not hold 64 hex digits"))
+}
+
+const FORMER_KEYS: &str = "former.keys";
+
+fn former_keys(place: &Path) -> Result<Vec<SigningKey>, ServeError> {
+    let text = read(place)?.unwrap_or_default();
+    let key = |line: &str| Hash::from_hex(line.trim()).map(|secret| SigningKey::from_bytes(&secret.0));
+    text.lines().map(key).collect::<Option<Vec<_>>>().ok_or_else(|| ServeError::Damaged {
+        place: place.to_owned(),
+        what: "it does not hold 64 hex digits a line".into(),
+    })
+}
+
+/// The former keys first: with the new one in place those it replaced are there.
+fn keep_keys(place: &Path, key: &SigningKey, former: &[SigningKey]) -> io::Result<()> {
+    let line = |key: &SigningKey| format!("{}\n", Hash(key.to_bytes()));
+    let lines: String = former.iter().map(line).collect();
+    let failed = |error: ServeError| io::Error::other(error.to_string());
+    write(&place.join(FORMER_KEYS), &lines).map_err(failed)?;
+    write(&place.join("server.key"), &line(key)).map_err(failed)
 }
 
 fn read(place: &Path) -> Result<Option<String>, ServeError> {

@@ -79,7 +79,7 @@ impl Listening {
     fn take(&mut self, head: &Head) -> FeedHead {
         let changed = self.cursor.is_behind(head);
         self.cursor = self.cursor.having(head);
-        FeedHead { log: self.server.info.log, head: (*head).into(), changed }
+        FeedHead { log: self.server.began.log, head: (*head).into(), changed }
     }
 }
 

@@ -162,7 +162,7 @@ pub(super) async fn link(server: &Server, request: LinkRequest) -> Result<Linked
     check_label(&request.label)?;
     let now = server.node.now_ms();
     server.challenges.take(request.challenge, now)?;
-    prove(&request, &server.info.log)?;
+    prove(&request, &server.began.log)?;
     let (user, namespace, ticket) = match &request.credential {
         Credential::Password { user, password } => {
             let user = access::log_in(server, user, password.clone()).await?;
@@ -194,13 +194,7 @@ pub(super) async fn link(server: &Server, request: LinkRequest) -> Result<Linked
     server.node.ask_namespace(namespace, linked).await??;
     let seq = server.node.summary(namespace).await?.head.seq;
     tracing::info!(%device, user = account.name, namespace = %namespace, "device linked");
-    Ok(Linked {
-        token,
-        device,
-        account,
-        namespace: NamespaceInfo { seq, ..info },
-        server: server.info.clone(),
-    })
+    Ok(Linked { token, device, account, namespace: NamespaceInfo { seq, ..info }, server: server.info() })
 }
 
 async fn namespace_for(server: &Server, user: UserId, request: &LinkRequest) -> Result<NamespaceId, Refusal> {

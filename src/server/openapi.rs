@@ -28,6 +28,7 @@ use utoipa::OpenApi;
         routes::live,
         routes::changes,
         routes::batches,
+        routes::hand_back,
         routes::missing,
         routes::put_chunks,
         routes::get_chunks,
@@ -51,6 +52,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("/v1/tickets", JSON, "TicketRequest"),
     ("/v1/namespaces", JSON, "NewNamespace"),
     ("/v1/namespaces/{namespace}/batches", CBOR, "Batches"),
+    ("/v1/namespaces/{namespace}/handback", CBOR, "HandBack"),
     ("/v1/namespaces/{namespace}/chunks/missing", CBOR, "MissingQuestion"),
     ("/v1/namespaces/{namespace}/chunks", FRAMES, "frames"),
     ("/v1/namespaces/{namespace}/chunks/get", CBOR, "ChunksWanted"),
@@ -250,6 +252,7 @@ mod tests {
         ];
         let (inline, _) = Content::new(Cut::SMALL, vec![chunk; 2]);
         let (large, _) = Content::new(Cut::SMALL, vec![chunk; 100]);
+        let proof = KeyProof { device: key, challenge: hash, signature: record() };
         let account_of = |quota| NewAccount { name: "ada".into(), password: None, quota };
         vec![
             ("ServerInfo", of(&server)),
@@ -271,6 +274,10 @@ mod tests {
             ("FeedHead", of(&FeedHead { log: id, head: HeadInfo::default(), changed: true })),
             ("Batches", of(&Batches { batches: vec![record()] })),
             ("Outcomes", of(&Outcomes { outcomes })),
+            ("KeyProof", of(&proof)),
+            ("HandBack", of(&HandBack { records: vec![record()], proof: Some(proof) })),
+            ("HandedBack", of(&HandedBack { refused: Some(refused.clone()), ..HandedBack::default() })),
+            ("HandedBack", of(&HandedBack::default())),
             ("Refused", of(&refused)),
             (
                 "MissingQuestion",

@@ -3,7 +3,7 @@
 use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
-    feed, files, link, openapi,
+    feed, files, handback, link, openapi,
 };
 use crate::actors::{
     namespace::Devices,
@@ -43,6 +43,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             web::resource("/batches")
                 .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
                 .route(web::post().to(batches)),
+        )
+        .service(
+            web::resource("/handback")
+                .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
+                .route(web::post().to(hand_back)),
         )
         .service(
             web::resource("/chunks/missing")
@@ -115,14 +120,14 @@ async fn described() -> HttpResponse {
 /// Whom one talks to.
 #[utoipa::path(get, path = "/v1/server", responses((status = 200, description = "ServerInfo", content_type = "application/json")))]
 pub(super) async fn server_info(server: Shared) -> Answer {
-    json(&server.info)
+    json(&server.info())
 }
 
 /// Something fresh for a device to sign.
 #[utoipa::path(post, path = "/v1/challenges", responses((status = 200, description = "Challenge", content_type = "application/json")))]
 pub(super) async fn challenge(server: Shared) -> Answer {
     let challenge = server.challenges.give(server.node.now_ms());
-    json(&Challenge { challenge, server: server.info.clone() })
+    json(&Challenge { challenge, server: server.info() })
 }
 
 /// Adds an account. Needs the admin's token.
@@ -247,6 +252,17 @@ pub(super) async fn batches(
     let submitted = SubmitBatches { namespace: *namespace, batches: Arc::new(batches) };
     let outcomes = server.node.ask_session(device, user, submitted).await??;
     cbor(&Outcomes { outcomes })
+}
+
+/// Records that this server admitted and lost; in CBOR. With a device's token, or with a proof of its key.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/handback", params(("namespace" = String, Path)), responses((status = 200, description = "HandedBack", content_type = "application/cbor"), (status = 403, description = "challenge, proof"), (status = 409, description = "other-log"), (status = 413, description = "too-large")))]
+pub(super) async fn hand_back(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+    body: Body,
+) -> Answer {
+    cbor(&handback::take(&server, &request, *namespace, cbor_of(body)?).await?)
 }
 
 /// Which chunks have to be sent, and whether there is room; in CBOR.

@@ -144,6 +144,33 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             ("changed", "bool", "whether the asker does not have that; always, on the feed"),
         ],
     ),
+    (
+        "HandBack",
+        "Records that the server lost.",
+        &[
+            ("records", "[bytes]", "each record, in their order"),
+            ("proof?", "KeyProof", "of a device whose token is not known"),
+        ],
+    ),
+    (
+        "KeyProof",
+        "That a device holds its key.",
+        &[
+            ("device", "key", "its public key"),
+            ("challenge", "hash", "from /v1/challenges"),
+            ("signature", "bytes", "over \"annals link\\0\", challenge, log, device"),
+        ],
+    ),
+    (
+        "HandedBack",
+        "What became of them.",
+        &[
+            ("taken", "uint", "events that are in the log again"),
+            ("known", "uint", "events that the log had"),
+            ("refused?", "Refused", "why the first record that was not taken does not fit the log"),
+            ("welcome", "bool", "whether the token that was shown is good"),
+        ],
+    ),
     ("Batches", "Of one device, in its order.", &[("batches", "[bytes]", "each batch")]),
     (
         "Outcomes",

@@ -12,9 +12,9 @@ use super::tls::{self, Judge, Pin, Shown};
 use annals_engine::{
     protocol::{
         self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, Fingerprint,
-        LinkRequest, Linked, Member, MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace,
-        Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted,
-        Ticket, TicketRequest,
+        HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer, MissingQuestion, NamespaceInfo,
+        NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo,
+        Signatures, SignaturesWanted, Ticket, TicketRequest,
         frame::{self, Framed},
     },
     transport::{Transport, TransportError},
@@ -142,11 +142,6 @@ impl Http {
     /// `GET /v1/server`.
     pub fn server(&self) -> Answer<ServerInfo> {
         self.get("server")
-    }
-
-    /// `POST /v1/challenges`.
-    pub fn challenge(&self) -> Answer<Challenge> {
-        self.post("challenges", &())
     }
 
     /// `POST /v1/link`.
@@ -322,6 +317,14 @@ impl Transport for Http {
 
     fn submit(&self, namespace: NamespaceId, batches: &Batches) -> Answer<Outcomes> {
         self.cbor(namespace, "batches", batches)
+    }
+
+    fn hand_back(&self, namespace: NamespaceId, lost: &HandBack) -> Answer<HandedBack> {
+        self.cbor(namespace, "handback", lost)
+    }
+
+    fn challenge(&self) -> Answer<Challenge> {
+        self.post("challenges", &())
     }
 
     fn missing(&self, namespace: NamespaceId, question: &MissingQuestion) -> Answer<MissingAnswer> {

@@ -26,6 +26,39 @@ pub(super) fn check_all(
     Ok(())
 }
 
+/// Checks every event of a batch that was admitted once: whether it is whole, and what it names is what it must be.
+pub(super) fn check_again(
+    batch: &Batch,
+    author: &Author,
+    seen: &Seen,
+    projections: &Projections,
+) -> Result<(), Refusal> {
+    let (earlier, dot, floor) = (BTreeMap::new(), batch.dot(0), Seq(0));
+    let mut check = Check { batch, author, seen, projections, earlier, dot, floor };
+    for (index, event) in batch.events().iter().enumerate() {
+        check.dot = batch.dot(index);
+        let body = check.body(index)?;
+        match &event.fact {
+            // These were judged by places and counters of what was lost.
+            Fact::Acknowledged { .. } => {}
+            Fact::DeviceRetired { device, .. } => {
+                let known = projections.devices().get(*device).is_some();
+                known.then_some(()).ok_or_else(|| check.contradicts("the device was never linked"))?;
+            }
+            Fact::EntryPurged { entries } => {
+                entries.iter().try_for_each(|dot| check.entry(dot).map(drop))?;
+            }
+            Fact::VersionsExpired { versions } => versions.iter().try_for_each(|dot| {
+                let is_version = check.seen_kind(dot)?.is_version();
+                if is_version { Ok(()) } else { Err(check.wrong(dot, "a version")) }
+            })?,
+            fact => check.fact(fact, &body)?,
+        }
+        check.earlier.insert(check.dot.counter, kind_of(check.dot, &event.fact));
+    }
+    Ok(())
+}
+
 /// What an event is to those that name it: for the ones earlier in the same batch.
 fn kind_of(dot: Dot, fact: &Fact) -> DotKind {
     match *fact {
@@ -71,6 +104,11 @@ impl Check<'_> {
                 by_server()?;
                 let begins = index == 0 && self.author.state.is_none();
                 if begins { Ok(()) } else { Err(Refusal::NotHere { dot, kind }) }
+            }
+            Fact::EpochOpened { .. } => {
+                by_server()?;
+                let opens = index == 0 && self.author.state.is_none() && self.dot.counter == 1;
+                if opens { Ok(()) } else { Err(Refusal::NotHere { dot, kind }) }
             }
             Fact::DeviceLinked { .. } | Fact::DeviceRetired { .. } | Fact::VersionsMerged { .. } => {
                 by_server()
@@ -203,8 +241,9 @@ impl Check<'_> {
             Fact::EntryPurged { entries } => entries.iter().try_for_each(|dot| self.purgeable(dot)),
             Fact::VersionsExpired { versions } => versions.iter().try_for_each(|dot| self.expirable(dot)),
             Fact::RetentionSet { .. } => Ok(()),
-            // `allowed` has refused these.
-            Fact::AccountCreated { .. }
+            // Whoever is let in by it is believed for it, or was refused by `allowed`; so were the others.
+            Fact::EpochOpened { .. }
+            | Fact::AccountCreated { .. }
             | Fact::AccountChanged { .. }
             | Fact::NamespaceOpened { .. }
             | Fact::TicketIssued { .. }
@@ -412,7 +451,8 @@ impl Check<'_> {
 pub(super) fn has_body(fact: &Fact) -> bool {
     match fact {
         Fact::EntryRestored { place, .. } => place.is_some(),
-        Fact::DeviceRetired { .. }
+        Fact::EpochOpened { .. }
+        | Fact::DeviceRetired { .. }
         | Fact::Acknowledged { .. }
         | Fact::EntryDeleted { .. }
         | Fact::ConflictResolved { .. }

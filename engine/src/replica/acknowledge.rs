@@ -36,6 +36,11 @@ impl Acknowledgements {
         }
     }
 
+    /// Of what this device said, only so much counts: it spoke of places that a server has lost.
+    pub(super) fn at_most(&mut self, counts: Seq) {
+        self.last = self.last.map(|(seq, at)| (seq.min(counts), at));
+    }
+
     /// Takes note of a batch that the log has from `seq` on.
     pub(super) fn logged(&mut self, batch: &Batch, seq: Seq) {
         let news = (seq.0..).zip(batch.events()).filter(|(_, event)| !is_acknowledgement(&event.fact)).last();

@@ -1,9 +1,24 @@
 //! Records on their way in: each goes on where the one before it ended, and is by whom it says.
 
 use super::Replica;
-use annals_events::{Batch, DeviceId, Dot, DotSet, EntryId, Fact, Record, log::Head, log::Logged};
+use annals_events::{
+    Batch, DeviceId, Dot, DotSet, EntryId, Fact, Record, Seq, epoch, log::Head, log::Logged,
+};
 use annals_projections::DotKind;
 use std::{collections::BTreeSet, sync::Arc};
+
+/// Why records do not belong here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Strange {
+    /// They do not go on from what the server said.
+    Stream(String),
+    /// One is by this device, which did not make it.
+    Own(String),
+}
+
+pub(crate) fn not_made_here(seq: Seq) -> String {
+    format!("record {seq} is by this device, which did not make it: was its state copied, or put back?")
+}
 
 impl Replica {
     /// Why records that came must not be kept: they do not go on where this device is, or one is by this device and is
@@ -12,20 +27,18 @@ impl Replica {
     ///
     /// # Errors
     /// What is wrong, for people.
-    pub fn check_lineage(&self, records: &[Arc<Record>]) -> Result<(), String> {
+    pub fn check_lineage(&self, records: &[Arc<Record>]) -> Result<(), Strange> {
         let mut cursor = self.cursor;
         for record in records {
             let (admission, batch) = (record.admission(), record.batch());
             if admission.seq.0 != cursor.seq.0 + 1 {
-                return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
+                let what = format!("record {} does not follow {}", admission.seq, cursor.seq);
+                return Err(Strange::Stream(what));
             }
-            record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
+            record.check_chain(cursor.chain).map_err(|why| Strange::Stream(why.to_string()))?;
             let signed = || self.pending().any(|pending| pending.hash() == batch.hash());
             if batch.header().device == self.device() && !signed() {
-                return Err(format!(
-                    "record {} is by this device, which did not make it: was its state copied, or put back?",
-                    admission.seq
-                ));
+                return Err(Strange::Own(not_made_here(admission.seq)));
             }
             cursor = Head { seq: record.last_seq(), chain: admission.chain, epoch: admission.epoch };
         }
@@ -35,7 +48,8 @@ impl Replica {
     /// Whether `record` goes on where the cursor is, and is by whom it says.
     pub(super) fn check(&self, record: &Record, cursor: Head) -> Result<(), String> {
         let admission = record.admission();
-        if admission.seq.0 != cursor.seq.0 + 1 || admission.epoch < cursor.epoch {
+        let epoch = epoch::after(cursor.epoch, record.batch(), admission.admitted_by);
+        if admission.seq.0 != cursor.seq.0 + 1 || admission.epoch != epoch {
             return Err(format!("record {} does not follow {}", admission.seq, cursor.seq));
         }
         record.check_chain(cursor.chain).map_err(|why| why.to_string())?;
@@ -54,11 +68,12 @@ impl Replica {
 
     /// The key of a device, or of the server that this very batch introduces.
     fn key_of(&self, device: DeviceId, batch: &Batch) -> Option<annals_events::PublicKey> {
-        let known = self.log.devices().get(device).map(|state| state.key);
-        known.or_else(|| match &batch.events().first()?.fact {
-            Fact::NamespaceCreated { server, .. } => Some(*server),
-            _ => None,
-        })
+        let devices = self.log.devices();
+        let server = |device| devices.get(device).filter(|state| state.is_server).map(|state| state.key);
+        let begins = self.cursor.seq == Seq(0);
+        let introduced =
+            || epoch::introduced(batch, begins, server).filter(|key| DeviceId::of_key(key) == device);
+        devices.get(device).map(|state| state.key).or_else(introduced)
     }
 
     pub(super) fn fold(&mut self, logged: &Logged) -> Result<(), String> {
@@ -85,6 +100,8 @@ impl Replica {
         self.acknowledgements.logged(batch, record.seq());
         if own {
             self.acknowledgements.said(batch);
+            let counts = self.log.devices().get(self.device()).map(|state| state.acknowledged);
+            self.acknowledgements.at_most(counts.unwrap_or_default());
             let seen = self.log.seen_of(batch.dot(0)).map(|seen| seen.vector.clone());
             self.journal.admitted(batch, seen.unwrap_or_default());
         } else {

@@ -295,8 +295,10 @@ impl<'a> Fetcher<'a> {
     }
 
     fn give_up(&mut self, error: TransportError) -> io::Error {
-        let said = io::Error::other(error.to_string());
-        self.trouble.get_or_insert(error.into());
+        let (said, error) = (io::Error::other(error.to_string()), RoundError::from(error));
+        if self.trouble.as_ref().is_none_or(RoundError::is_unknown_chunk) {
+            self.trouble = Some(error);
+        }
         said
     }
 }
@@ -318,7 +320,8 @@ impl Contents for Fetcher<'_> {
         files: &mut dyn OldFiles,
         sink: &mut dyn NewFile,
     ) -> io::Result<()> {
-        if self.trouble.is_some() {
+        // What the server does not have stops nothing else.
+        if self.trouble.as_ref().is_some_and(|trouble| !trouble.is_unknown_chunk()) {
             return Err(io::Error::other("the server could not be asked"));
         }
         let content = self.contents.get(content).cloned();

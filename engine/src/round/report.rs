@@ -30,6 +30,10 @@ pub struct Report {
     pub ops: u64,
     /// Events that were refused and set aside.
     pub set_aside: u64,
+    /// Whether the server had been put back to an older copy of itself, and has everything again that this device knew.
+    pub server_put_back: bool,
+    /// Events that it got from this device for that.
+    pub handed_back: u64,
     /// How often it looked at the folder; what follows is of the last time.
     pub looks: u64,
     /// Files that are being written, and wait.
@@ -99,6 +103,13 @@ pub enum RoundError {
     /// What the server says does not go on from what it said.
     #[error("the server's history is not the one this device knows: {0}")]
     Lineage(String),
+    /// The server is another one than that which the folder was linked to, or knows nothing of this device.
+    #[error("the server does not know this folder: {0}")]
+    Stranger(String),
+    /// This device is not where it was: its state was copied, or put back to an older copy; or what it knows cannot be
+    /// brought together with what a server has that was put back.
+    #[error("this device's state is not what it last was: {0}")]
+    PutBack(String),
     /// Events were refused.
     #[error("{events} {} refused and set aside: {why}", if *.events == 1 { "change was" } else { "changes were" })]
     SetAside {

@@ -89,6 +89,19 @@ impl<H: Host> Round<'_, H> {
         Some(Manifest::decode(&sealed.open().ok()?, content).ok()?.chunks)
     }
 
+    /// Sends what the server lacks of files, whatever it knows of them.
+    pub(super) fn send_files(&mut self, group: Vec<FileToRead>) -> Result<(), RoundError> {
+        let first = self.host.cut(&group, &|_| false, &mut |_, _, _| Ok(()))?;
+        let read = group.into_iter().zip(first).filter_map(|(file, found)| Some((file, found.ok()?)));
+        let mut read: Vec<(FileToRead, FileRead)> = read.collect();
+        let chunks = unique(read.iter().flat_map(|(_, found)| found.chunks.iter().copied()));
+        // Nothing is added by it: what was there comes back.
+        let namespace = self.replica.namespace();
+        let lacking = missing(self.host.parts().transport, namespace, &chunks, 0)?;
+        read.retain(|(_, found)| found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
+        self.deliver(read, lacking, &Before::default(), true).map(drop)
+    }
+
     fn is_known(&self, file: &FileToRead, found: &FileRead) -> bool {
         let synced = self.replica.synced().get(&file.path);
         synced.is_some_and(|synced| synced.content == Some(found.content.id))

@@ -3,7 +3,7 @@
 //! What must always hold: a refusal of some events costs no others; chunks that a server forgot are sent once more
 //! before anything is given up for them.
 
-use super::{Host, Round, RoundError, TURNS_MAX, said_in};
+use super::{HAND_BACKS_MAX, Host, Round, RoundError, TURNS_MAX, said_in};
 use crate::{
     protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Class, Code, Refused},
     replica::Input,
@@ -12,6 +12,12 @@ use crate::{
 use annals_events::{ChunkId, Dot, Record};
 use serde_bytes::ByteBuf;
 use std::{collections::BTreeSet, sync::Arc};
+
+/// Whether a refusal says that the log lacks something that was in it, by all that this device knows.
+fn is_about_the_past(code: Code) -> bool {
+    code.class() == Class::Lineage
+        || matches!(code, Code::SeenUnknown | Code::NamedUnseen | Code::DeviceUnlinked | Code::Forbidden)
+}
 
 impl<H: Host> Round<'_, H> {
     /// Sends what was signed, and takes what became of it. Answers how many events were taken or set aside.
@@ -66,25 +72,35 @@ impl<H: Host> Round<'_, H> {
         hashes: &[(annals_events::Hash, u64)],
     ) -> Result<u64, RoundError> {
         let (mut records, mut settled, mut said, mut refused) = (Vec::new(), 0, 0, None);
+        let mut known = Vec::new();
         let mut next = self.replica.cursor().seq.0 + 1;
         for (outcome, (hash, events)) in outcomes.into_iter().zip(hashes) {
+            let again = matches!(outcome, BatchOutcome::AlreadyAdmitted { .. });
             match outcome {
                 BatchOutcome::Admitted { record } | BatchOutcome::AlreadyAdmitted { record } => {
                     settled += events;
                     let record = Record::decode(record.into_vec())
                         .map_err(|error| RoundError::Lineage(error.to_string()))?;
                     said += said_in(&record);
+                    let record = Arc::new(record);
+                    known.extend(again.then(|| Arc::clone(&record)));
                     // Others' records in between are pulled together with these.
                     if record.seq().0 == next {
                         next = record.last_seq().0 + 1;
-                        records.push(Arc::new(record));
+                        records.push(record);
                     }
                 }
                 BatchOutcome::Refused(why) => refused = Some((*hash, *events, why)),
             }
         }
         self.report.events_sent += said;
-        self.take_records(records)?;
+        let back = self.back_again(&known);
+        self.send_shown(&back)?;
+        match self.take_records(records) {
+            // Perhaps it is a server that was put back since this device last asked for records.
+            Err(RoundError::Lineage(_)) => drop(self.pull(false)?),
+            taken => taken?,
+        }
         let all = settled;
         match refused {
             None if settled > 0 && self.is_still_pending(hashes) => {
@@ -111,6 +127,20 @@ impl<H: Host> Round<'_, H> {
         if self.replica.pending().next().is_some_and(|first| first.hash() != batch) {
             self.pull(false)?;
         }
+        if is_about_the_past(refused.code) && !self.shut_out {
+            // Perhaps it is the server that does not have what it had.
+            let before = self.hand_backs;
+            match self.pull(false) {
+                Err(error) if error.is_refusal() => {}
+                pulled => drop(pulled?),
+            }
+            // Or did not when it refused this, and has it again from another device.
+            let again = refused.code != Code::Forbidden && self.stale_refusals < HAND_BACKS_MAX;
+            self.stale_refusals += usize::from(again);
+            if again || self.hand_backs > before {
+                return Ok(0);
+            }
+        }
         let mut refused = refused;
         let problem = crate::protocol::Problem {
             hint: refused.hint.clone(),
@@ -127,7 +157,7 @@ impl<H: Host> Round<'_, H> {
         }
         match refused.code.class() {
             Class::Passing => return Err(TransportError::Refused(problem).into()),
-            Class::Lineage => return Err(RoundError::Lineage(refused.message)),
+            Class::Lineage => return Err(RoundError::PutBack(refused.message)),
             _ => {}
         }
         let lost = refused.code == Code::ChunksMissing;

@@ -1,7 +1,7 @@
 //! The server at the other end: the production [`Namespace`] over the twins of log and chunk store, and the
 //! few lines of shell that the real one has in actors.
 //!
-//! A crash takes its memory: what the log adds up to is folded again, chunks that were sent and are named by no
+//! It can be put back to an older copy of itself, noticing that by itself or not. A crash takes its memory: what the log adds up to is folded again, chunks that were sent and are named by no
 //! event yet are asked for again. Left out: accounts, tokens, quotas and other namespaces.
 
 use crate::{chunk_store::TwinChunks, clock::MachineClock, log::TwinLog, log::now, random::Random};
@@ -12,26 +12,45 @@ use annals_engine::{
         service::{self, TakeInError, TakenIn},
     },
     clock::Clock,
+    content::SealedChunk,
     namespace::{Effect, Input, Issued, Namespace, Outcome, first_batch},
     protocol::{
-        BatchOutcome, Batches, ChunksStored, ChunksWanted, Code, HeadInfo, MissingAnswer, MissingQuestion,
-        Outcomes, Problem, RECORDS_BYTES_MAX, Records, RecordsQuery, Signatures, SignaturesWanted,
-        frame::Framed,
+        BatchOutcome, Batches, ChunksStored, ChunksWanted, Code, HandBack, HandedBack, HeadInfo,
+        MissingAnswer, MissingQuestion, Outcomes, Problem, RECORDS_BYTES_MAX, Records, RecordsQuery,
+        Signatures, SignaturesWanted, frame::Framed,
     },
 };
 use annals_events::{
-    Batch, Body, ChunkId, ContentId, DeviceId, Fact, Hash, Manifest, NamespaceId, PublicKey, Seq, UserId,
+    Batch, Body, ChunkId, ContentId, DeviceId, Fact, Hash, Manifest, NamespaceId, PublicKey, Record, Seq,
+    UserId,
     log::{EventLog, LogError, Logged},
 };
 use annals_projections::Projections;
 use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What a server was at some moment.
+pub struct Backup {
+    records: Vec<Logged>,
+    chunks: Vec<SealedChunk>,
+    keys: Vec<SigningKey>,
+}
 
 /// A server with one namespace.
 pub struct TwinServer {
     id: NamespaceId,
+    /// What it signs with.
     key: SigningKey,
+    /// What it signed with before.
+    former: Vec<SigningKey>,
+    /// How many keys it ever had, in this copy and others.
+    keys: u64,
+    /// How often it was put back to an older copy.
+    put_back: u64,
     clock: MachineClock,
     log: TwinLog,
     chunks: TwinChunks,
@@ -54,6 +73,9 @@ impl TwinServer {
             chunks: TwinChunks::default(),
             namespace: Namespace::new(id, key.clone()),
             key,
+            former: Vec::new(),
+            keys: 1,
+            put_back: 0,
             sent: BTreeSet::new(),
             down: false,
             evidence: 0,
@@ -122,6 +144,63 @@ impl TwinServer {
         self.namespace = Namespace::new(self.id, self.key.clone());
         let records = self.records_all();
         self.namespace.replay(&records).expect("what was admitted folds again");
+        // Its power may have gone before it could say so.
+        self.go_on();
+    }
+
+    /// A copy of all that is on its disks.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        let ids = self.chunks.ids(None, usize::MAX).expect("it is in memory");
+        let chunks = ids.iter().filter_map(|id| self.chunks.get(id).expect("it is in memory")).collect();
+        let keys = self.former.iter().chain([&self.key]).cloned().collect();
+        Backup { records: self.records_all(), chunks, keys }
+    }
+
+    /// Puts it back to what it was; `notices`: its guard tells it so.
+    ///
+    /// # Panics
+    /// Where the copy is none.
+    pub fn put_back(&mut self, backup: &Backup, notices: bool) {
+        self.log = TwinLog::new(self.id.0);
+        for logged in &backup.records {
+            let expected = Seq(logged.record.seq().0 - 1);
+            now(self.log.log().append(expected, Arc::clone(&logged.record))).expect("it was in a log");
+        }
+        self.chunks = TwinChunks::default();
+        self.chunks.put_all(&backup.chunks).expect("it is in memory");
+        self.former = backup.keys.clone();
+        self.key = self.former.pop().expect("it has a key");
+        self.sent.clear();
+        self.down = false;
+        self.put_back += 1;
+        self.namespace = Namespace::new(self.id, self.key.clone());
+        self.namespace.replay(&self.records_all()).expect("what was admitted folds again");
+        if notices {
+            self.take_new_key();
+        }
+    }
+
+    /// How often it was put back to an older copy.
+    #[must_use]
+    pub fn times_put_back(&self) -> u64 {
+        self.put_back
+    }
+
+    fn take_new_key(&mut self) {
+        let secret = Hash::of(b"key\0", &[&self.id.0, &self.keys.to_be_bytes()]);
+        self.keys += 1;
+        let key = SigningKey::from_bytes(&secret.0);
+        self.former.push(std::mem::replace(&mut self.key, key));
+        self.go_on();
+    }
+
+    /// Opens the epoch of its key, if it has not.
+    fn go_on(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if let Some(opening) = self.namespace.take_key(self.key.clone(), &self.former, now_ms) {
+            self.admit(opening, Facts::default());
+        }
     }
 
     /// Whether it waits to be started again.
@@ -135,7 +214,10 @@ impl TwinServer {
     }
 
     fn admit(&mut self, batch: Batch, facts: Facts) -> Outcome {
-        let mut input = Input::Submit { batch, facts };
+        self.feed(Input::Submit { batch, facts })
+    }
+
+    fn feed(&mut self, mut input: Input) -> Outcome {
         loop {
             let (mut outcome, mut next) = (None, None);
             for effect in self.namespace.step(self.clock.now_ms(), input) {
@@ -223,6 +305,33 @@ impl TwinServer {
         Ok(Outcomes { outcomes })
     }
 
+    /// See [`annals_engine::transport::Transport::hand_back`].
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn hand_back(&mut self, lost: &HandBack) -> Result<HandedBack, Problem> {
+        let mut answer = HandedBack { welcome: true, ..HandedBack::default() };
+        for bytes in &lost.records {
+            let record = Record::decode(bytes.to_vec())
+                .map_err(|error| Problem::new(Code::BatchMalformed, error.to_string()))?;
+            let own: Vec<PublicKey> = self.former.iter().chain([&self.key]).map(public).collect();
+            if !self.namespace.believes(&record, &own) {
+                return Err(Problem::plain(Code::OtherLog));
+            }
+            if self.namespace.has_lost(&record) {
+                self.take_new_key();
+            }
+            let events = record.batch().events().len() as u64;
+            match self.feed(Input::HandedBack { record: Arc::new(record) }) {
+                Outcome::Admitted(_) => answer.taken += events,
+                Outcome::Again(_) => answer.known += events,
+                Outcome::Refused(refusal) => drop(answer.refused.get_or_insert(refusal.to_wire())),
+                Outcome::Failed(error) => return Err(unavailable(&error)),
+            }
+        }
+        Ok(answer)
+    }
+
     fn facts(&mut self, batch: &Batch) -> Result<Facts, Problem> {
         let (mut missing, mut broken) = (BTreeSet::new(), BTreeSet::new());
         for content in contents_of(batch) {
@@ -246,7 +355,9 @@ impl TwinServer {
 
     /// Whether the user may name this chunk.
     fn has(&self, chunk: ChunkId) -> bool {
-        self.sent.contains(&chunk) || self.namespace.possession().covers(self.projections(), chunk)
+        let stored = || self.chunks.missing(&[chunk]).expect("it is in memory").is_empty();
+        let covered = || self.namespace.possession().covers(self.projections(), chunk);
+        self.sent.contains(&chunk) || covered() && stored()
     }
 
     fn opened(&self, chunk: ChunkId) -> Result<Option<Vec<u8>>, Problem> {
@@ -258,10 +369,11 @@ impl TwinServer {
         for content in self.namespace.possession().unread() {
             let root = content.manifest.expect("only contents with a manifest are unread");
             let bytes = self.opened(root.id)?.unwrap_or_default();
-            self.namespace
-                .possession_mut()
-                .read(&content, &bytes)
-                .expect("a manifest is stored before an event that names it is admitted (I4)");
+            let read = self.namespace.possession_mut().read(&content, &bytes);
+            assert!(
+                read.is_ok() || self.put_back > 0,
+                "a manifest is stored before an event that names it is admitted (I4)"
+            );
         }
         Ok(())
     }
