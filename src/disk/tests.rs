@@ -3,6 +3,7 @@
 mod changes;
 mod crashes;
 mod races;
+mod rules;
 mod scans;
 
 use super::{FolderDisk, Step, Watch};
