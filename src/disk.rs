@@ -58,6 +58,14 @@ impl FolderDisk {
         Ok(Self { folder: Folder::open(path)?, next: 0, outstanding: Vec::new(), steps: Steps::default() })
     }
 
+    /// Whether it is still what is found at `path`: not moved away, nor hidden or gone with the disk that it is on.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        let there = fs::stat(path).map(|found| (found.st_dev, found.st_ino));
+        let here = fs::fstat(self.folder.root()).map(|found| (found.st_dev, found.st_ino));
+        there.is_ok() && there == here
+    }
+
     /// The handle on the folder.
     #[must_use]
     pub fn folder(&self) -> &Folder {

@@ -160,6 +160,9 @@ fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
                 talk.remark(line)?;
             }
         }
+        News::StateLost(report) => {
+            lost_state(&report).into_iter().try_for_each(|line| talk.remark(line))?;
+        }
         News::Trouble(error) => {
             let failure = Failure::from(error);
             talk.remark(format_args!("error: {}", failure.message))?;

@@ -11,7 +11,7 @@
 //! is done while nothing happens.
 
 use super::{
-    ClientError, Folder, Progress, STATE_FOLDER, Status,
+    ClientError, Folder, Progress, STATE_FOLDER, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
     watching::Watching,
@@ -58,6 +58,8 @@ pub enum News<'a> {
     Unwatched(&'a str),
     /// A round did not get everything done: why, where that is new.
     Trouble(ClientError),
+    /// Somebody had lost state, and it is there again.
+    StateLost(SyncReport),
     /// And now one did.
     Recovered,
 }
@@ -175,6 +177,11 @@ impl Work<'_> {
         // The folder itself may be gone, or another one in its place.
         if matches!(&result, Err(ClientError::Round(RoundError::Disk(_)))) {
             self.watching.forget();
+        }
+        if let Ok(report) = &result
+            && (report.server_put_back || report.renewed)
+        {
+            tell(News::StateLost(*report));
         }
         self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
         match result {

@@ -12,11 +12,11 @@ use super::{
 use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
 use annals_engine::{
     clock::Clock as _,
-    disk::Disk as _,
+    disk::{Disk as _, DiskError},
     journal::Identity,
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
-    round::{self, RoundError, Wish},
+    round::{self, Report, RoundError, Wish},
     watch::Due,
 };
 use serde::Serialize;
@@ -304,7 +304,26 @@ impl Folder {
         Ok(report)
     }
 
+    /// Whether the folder is where it was: what is elsewhere is not what people see. One whose disk is there again is
+    /// taken up again.
+    fn check_place(&mut self) -> Result<(), ClientError> {
+        if self.disk.is_at(&self.root) {
+            return Ok(());
+        }
+        let (root, wish) = (self.root.clone(), self.wish);
+        let is_this = Binding::read(&root).is_ok_and(|(binding, _)| binding.device == self.binding.device);
+        if is_this && let Ok(again) = Self::open(&root) {
+            *self = Self { wish, ..again };
+            return Ok(());
+        }
+        let why = "it is not where it was".to_owned();
+        let gone = Err(RoundError::Disk(DiskError::NoFolder { folder: root.display().to_string(), why }));
+        self.last.take(&[], &Report::default(), &gone);
+        Ok(gone?)
+    }
+
     fn round_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+        self.check_place()?;
         self.http()?;
         let http = self.http.take().expect("it was just made");
         let before = (http.traffic().sent(), http.traffic().received());

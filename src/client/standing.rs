@@ -158,7 +158,7 @@ impl LastRound {
         })
     }
 
-    fn take(&mut self, kept: &[String], report: &Report, result: &Result<(), RoundError>) {
+    pub(super) fn take(&mut self, kept: &[String], report: &Report, result: &Result<(), RoundError>) {
         if matches!(result, Err(RoundError::Stopped)) {
             return;
         }

@@ -1,0 +1,139 @@
+//! What is missing in a folder was not always removed: its disk may be gone, its state old, its server new.
+
+use crate::place::Place;
+use std::process::Command;
+
+fn shell(place: &Place, script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).current_dir(place.dir.path()).status().unwrap();
+    assert!(done.success(), "{script}");
+}
+
+/// Types what the hint says, as it stands there.
+fn follow(place: &Place, hint: &str) {
+    let line = hint.rsplit_once("annals ").unwrap_or_else(|| panic!("nothing to type in {hint}")).1;
+    place.annals(&line.split_whitespace().collect::<Vec<_>>()).ok();
+}
+
+#[test]
+fn a_wiped_server_is_refilled_by_the_devices_after_a_person_said_so() {
+    let mut place = Place::with_server();
+    place.write("one/shared/a.txt", "on both");
+    place.write("one/b.txt", "too");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    place.sync_all(&["one", "two"]);
+    place.write("two/only.txt", "of the second");
+    place.kill_server();
+    place.remove("server");
+    place.serve();
+    place.annals(&["user", "add", "ada", "--server", &place.url, "--data", "server"]).ok();
+    place.write("one/new.txt", "meanwhile");
+    for folder in ["one", "two"] {
+        let before = place.tree(folder);
+        let said = place.sync(folder).fails(3, "has begun anew");
+        assert_eq!(place.json(&["status", folder, "--json"])["state"], "attention");
+        assert_eq!(place.tree(folder), before);
+        follow(&place, said.err.split("hint: ").nth(1).unwrap());
+        place.sync(folder).ok();
+    }
+    place.sync_all(&["one", "two"]);
+    assert_eq!(place.tree("one"), place.tree("two"));
+    let names: Vec<String> =
+        place.tree("one").iter().map(|line| line.split(' ').next().unwrap().into()).collect();
+    assert_eq!(names, ["b.txt", "new.txt", "only.txt", "shared/", "shared/a.txt"]);
+    place.link("ada", "three");
+    assert_eq!(place.tree("three"), place.tree("one"));
+}
+
+#[test]
+fn a_password_that_is_wrong_sets_no_link_aside() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    place.kill_server();
+    place.remove("server");
+    place.serve();
+    let link = place.read("one/.annals/link.json");
+    place.annals(&["link", &place.url, "one", "--user", "ada", "--device", "one"]).exits(6);
+    assert_eq!(place.read("one/.annals/link.json"), link);
+}
+
+#[test]
+fn a_backup_copied_over_the_folder_in_place_goes_on_as_another_device_by_itself() {
+    let place = Place::with_server();
+    place.write("one/f.txt", "first");
+    place.write("one/g.txt", "stays");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    shell(&place, "cp -a one backup");
+    place.write("one/f.txt", "second");
+    place.write("one/later.txt", "after the backup");
+    place.sync_all(&["one", "two"]);
+    // As `rsync -a --delete backup/ one/`.
+    shell(
+        &place,
+        "cd one && find . -type f | while read f; do [ -e \"../backup/$f\" ] || rm \"$f\"; done; cp -a ../backup/. .",
+    );
+    assert!(!place.exists("one/later.txt"));
+    let said = place.sync("one").ok();
+    assert!(said.err.contains("a device of its own"), "{}", said.err);
+    place.sync_all(&["one", "two"]);
+    assert_eq!(place.tree("one"), place.tree("two"));
+    // Neither deleted nor overwritten, and what the log knows is not said again.
+    assert_eq!(
+        (place.read("two/f.txt"), place.read("two/later.txt")),
+        ("second".into(), "after the backup".into())
+    );
+    assert_eq!(place.tree("two").len(), 3);
+}
+
+#[test]
+fn a_folder_emptied_by_accident_under_a_daemon_is_emptied_nowhere_else() {
+    let place = Place::with_server();
+    (0..200).for_each(|file| place.write(&format!("one/{file}.txt"), "text"));
+    place.link("ada", "one");
+    place.link("ada", "two");
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    (0..200).for_each(|file| place.remove(&format!("one/{file}.txt")));
+    while place.json(&["status", "one", "--json"])["state"] != "attention" {}
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 200);
+    // Whoever asks is asked back.
+    place.sync("one").fails(3, "gone from the folder");
+    place.annals(&["sync", "one", "--once", "--accept-deletes"]).ok();
+    assert_eq!(daemon.ends("TERM"), Some(0));
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 0);
+}
+
+#[test]
+fn a_disk_that_goes_under_a_daemon_deletes_nothing_and_is_taken_up_when_it_is_back() {
+    let place = Place::with_server();
+    place.write("two/a.txt", "text");
+    place.link("ada", "two");
+    let script = r#"
+        mkdir disk one && mount --bind disk one
+        $ANNALS link $URL one --user ada --device one && $ANNALS sync one --once
+        $ANNALS sync one > said 2> troubles &
+        daemon=$!
+        until grep -q 'in sync' said; do :; done
+        umount -l one
+        [ -z "$(ls -A one)" ]
+        echo meanwhile > two/b.txt && $ANNALS sync two --once
+        until grep -q 'is the disk mounted' troubles; do :; done
+        [ -z "$(ls -A one)" ]
+        $ANNALS sync two --once && [ -e two/a.txt ]
+        mount --bind disk one
+        until [ -e one/b.txt ]; do :; done
+        kill $daemon && wait $daemon
+        $ANNALS sync one --once && [ -e one/a.txt ]
+    "#;
+    let mut shell = Command::new("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]).current_dir(place.dir.path());
+    shell.env("ANNALS", env!("CARGO_BIN_EXE_annals")).env("URL", &place.url);
+    shell.env("ANNALS_PASSWORD", crate::place::PASSWORD).env("HOME", place.dir.path());
+    crate::place::said(&mut shell).ok();
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 2);
+}
