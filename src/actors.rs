@@ -15,6 +15,7 @@ pub mod filing;
 pub mod forgetting;
 pub mod handback;
 pub mod keys;
+pub mod meters;
 pub mod namespace;
 pub mod node;
 pub mod roster;

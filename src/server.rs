@@ -10,6 +10,7 @@ mod answer;
 pub mod data;
 mod feed;
 mod files;
+mod gate;
 mod guard;
 mod handback;
 mod link;
@@ -18,6 +19,7 @@ mod routes;
 mod schemas;
 pub mod tls;
 
+pub use gate::Limits;
 pub use openapi::openapi_json;
 
 use crate::{
@@ -27,8 +29,8 @@ use crate::{
     },
     clock::SystemClock,
 };
-use access::{Admin, Challenges};
-use actix_web::{App, HttpServer, web};
+use access::{Admin, Challenges, Logins};
+use actix_web::{App, HttpServer, middleware::from_fn, web};
 use annals_engine::{
     chunk_store::ChunkStoreError,
     clock::Clock,
@@ -41,10 +43,15 @@ use annals_events::log::{
 };
 use data::Data;
 use feed::Listeners;
+use gate::Counters;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -54,6 +61,8 @@ use tls::Tls;
 pub const QUOTA_DEFAULT: u64 = 15_000_000_000;
 /// HTTP workers, and as many arbiters for actors.
 const WORKERS: usize = 2;
+/// How long a connection is kept on which nothing is asked.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests at work may take after the server was told to stop, in seconds.
 const STOP_SECONDS: u64 = 10;
 
@@ -70,6 +79,8 @@ pub struct Config {
     pub insecure: bool,
     /// What users that are added may store unless said otherwise; none for no limit.
     pub quota_default: Option<u64>,
+    /// How much of everything one may have.
+    pub limits: Limits,
     /// How often those who listen have to show that they are there.
     pub feed_beat: Duration,
 }
@@ -84,6 +95,7 @@ impl Config {
             tls: None,
             insecure: false,
             quota_default: Some(QUOTA_DEFAULT),
+            limits: Limits::default(),
             feed_beat: Duration::from_millis(FEED_BEAT_MS),
         }
     }
@@ -208,6 +220,7 @@ pub struct Serving {
     info: ServerInfo,
     node: Arc<Node>,
     listeners: Listeners,
+    draining: Arc<AtomicBool>,
     handle: actix_web::dev::ServerHandle,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -217,11 +230,13 @@ pub struct Serving {
 pub struct Stopper {
     handle: actix_web::dev::ServerHandle,
     listeners: Listeners,
+    draining: Arc<AtomicBool>,
 }
 
 impl Stopper {
     /// Takes no new requests, lets those at work finish, and lets go of those who listen. Answers at once.
     pub fn stop(&self) {
+        self.draining.store(true, Ordering::Relaxed);
         self.listeners.stop();
         // The message is sent by the call; the future only waits for the end.
         drop(self.handle.stop(true));
@@ -286,7 +301,8 @@ impl Serving {
     /// Something that can stop it.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { handle: self.handle.clone(), listeners: self.listeners.clone() }
+        let (handle, listeners) = (self.handle.clone(), self.listeners.clone());
+        Stopper { handle, listeners, draining: Arc::clone(&self.draining) }
     }
 
     /// Waits until it has been stopped.
@@ -328,6 +344,13 @@ struct Server {
     fingerprint: Option<Fingerprint>,
     admin: Admin,
     challenges: Challenges,
+    limits: Limits,
+    counters: Counters,
+    logins: Logins,
+    /// Whether it is about to stop.
+    draining: Arc<AtomicBool>,
+    /// A file that is written to see whether that goes.
+    probe: PathBuf,
     listeners: Listeners,
     feed_beat: Duration,
     /// Two passwords at a time.
@@ -341,6 +364,7 @@ struct Started {
     info: ServerInfo,
     node: Arc<Node>,
     listeners: Listeners,
+    draining: Arc<AtomicBool>,
     handle: actix_web::dev::ServerHandle,
 }
 
@@ -364,9 +388,20 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
         .spawn(move || run(config, clock, &tell))
         .map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
-        Ok(Started { address, fingerprint, admin_token, info, node, listeners, handle }) => {
+        Ok(Started { address, fingerprint, admin_token, info, node, listeners, draining, handle }) => {
             let thread = Some(thread);
-            Ok(Serving { address, is_tls, fingerprint, admin_token, info, node, listeners, handle, thread })
+            Ok(Serving {
+                address,
+                is_tls,
+                fingerprint,
+                admin_token,
+                info,
+                node,
+                listeners,
+                draining,
+                handle,
+                thread,
+            })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {
@@ -429,21 +464,34 @@ fn run(
             config.quota_default,
             &handles,
         );
-        let listeners = Listeners::default();
+        let (listeners, draining) = (Listeners::default(), Arc::<AtomicBool>::default());
         let server = web::Data::new(Server {
             node: Arc::clone(&node),
             began: info.clone(),
             fingerprint,
             admin: Admin::new(&data.admin_token),
             challenges: Challenges::default(),
+            counters: Counters::new(&config.limits),
+            limits: config.limits.clone(),
+            logins: Logins::default(),
+            draining: Arc::clone(&draining),
+            probe: config.data.join("ready.probe"),
             listeners: listeners.clone(),
             feed_beat: config.feed_beat,
             passwords: tokio::sync::Semaphore::new(2),
         });
         let address =
             listener.local_addr().map_err(|why| ServeError::Listen { address: config.listen, why })?;
-        let http = HttpServer::new(move || App::new().app_data(server.clone()).configure(routes::configure))
+        let limits = &config.limits;
+        let app = move || {
+            App::new().app_data(server.clone()).wrap(from_fn(gate::pass)).configure(routes::configure)
+        };
+        let http = HttpServer::new(app)
             .workers(WORKERS)
+            .max_connections(limits.connections.div_ceil(WORKERS))
+            .client_request_timeout(limits.head)
+            .tls_handshake_timeout(limits.head)
+            .keep_alive(KEEP_ALIVE)
             .worker_max_blocking_threads(8)
             .shutdown_timeout(STOP_SECONDS)
             .disable_signals();
@@ -454,7 +502,8 @@ fn run(
         let http = http.map_err(|why| ServeError::Listen { address, why })?.run();
         let admin_token = data.admin_token.clone();
         let (node_too, handle) = (Arc::clone(&node), http.handle());
-        let started = Started { address, fingerprint, admin_token, info, node: node_too, listeners, handle };
+        let started =
+            Started { address, fingerprint, admin_token, info, node: node_too, listeners, draining, handle };
         // Nobody hears it if whoever started this is gone; then it stops at once.
         if tell.send(started).is_err() {
             return Ok(());

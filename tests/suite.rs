@@ -14,6 +14,7 @@ mod format;
 mod full_disk;
 mod ignoring;
 mod in_the_way;
+mod limits;
 mod lost_folder;
 mod lost_server;
 mod lost_state;

@@ -125,8 +125,14 @@ impl TestServer {
 
     /// The same folder, served anew.
     pub fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
         self.serving.take().unwrap().stop().unwrap();
-        self.serving = Some(serve(Config::new(self.data.path().join("data"))).unwrap());
+        let mut config = Config::new(self.data.path().join("data"));
+        change(&mut config);
+        self.serving = Some(serve(config).unwrap());
     }
 
     pub fn serving(&self) -> &Serving {

@@ -19,6 +19,12 @@ pub fn wait_ms(attempt: u32, seed: u64) -> u64 {
     full / 2 + draw % (full / 2 + 1)
 }
 
+/// As [`wait_ms`], and no shorter than the server asked for, up to the longest wait.
+#[must_use]
+pub fn wait_asked_ms(attempt: u32, seed: u64, asked_ms: Option<u64>) -> u64 {
+    wait_ms(attempt, seed).max(asked_ms.unwrap_or(0).min(WAIT_MS_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +37,14 @@ mod tests {
             prop_assert!((WAIT_MS_MIN / 2..=WAIT_MS_MAX).contains(&wait));
             prop_assert_eq!(wait, wait_ms(attempt, seed));
         }
+    }
+
+    #[test]
+    fn who_is_asked_to_wait_waits_but_not_for_ever() {
+        assert_eq!(wait_asked_ms(1, 7, Some(9_000)), 9_000);
+        assert_eq!(wait_asked_ms(1, 7, Some(u64::MAX)), WAIT_MS_MAX);
+        assert_eq!(wait_asked_ms(20, 7, Some(1)), wait_ms(20, 7));
+        assert_eq!(wait_asked_ms(20, 7, None), wait_ms(20, 7));
     }
 
     #[test]

@@ -121,6 +121,17 @@ impl TransportError {
     }
 }
 
+impl TransportError {
+    /// How long the server asked to be left alone, in milliseconds.
+    #[must_use]
+    pub fn asked_wait_ms(&self) -> Option<u64> {
+        match self {
+            Self::Refused(problem) => problem.retry_after.map(|seconds| u64::from(seconds) * 1000),
+            _ => None,
+        }
+    }
+}
+
 fn untrusted(server: &str, found: &Fingerprint, pinned: bool, what: &str) -> String {
     if pinned {
         return format!("{server} shows another certificate than the one that it is known by: {found}");

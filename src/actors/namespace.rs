@@ -20,8 +20,8 @@ use annals_engine::{
     replica::is_acknowledgement,
 };
 use annals_events::{
-    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, Fact, Hash, NamespaceId, PublicKey, Record, Seq,
-    UserId,
+    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, EntryId, EntryKind, Fact, Hash, NamespaceId,
+    PublicKey, Record, Seq, UserId,
 };
 use serde_bytes::ByteBuf;
 use std::{
@@ -279,10 +279,28 @@ pub(super) async fn admit(
     }
     drop(turn);
     match outcome {
-        Outcome::Admitted(record) => Ok(BatchOutcome::Admitted { record: bytes_of(&record) }),
+        Outcome::Admitted(record) => {
+            count(namespace, node, batch);
+            Ok(BatchOutcome::Admitted { record: bytes_of(&record) })
+        }
         Outcome::Again(record) => Ok(BatchOutcome::AlreadyAdmitted { record: bytes_of(&record) }),
         Outcome::Refused(refusal) => Ok(BatchOutcome::Refused(refusal.to_wire())),
         Outcome::Failed(error) => Err(log_problem(&error)),
+    }
+}
+
+/// What an admitted batch adds to what is counted.
+fn count(namespace: &Namespace, node: &Node, batch: &Batch) {
+    node.meters.appended(batch.events().len());
+    for (index, event) in batch.events().iter().enumerate() {
+        let entry = match &event.fact {
+            Fact::VersionUploaded { entry, .. } => *entry,
+            Fact::EntryCreated { entry_kind: EntryKind::File, .. } => EntryId(batch.dot(index)),
+            _ => continue,
+        };
+        let log = namespace.projections();
+        let bytes = log.version(batch.dot(index)).map_or(0, |version| version.size);
+        node.meters.version(bytes, log.human_heads(entry).len() > 1);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    keys::Keys, roster::Roster, sent::SentLists, upkeep::Heard,
+    keys::Keys, meters::Meters, roster::Roster, sent::SentLists, upkeep::Heard,
 };
 use actix::{
     ArbiterHandle, Context, Handler, Message,
@@ -47,6 +47,8 @@ pub struct Node {
     pub started_ms: u64,
     /// Which device was last here when.
     pub heard: Heard,
+    /// What is counted of all this.
+    pub meters: Meters,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
     /// Whose quota is being filled: one batch at a time for each account.
     quota_turns: Mutex<BTreeMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
@@ -97,6 +99,7 @@ impl Node {
             checkpoints,
             sent,
             quota_default,
+            meters: Meters::default(),
             board: Mutex::default(),
             quota_turns: Mutex::default(),
             namespaces: Roster::new(arbiters.to_vec()),

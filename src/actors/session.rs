@@ -243,6 +243,10 @@ impl Who {
             }
             records
         };
+        let now = self.node.now_ms();
+        for logged in records.iter().filter(|logged| logged.record.batch().header().device != self.device) {
+            self.node.meters.handed(now.saturating_sub(logged.record.admission().admitted_at));
+        }
         let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
         Ok(Records { log, head: HeadInfo::from(head), records })
     }
@@ -393,6 +397,7 @@ impl Who {
 
     async fn store(&self, StoreChunks { namespace, body }: StoreChunks) -> Result<ChunksStored, Problem> {
         let summary = self.role(namespace, Role::Editor).await?;
+        self.node.meters.received(body.len());
         let framed = blocking(move || {
             frame::decode_all(&body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
         });
@@ -412,10 +417,7 @@ impl Who {
         });
         let TakenIn { chunks, again } = taken.await?;
         room_for(&self.node, namespace, &summary, plain).await?;
-        let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
-        let (store, names) = (Arc::clone(&self.node.chunks), Arc::clone(&ids));
-        let stored = blocking(move || put(&*store, &names, &chunks)).await?;
-        self.node.ask_user(self.user, Sent(ids)).await?;
+        let stored = keep(&self.node, self.user, chunks).await?;
         Ok(ChunksStored { again, ..stored })
     }
 
@@ -451,7 +453,9 @@ impl Who {
         let bases = wanted.bases.iter().flat_map(|(_, bases)| bases).copied().collect();
         let readable = self.readable(namespace, bases).await?;
         let store = Arc::clone(&self.node.chunks);
-        blocking(move || frames_of(&*store, &wanted, &readable)).await
+        let framed = blocking(move || frames_of(&*store, &wanted, &readable)).await?;
+        self.node.meters.sent(framed.len());
+        Ok(framed)
     }
 
     async fn signatures(
@@ -538,12 +542,27 @@ fn manifest_of(store: &dyn ChunkStore, content: &Content) -> Result<ManifestRead
     }))
 }
 
-fn put(store: &dyn ChunkStore, ids: &[ChunkId], chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
-    let new: BTreeSet<ChunkId> =
-        store.missing(ids).map_err(|error| chunk_problem(&error))?.into_iter().collect();
-    store.put_all(chunks).map_err(|error| chunk_problem(&error))?;
-    let bytes = chunks.iter().filter(|chunk| new.contains(&chunk.id)).map(|chunk| chunk.bytes.len() as u64);
-    Ok(ChunksStored { new: new.len() as u64, new_bytes: bytes.sum(), again: Vec::new() })
+/// Stores chunks that `user` sent, and sees to it that nobody takes them away before an event names them.
+///
+/// # Errors
+/// When the store fails.
+pub async fn keep(node: &Arc<Node>, user: UserId, chunks: Vec<SealedChunk>) -> Result<ChunksStored, Problem> {
+    let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
+    let (keeper, names) = (Arc::clone(node), Arc::clone(&ids));
+    let stored = blocking(move || put(&keeper, &names, &chunks)).await?;
+    node.ask_user(user, Sent(ids)).await?;
+    Ok(stored)
+}
+
+fn put(node: &Node, ids: &[ChunkId], chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
+    let missing = node.chunks.missing(ids).map_err(|error| chunk_problem(&error))?;
+    let missing: BTreeSet<ChunkId> = missing.into_iter().collect();
+    node.chunks.put_all(chunks).map_err(|error| chunk_problem(&error))?;
+    let new: BTreeMap<ChunkId, &SealedChunk> =
+        chunks.iter().filter(|chunk| missing.contains(&chunk.id)).map(|chunk| (chunk.id, chunk)).collect();
+    let new_bytes = new.values().map(|chunk| chunk.bytes.len() as u64).sum();
+    node.meters.stored(new.values().map(|chunk| u64::from(chunk.plain_bytes)).sum(), new_bytes);
+    Ok(ChunksStored { new: missing.len() as u64, new_bytes, again: Vec::new() })
 }
 
 /// As many of the chunks as an answer holds, at least one.

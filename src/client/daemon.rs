@@ -88,6 +88,7 @@ pub fn run(
         stop,
         watching: Watching::NotYet,
         failures: 0,
+        asked_wait_ms: None,
         last: None,
         first: true,
     };
@@ -111,6 +112,8 @@ struct Work<'a> {
     watching: Watching,
     /// Rounds that failed in a row.
     failures: u32,
+    /// How long the server asked to be left alone.
+    asked_wait_ms: Option<u64>,
     /// What the last one said.
     last: Option<String>,
     /// None did everything yet.
@@ -183,6 +186,7 @@ impl Work<'_> {
         {
             tell(News::StateLost(*report));
         }
+        self.asked_wait_ms = result.as_ref().err().and_then(ClientError::asked_wait_ms);
         self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
         match result {
             Ok(_) if self.first => tell(News::InSync(&folder.status())),
@@ -200,7 +204,8 @@ impl Work<'_> {
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         let slept = Stopwatch::start();
         let again = (self.failures > 0)
-            .then(|| Duration::from_millis(retry::wait_ms(self.failures, u64::from(std::process::id()))));
+            .then(|| retry::wait_asked_ms(self.failures, u64::from(std::process::id()), self.asked_wait_ms))
+            .map(Duration::from_millis);
         loop {
             let left = |time: Duration| time.saturating_sub(slept.elapsed());
             let Woken { stopped, reached, head, due, came } =

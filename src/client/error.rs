@@ -166,6 +166,15 @@ impl ClientError {
         }
     }
 
+    /// How long the server asked to be left alone, in milliseconds.
+    #[must_use]
+    pub fn asked_wait_ms(&self) -> Option<u64> {
+        match self {
+            Self::Transport(error) | Self::Round(RoundError::Transport(error)) => error.asked_wait_ms(),
+            _ => None,
+        }
+    }
+
     /// Whether what the device wrote down of itself is not what it was.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -11,7 +11,11 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 /// Shortest password.
 const PASSWORD_BYTES_MIN: usize = 8;
@@ -47,6 +51,33 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     request.headers().get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
+/// Who a request says it is from, before that is proven by more than a token.
+pub(super) enum Shown {
+    /// A device: its token is good.
+    Device(DeviceId),
+    /// An account, by its name.
+    Account(UserId),
+    /// Neither.
+    Nobody,
+}
+
+/// Who the request says it is from.
+pub(super) fn shown_by(server: &Server, request: &HttpRequest) -> Shown {
+    let now = server.node.now_ms();
+    let token = bearer(request).map(|token| secret_hash(token.as_bytes()));
+    let device = token.and_then(|hash| {
+        server.node.directory.read(|directory| Some(directory.token(hash, now).ok()?.device))
+    });
+    let named = || {
+        let (name, _) = basic(request)?;
+        server.node.directory.read(|directory| directory.account_named(&name).map(|(user, _)| user))
+    };
+    match device {
+        Some(device) => Shown::Device(device),
+        None => named().map_or(Shown::Nobody, Shown::Account),
+    }
+}
+
 /// The device whose token the request shows.
 pub(super) fn device(server: &Server, request: &HttpRequest) -> Result<(DeviceId, UserId), Refusal> {
     device_by(server, token_of(request)?)
@@ -69,29 +100,48 @@ pub(super) fn device_by(server: &Server, hash: Hash) -> Result<(DeviceId, UserId
 /// The device whose token the request shows, or the account whose name and password it does.
 pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<UserId, Refusal> {
     match basic(request) {
-        Some((name, password)) => log_in(server, &name, password).await,
+        Some((name, password)) => {
+            log_in(server, request.peer_addr().map(|address| address.ip()), &name, password).await
+        }
         None => device(server, request).map(|(_, user)| user),
     }
 }
 
-/// The account that has this name and password.
-pub(super) async fn log_in(server: &Server, name: &str, password: String) -> Result<UserId, Refusal> {
+/// The account that has this name and password. From one address an account's password is tried a few times a minute;
+/// one that was right a moment ago is not tried again.
+pub(super) async fn log_in(
+    server: &Server,
+    from: Option<IpAddr>,
+    name: &str,
+    password: String,
+) -> Result<UserId, Refusal> {
     let account = server.node.directory.read(|directory| {
         directory.account_named(name).map(|(user, account)| (user, account.password.clone()))
     });
     let (user, hash) = account.map_or((None, None), |(user, hash)| (Some(user), hash));
+    let login = server.logins.name(name, &password);
+    if let (Some(user), Some(hash)) = (user, &hash)
+        && server.logins.is_known(login, hash, server.node.now_ms())
+    {
+        return Ok(user);
+    }
+    server.counters.password(from, name)?;
     // Who is not there takes as long as who is.
     let hash = match hash {
         Some(hash) => hash,
         None => NOBODYS.get_or_try_init(|| hash_password(server, "nobody has this".into())).await?.clone(),
     };
     let _turn = server.passwords.acquire().await.map_err(|_| Code::Busy)?;
+    let tried = hash.clone();
     let fits = blocking(move || {
         let hash =
-            PasswordHash::new(&hash).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+            PasswordHash::new(&tried).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     });
     let fits = fits.await?;
+    if fits && user.is_some() {
+        server.logins.keep(login, hash, server.node.now_ms());
+    }
     user.filter(|_| fits).ok_or_else(|| Code::WrongPassword.into())
 }
 
@@ -136,6 +186,47 @@ fn base64_to_bytes(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+/// Passwords that were right a moment ago, by a hash that nobody can compute elsewhere: a script that shows one with
+/// each request need not wait for argon2 each time.
+pub(super) struct Logins {
+    salt: [u8; 32],
+    known: Mutex<BTreeMap<Hash, (String, u64)>>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self { salt: random(), known: Mutex::default() }
+    }
+}
+
+impl Logins {
+    /// How long a password is taken for right, in milliseconds.
+    const LIFE_MS: u64 = 5 * 60 * 1000;
+    /// At most so many at once.
+    const MAX: usize = 1024;
+
+    fn name(&self, name: &str, password: &str) -> Hash {
+        Hash::of(
+            b"annals login\0",
+            &[&self.salt, secret_hash(name.as_bytes()).0.as_slice(), password.as_bytes()],
+        )
+    }
+
+    /// Whether that was right for what is stored of the account's password now.
+    fn is_known(&self, login: Hash, stored: &str, now_ms: u64) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&login).is_some_and(|(kept, until)| kept == stored && *until > now_ms)
+    }
+
+    fn keep(&self, login: Hash, stored: String, now_ms: u64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, until)| *until > now_ms);
+        if known.len() < Self::MAX {
+            known.insert(login, (stored, now_ms + Self::LIFE_MS));
+        }
+    }
 }
 
 /// What devices were given to sign, until they did.

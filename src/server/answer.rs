@@ -2,11 +2,17 @@
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     web,
 };
 use annals_engine::protocol::{self, CBOR, Code, FRAMES, PROBLEM, Problem};
 use serde::{Serialize, de::DeserializeOwned};
+
+/// The header that names a request, in both directions.
+pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// What a route answers with.
 pub(super) type Answer = Result<HttpResponse, Refusal>;
@@ -29,16 +35,60 @@ impl std::fmt::Display for Refusal {
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        status_of(&self.0)
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if self.0.status == 401 {
-            response.insert_header(("WWW-Authenticate", "Bearer"));
-        }
-        response.insert_header((CONTENT_TYPE, PROBLEM)).body(serde_json::to_vec(&self.0).unwrap_or_default())
+        document(&self.0, None)
     }
+}
+
+/// A problem on its way out, and which request it answers.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) Problem, pub(super) String);
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for Named {
+    fn status_code(&self) -> StatusCode {
+        status_of(&self.0)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        document(&self.0, Some(&self.1))
+    }
+}
+
+/// What is sent of a problem.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+fn status_of(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn document(problem: &Problem, request_id: Option<&str>) -> HttpResponse {
+    let mut response = HttpResponse::build(status_of(problem));
+    if problem.status == 401 {
+        response.insert_header(("WWW-Authenticate", "Bearer"));
+    }
+    if let Some(seconds) = problem.retry_after {
+        response.insert_header((RETRY_AFTER, seconds));
+    }
+    if let Some(request) = request_id {
+        response.insert_header((REQUEST_ID, request));
+    }
+    let body = serde_json::to_vec(&Document { problem, request_id }).unwrap_or_default();
+    response.insert_header((CONTENT_TYPE, PROBLEM)).body(body)
 }
 
 /// 200 with JSON.

@@ -14,8 +14,8 @@ use crate::actors::{
     file::ContentAt,
     filing::{Condition, Filed, Look, Put, PutFile, RemoveFile},
     node::{Node, Summary, blocking, chunk_problem},
-    session::room_for,
-    user::{Named, RoomFor, Sent},
+    session::{keep, room_for},
+    user::{Named, RoomFor},
 };
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -264,6 +264,7 @@ fn read(node: Arc<Node>, spans: VecDeque<Span>) -> impl futures_util::Stream<Ite
             plain.ok_or_else(|| Problem::new(Code::LogDamaged, format!("chunk {chunk} is lost or damaged")))
         });
         let bytes = Bytes::from(bytes.await?).slice(part);
+        node.meters.sent(bytes.len());
         Ok(Some((bytes, (node, spans))))
     })
 }
@@ -312,8 +313,10 @@ async fn store(server: &Server, place: &Place, mut body: web::Payload, cut: Cut)
     let chunker = Chunker::new(cut).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
     let mut cutting = Cutting { chunker, sealer: Sealer::new(), chunks: Vec::new() };
     let (mut waiting, mut waiting_bytes) = (Vec::new(), 0);
-    while let Some(piece) = body.next().await {
+    let silence = server.limits.silence;
+    while let Some(piece) = tokio::time::timeout(silence, body.next()).await.map_err(|_| Code::TooSlow)? {
         let piece = piece.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
+        node.meters.received(piece.len());
         waiting_bytes += piece.len();
         waiting.push(piece);
         if waiting_bytes >= GROUP_BYTES {
@@ -363,13 +366,6 @@ impl Cutting {
         keep(node, user, sealed).await?;
         Ok(cutting)
     }
-}
-
-/// Stores chunks, and sees to it that nobody takes them away before the event names them.
-async fn keep(node: &Arc<Node>, user: UserId, sealed: Vec<SealedChunk>) -> Result<(), Problem> {
-    let (store, ids) = (Arc::clone(&node.chunks), sealed.iter().map(|chunk| chunk.id).collect());
-    blocking(move || store.put_all(&sealed).map_err(|error| chunk_problem(&error))).await?;
-    node.ask_user(user, Sent(Arc::new(ids))).await
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use annals_engine::{
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
 use ed25519_dalek::{Signature, VerifyingKey};
+use std::net::IpAddr;
 
 /// Adds an account.
 pub(super) async fn add_account(server: &Server, new: NewAccount) -> Result<Account, Refusal> {
@@ -158,14 +159,18 @@ pub(super) async fn issue_ticket(
 }
 
 /// Links a device.
-pub(super) async fn link(server: &Server, request: LinkRequest) -> Result<Linked, Refusal> {
+pub(super) async fn link(
+    server: &Server,
+    from: Option<IpAddr>,
+    request: LinkRequest,
+) -> Result<Linked, Refusal> {
     check_label(&request.label)?;
     let now = server.node.now_ms();
     server.challenges.take(request.challenge, now)?;
     prove(&request, &server.began.log)?;
     let (user, namespace, ticket) = match &request.credential {
         Credential::Password { user, password } => {
-            let user = access::log_in(server, user, password.clone()).await?;
+            let user = access::log_in(server, from, user, password.clone()).await?;
             (user, namespace_for(server, user, &request).await?, None)
         }
         Credential::Ticket(code) => {

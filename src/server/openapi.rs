@@ -15,6 +15,8 @@ use utoipa::OpenApi;
     ),
     paths(
         routes::health,
+        routes::ready,
+        routes::metrics,
         routes::server_info,
         routes::challenge,
         routes::add_account,

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::actors::{
     namespace::Devices,
+    node::{blocking, log_problem},
     session::{
         AskMissing, FetchChunks, FetchContent, FetchHistory, FetchRecords, FetchSignatures, StoreChunks,
         SubmitBatches,
@@ -17,13 +18,16 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{self, PayloadConfig, ServiceConfig},
 };
-use annals_engine::protocol::{
-    BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code, FeedQuery,
-    JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem, RecordsQuery,
-    SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
+use annals_engine::{
+    directory::Directory,
+    protocol::{
+        BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
+        FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem,
+        RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
+    },
 };
-use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Role};
-use std::sync::Arc;
+use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Role, Seq};
+use std::sync::{Arc, atomic::Ordering};
 
 type Shared = web::Data<Server>;
 
@@ -66,7 +70,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         )
         .service(web::resource("/chunks").app_data(up_to(CHUNKS_BYTES_MAX)).route(web::post().to(put_chunks)))
         .service(
-            web::resource(["/files", "/files/{path:.*}"])
+            web::resource("/files/{path:.*}")
                 .route(web::get().to(files::get_file))
                 .route(web::head().to(files::get_file))
                 .route(web::put().to(files::put_file))
@@ -100,6 +104,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                 .error_handler(|error, _| Refusal(Problem::new(Code::BadRequest, error.to_string())).into()),
         )
         .route("/healthz", web::get().to(health))
+        .route("/readyz", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics))
         .service(v1)
         .default_service(web::to(nothing));
 }
@@ -111,6 +117,34 @@ async fn nothing() -> Answer {
 #[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It runs.", body = String)))]
 pub(super) async fn health() -> HttpResponse {
     HttpResponse::Ok().body("ok\n")
+}
+
+/// Whether it takes requests: the log answers, the disk takes what is written, it is not about to stop.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "It takes requests.", body = String), (status = 503, description = "busy, log-unavailable")))]
+pub(super) async fn ready(server: Shared) -> Answer {
+    if server.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(Code::Busy, "the server stops").into());
+    }
+    let directory = server.node.directory.read(Directory::id);
+    server.node.log.read(directory, Seq(0), 1).await.map_err(|error| log_problem(&error))?;
+    let probe = server.probe.clone();
+    blocking(move || {
+        let written = std::fs::write(&probe, b"ready?\n").and_then(|()| std::fs::remove_file(&probe));
+        written
+            .map_err(|error| Problem::new(Code::LogUnavailable, format!("the disk takes nothing: {error}")))
+    })
+    .await?;
+    Ok(HttpResponse::Ok().body("ready\n"))
+}
+
+/// What is counted, for Prometheus. For this machine, and for whoever shows the admin's token.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "docs/metrics.md", body = String), (status = 401, description = "admin-token")))]
+pub(super) async fn metrics(server: Shared, request: HttpRequest) -> Answer {
+    if !request.peer_addr().is_some_and(|address| address.ip().is_loopback()) {
+        server.admin.check(&request)?;
+    }
+    let page = server.node.meters.render(server.node.at_work());
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page))
 }
 
 async fn described() -> HttpResponse {
@@ -158,8 +192,9 @@ pub(super) async fn user(server: Shared, request: HttpRequest, name: web::Path<S
 
 /// Links a device: by name and password, or by a ticket.
 #[utoipa::path(post, path = "/v1/link", responses((status = 200, description = "Linked", content_type = "application/json"), (status = 401, description = "wrong-password"), (status = 403, description = "ticket-unknown, ticket-expired, ticket-used, challenge, proof")))]
-pub(super) async fn link_device(server: Shared, body: Body) -> Answer {
-    json(&link::link(&server, json_of(body)?).await?)
+pub(super) async fn link_device(server: Shared, request: HttpRequest, body: Body) -> Answer {
+    let from = request.peer_addr().map(|address| address.ip());
+    json(&link::link(&server, from, json_of(body)?).await?)
 }
 
 /// A ticket for one's next device; with the admin's token, for an account's first.

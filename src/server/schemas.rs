@@ -285,6 +285,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             ("code", "text", "stable, for programs"),
             ("detail", "text", "what happened"),
             ("hint", "text", "what to do"),
+            ("retry_after?", "uint", "after how many seconds to try again"),
+            ("request_id?", "text", "which request it answers, as the server's log names it"),
         ],
     ),
 ];

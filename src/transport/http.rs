@@ -9,6 +9,7 @@ mod stream;
 pub use feed::{Feed, HangUp};
 
 use super::tls::{self, Judge, Pin, Shown};
+use crate::clock::pause;
 use annals_engine::{
     protocol::{
         self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, Fingerprint,
@@ -75,6 +76,8 @@ impl Http {
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
     const SLOWEST: usize = 16 << 10;
+    /// A server that asks to be left alone no longer than this is asked again at once after.
+    const WAIT: Duration = Duration::from_secs(3);
     /// About the largest answer.
     const ANSWER_BYTES: usize = 9 << 20;
 
@@ -257,11 +260,23 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let response = with(request).send().map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() {
-            return Ok(response);
+        let mut request = with(request);
+        loop {
+            // A body that is a stream cannot be sent twice.
+            let again = request.try_clone();
+            let response = request.send().map_err(|error| self.unreachable(&error))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let refused = self.problem_of(response);
+            match (again, refused.asked_wait_ms().map(Duration::from_millis)) {
+                (Some(again), Some(wait)) if wait <= Self::WAIT => {
+                    pause(wait);
+                    request = again;
+                }
+                _ => return Err(refused),
+            }
         }
-        Err(self.problem_of(response))
     }
 
     fn problem_of(&self, response: Response) -> TransportError {

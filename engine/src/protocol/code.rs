@@ -78,6 +78,8 @@ codes! {
     TooLarge "too-large" 413 Failed "the request is larger than this server takes", "send less at once";
     OtherFormat "other-format" 400 Failed "client and server speak different versions", "update the older one of the two";
     Internal "internal" 500 Failed "the server failed", "its log says more; trying again is safe";
+    TooMany "too-many" 429 Passing "this was asked for too often", "wait as long as `retry_after` says, in seconds";
+    TooSlow "too-slow" 408 Passing "the request took too long", "try again, with less at once if the connection is slow";
     Busy "busy" 503 Passing "the server is busy", "try again in a moment";
     Unreachable "unreachable" 0 Passing "the server cannot be reached", "is it running, and is the address right?";
     // Who asks
@@ -159,6 +161,9 @@ pub struct Problem {
     pub code: Code,
     /// What to do about it.
     pub hint: String,
+    /// After how many seconds to try again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -172,6 +177,7 @@ impl Problem {
             detail: detail.into(),
             code,
             hint: code.hint().into(),
+            retry_after: None,
         }
     }
 
