@@ -93,9 +93,10 @@ fn without_body(server: &TestServer, device: &Device, method: &Method, path: &st
 
 #[test]
 fn every_route_that_takes_a_body_waits_for_it_no_longer_than_it_should() {
-    let server = limited(|limits| (limits.request, limits.silence) = (SHORT, SHORT));
+    let mut server = TestServer::new();
     server.add_user("ana");
     let device = server.link_as("ana");
+    server.restart_with(|config| (config.limits.request, config.limits.silence) = (SHORT, SHORT));
     let mut tried = 0;
     for (method, path, _) in routes(Some(&device)).into_iter().filter(|(.., takes_body)| *takes_body) {
         let answer = without_body(&server, &device, &method, &path);

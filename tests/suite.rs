@@ -10,6 +10,7 @@
 
 mod feed;
 mod files;
+mod following;
 mod format;
 mod full_disk;
 mod ignoring;

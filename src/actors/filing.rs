@@ -283,7 +283,7 @@ async fn say(
 ) -> Result<(), Problem> {
     issued.iter_mut().filter_map(|issued| issued.body.as_mut()).for_each(|body| body.salt = random());
     let batch = issue(namespace.projections(), key, node.now_ms(), issued);
-    let submission = Submission { batches: vec![batch], held, listed, broken: BTreeSet::new() };
+    let submission = Submission { batches: vec![batch], held, listed, broken: BTreeSet::new(), trace: None };
     match super::namespace::admit(namespace, node, &submission, &submission.batches[0]).await? {
         BatchOutcome::Refused(refused) => Err(Problem::new(refused.code, refused.message)),
         BatchOutcome::Admitted { .. } | BatchOutcome::AlreadyAdmitted { .. } => Ok(()),

@@ -231,6 +231,8 @@ pub struct Submission {
     pub listed: BTreeMap<ContentId, Vec<ChunkId>>,
     /// Contents whose manifest chunk holds something else.
     pub broken: BTreeSet<ContentId>,
+    /// What whoever sent them says that they belong to, to be followed in logs.
+    pub trace: Option<String>,
 }
 
 impl Handler<Submit> for NamespaceActor {
@@ -280,6 +282,8 @@ pub(super) async fn admit(
     drop(turn);
     match outcome {
         Outcome::Admitted(record) => {
+            let (dot, last, seq) = (batch.dot(0), batch.last(), record.seq().0);
+            tracing::debug!(trace = submission.trace, namespace = %id, %dot, last, seq, "admitted");
             count(namespace, node, batch);
             Ok(BatchOutcome::Admitted { record: bytes_of(&record) })
         }

@@ -124,6 +124,8 @@ pub struct SubmitBatches {
     pub namespace: NamespaceId,
     /// In the device's order.
     pub batches: Arc<Vec<ByteBuf>>,
+    /// What the device says that they belong to.
+    pub trace: Option<String>,
 }
 
 /// What has to be sent.
@@ -256,7 +258,7 @@ impl Who {
     }
 
     async fn submit(&self, message: SubmitBatches) -> Result<Vec<BatchOutcome>, Problem> {
-        let SubmitBatches { namespace, batches: sent } = message;
+        let SubmitBatches { namespace, batches: sent, trace } = message;
         self.known(namespace).await?;
         let mut batches = Vec::new();
         let mut refused = None;
@@ -272,7 +274,7 @@ impl Who {
         let mut outcomes = Vec::new();
         let whole = batches.len();
         if whole > 0 {
-            let submission = self.look_up(namespace, batches).await?;
+            let submission = Submission { trace, ..self.look_up(namespace, batches).await? };
             let named = Arc::new(submission.held.clone());
             outcomes = self.node.ask_namespace(namespace, Submit(Arc::new(submission))).await??;
             let all = outcomes.len() == whole && !matches!(outcomes.last(), Some(BatchOutcome::Refused(_)));
@@ -307,8 +309,13 @@ impl Who {
         // From here on it is known what all of the owner's namespaces hold; how much room that leaves is judged when
         // it is each batch's turn.
         self.node.ask_user(owner, RoomFor(Some(namespace))).await??;
-        let mut submission =
-            Submission { batches, held: BTreeSet::new(), listed: BTreeMap::new(), broken: BTreeSet::new() };
+        let mut submission = Submission {
+            batches,
+            held: BTreeSet::new(),
+            listed: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            trace: None,
+        };
         if contents.is_empty() {
             return Ok(submission);
         }

@@ -176,6 +176,7 @@ fn submit() -> Submit {
         held: Default::default(),
         listed: BTreeMap::new(),
         broken: Default::default(),
+        trace: None,
     }))
 }
 
@@ -327,7 +328,7 @@ fn submit_file(namespace: NamespaceId, n: u8) -> SubmitBatches {
     let none = VersionVector::new();
     let batch =
         Batch::sign(&key(n), namespace, 1, None, &none, &none, Default::default(), vec![draft]).unwrap();
-    SubmitBatches { namespace, batches: Arc::new(vec![batch.bytes().to_vec().into()]) }
+    SubmitBatches { namespace, batches: Arc::new(vec![batch.bytes().to_vec().into()]), trace: None }
 }
 
 #[test]

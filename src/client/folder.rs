@@ -325,7 +325,8 @@ impl Folder {
     fn round_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         self.check_place()?;
         self.http()?;
-        let http = self.http.take().expect("it was just made");
+        let mut http = self.http.take().expect("it was just made");
+        http.begin_trace();
         let before = (http.traffic().sent(), http.traffic().received());
         let mut noting = Noting::new(&self.root, progress);
         let mut machine = Machine {

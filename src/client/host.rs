@@ -15,6 +15,7 @@ use annals_engine::{
     content::SealedChunk,
     disk::Disk,
     journal::Identity,
+    observed::SyncedChange,
     replica::{Replica, StateChange},
     round::{FileRead, FileToRead, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
@@ -64,7 +65,9 @@ impl Host for Machine<'_> {
     }
 
     fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
-        self.store.persist(changes)
+        self.store.persist(changes)?;
+        changes.iter().for_each(|change| self.trace(change));
+        Ok(())
     }
 
     fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
@@ -134,6 +137,23 @@ impl Host for Machine<'_> {
 }
 
 impl Machine<'_> {
+    /// What can be followed from here to the other devices, by its dot (docs/tracing.md).
+    fn trace(&self, change: &StateChange) {
+        let trace = self.http.trace();
+        match change {
+            StateChange::Journaled(pending) => {
+                let (dot, events) = (pending.batch.dot(0), pending.batch.events().len());
+                tracing::debug!(trace, %dot, events, "signed");
+            }
+            StateChange::Synced(SyncedChange::Put(path, node)) => {
+                if let Some(dot) = node.head {
+                    tracing::debug!(trace, %dot, path, "shown");
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn to_cut(&self, file: &FileToRead) -> FileToCut<<FolderDisk as Disk>::Reading> {
         let (opener, path) = (self.opener.clone(), file.path.clone());
         let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);

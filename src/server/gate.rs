@@ -15,7 +15,7 @@ use actix_web::{
     ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+    http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     web,
 };
@@ -196,7 +196,7 @@ pub(super) async fn pass(
     let (id, began) = (RequestId::of(&request), Stopwatch::start());
     let route = request.match_pattern().unwrap_or_else(|| "none".into());
     let method = request.method().clone();
-    let trace = traced(&request);
+    let trace = trace_of(request.headers());
     let within = Pace::of(&request).within(&server.limits, &request);
     let passed = match server.counters.request(&who(&server, &request)) {
         Err(problem) => Ok(request.into_response(refusal(problem, &id).error_response())),
@@ -244,8 +244,8 @@ fn who(server: &Server, request: &ServiceRequest) -> Who {
 }
 
 /// The trace that the request belongs to, by W3C's `traceparent`.
-fn traced(request: &ServiceRequest) -> Option<String> {
-    let parent = request.headers().get("traceparent")?.to_str().ok()?;
+pub(super) fn trace_of(headers: &HeaderMap) -> Option<String> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
     let trace = parent.split('-').nth(1)?;
     (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| trace.to_owned())
 }

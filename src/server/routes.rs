@@ -3,7 +3,7 @@
 use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
-    feed, files, handback, link, openapi,
+    feed, files, gate, handback, link, openapi,
 };
 use crate::actors::{
     namespace::Devices,
@@ -284,7 +284,11 @@ pub(super) async fn batches(
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
     let Batches { batches } = cbor_of(body)?;
-    let submitted = SubmitBatches { namespace: *namespace, batches: Arc::new(batches) };
+    let submitted = SubmitBatches {
+        namespace: *namespace,
+        batches: Arc::new(batches),
+        trace: gate::trace_of(request.headers()),
+    };
     let outcomes = server.node.ask_session(device, user, submitted).await??;
     cbor(&Outcomes { outcomes })
 }

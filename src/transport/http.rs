@@ -45,6 +45,8 @@ pub struct Http {
     tls: Arc<rustls::ClientConfig>,
     judge: Arc<Judge>,
     is_pinned: bool,
+    /// What requests belong to, in 32 hex digits: a round, say.
+    trace: String,
     traffic: Traffic,
 }
 
@@ -116,7 +118,18 @@ impl Http {
             .tls_backend_preconfigured(config.clone())
             .build()
             .map_err(|error| malformed(error.to_string()))?;
-        Ok(Self { base, token, client, tls: Arc::new(config), judge, is_pinned, traffic: Traffic::default() })
+        let (tls, traffic, trace) = (Arc::new(config), Traffic::default(), random_hex(16));
+        Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic })
+    }
+
+    /// From now on requests belong to something new.
+    pub fn begin_trace(&mut self) {
+        self.trace = random_hex(16);
+    }
+
+    /// What requests belong to, as the server logs it.
+    pub fn trace(&self) -> &str {
+        &self.trace
     }
 
     /// Whether the server is known by its certificate alone.
@@ -260,7 +273,8 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let mut request = with(request);
+        let parent = format!("00-{}-{}-01", self.trace, random_hex(8));
+        let mut request = with(request).header("traceparent", parent);
         loop {
             // A body that is a stream cannot be sent twice.
             let again = request.try_clone();
@@ -368,6 +382,13 @@ impl Transport for Http {
     fn signatures(&self, namespace: NamespaceId, wanted: &SignaturesWanted) -> Answer<Signatures> {
         self.cbor(namespace, "chunks/signatures", wanted)
     }
+}
+
+/// So many random bytes, in hex.
+fn random_hex(bytes: usize) -> String {
+    let mut random = vec![0_u8; bytes];
+    getrandom::fill(&mut random).expect("the system has random bytes");
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A path segment with everything but letters, digits, `.`, `_` and `-` as `%XX`.
