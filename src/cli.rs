@@ -114,6 +114,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)
         }
+        Verb::Sync(sync) if sync.is_setting() => sync::set(&sync, directory, talk),
         Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, directory, talk),
         Verb::Status(status) => status::run_beside(&status, typed, directory, talk),
         Verb::Trash(Trash::Empty { argument, yes: false }) if trash::confirm(&argument, directory, talk)? => {
@@ -218,7 +219,7 @@ fn run_on_folder(
     match verb {
         Verb::Invite(_) => invite::run(folder, talk),
         Verb::Devices(devices) => devices::run(&devices, folder, talk),
-        Verb::Sync(sync) => sync::run_once(&sync, folder, talk),
+        Verb::Sync(sync) => sync::run_once(&sync, folder, directory, talk),
         Verb::Status(_) => status::run(folder, talk),
         Verb::Log(log) => log::run(&log, folder, directory, talk),
         Verb::History(history) => history::run(&history, folder, directory, talk),

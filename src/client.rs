@@ -17,6 +17,7 @@ mod guarding;
 mod host;
 mod linking;
 mod listening;
+pub mod settings;
 mod standing;
 mod store;
 mod telling;

@@ -1,5 +1,6 @@
 //! The way to a server, for real.
 
+mod brake;
 pub mod files;
 pub mod http;
 pub mod tls;

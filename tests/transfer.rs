@@ -154,3 +154,61 @@ fn what_lies_in_the_folder_is_not_fetched() {
     let (sent, received) = brought(&place, &wire, &base);
     assert!(sent < 20_000 && received < 20_000, "{sent} sent, {received} received");
 }
+
+#[test]
+fn a_pause_lets_nothing_through_and_ends_where_it_began() {
+    let (place, wire) = two_with(b"before");
+    let mut daemon = place.start(&["sync", "two"]);
+    daemon.says("in sync");
+    place.annals(&["sync", "two", "--pause"]).ok();
+    wire.bytes();
+    fs::write(place.path("two/file"), b"saved in a pause").unwrap();
+    let paused = place.annals(&["sync", "two", "--once"]).fails(3, "paused");
+    assert!(paused.err.contains("--resume"), "{}", paused.err);
+    let status = place.json(&["status", "two", "--json"]);
+    assert_eq!((&status["paused"], &status["pending_events"]), (&true.into(), &1.into()), "{status}");
+    assert_eq!(daemon.ends("TERM"), Some(0));
+    // It holds for whoever comes next.
+    place.sync("two").fails(3, "paused");
+    let mut daemon = place.start(&["sync", "two"]);
+    place.annals(&["sync", "two", "--resume"]).ok();
+    daemon.says("in sync");
+    assert_eq!(daemon.ends("TERM"), Some(0));
+    place.sync("one").ok();
+    assert_eq!(place.read("one/file"), "saved in a pause");
+}
+
+#[test]
+fn a_limited_connection_keeps_to_its_rate() {
+    let (place, _wire) = two_with(b"before");
+    place.annals(&["sync", "one", "--limit-rate", "7kB"]).fails(2, "too slow");
+    place.annals(&["sync", "one", "--limit-rate", "500kB"]).ok();
+    assert_eq!(place.json(&["status", "one", "--json"])["limit_rate"], 500_000);
+    fs::write(place.path("one/file"), noise(1_000_000, 7)).unwrap();
+    let began = annals::clock::Stopwatch::start();
+    place.sync("one").ok();
+    assert!(began.elapsed().as_millis() >= 1_700, "{:?}", began.elapsed());
+    place.annals(&["sync", "one", "--limit-rate", "off"]).ok();
+    assert!(place.json(&["status", "one", "--json"])["limit_rate"].is_null());
+}
+
+#[test]
+fn what_was_asked_for_is_there_before_what_is_large() {
+    let mut place = Place::with_server();
+    // The wire is cut in the middle of the film.
+    let wire = Wire::cut_after(&place.url, std::iter::once(30 << 20));
+    behind(&mut place, &wire, &noise(80 << 20, 8));
+    place.rename("one/file", "one/a film.mp4");
+    place.write("one/letters/z.txt", "asked for");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    for path in ["one/a film.mp4", "one/letters/z.txt"] {
+        fs::File::options().write(true).open(place.path(path)).unwrap().set_modified(old).unwrap();
+    }
+    place.annals(&["sync", "one", "--once", "--first", "letters"]).exits(4);
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 2, "{:?}", place.tree("two"));
+    assert_eq!(place.read("two/letters/z.txt"), "asked for");
+    place.sync("one").ok();
+    place.sync("two").ok();
+    assert!(place.exists("two/a film.mp4"));
+}

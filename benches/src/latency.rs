@@ -1,11 +1,10 @@
 //! From a save to its being visible on the other device: a server and two daemons on loopback, real processes, on the
 //! disk of the temporary folder.
 
+use crate::processes::Bench;
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,12 +14,11 @@ const SAVES: usize = 200;
 const FILES: usize = 10;
 /// How long whoever saves thinks before the next save.
 const THINKS: Duration = Duration::from_millis(50);
-const PASSWORD: &str = "correct horse battery staple";
 
 /// Measures `saves` saves by the program at `annals`, beside `files` files that nobody touches.
 pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
     let place = tempfile::tempdir().unwrap();
-    let bench = Bench { annals: annals.to_owned(), place: place.path().to_owned() };
+    let bench = Bench::new(annals, place.path());
     let (_server, url) =
         bench.start(&["serve", "--data", "server", "--listen", "127.0.0.1:0"], "listening on ");
     bench.run(&["user", "add", "ada", "--server", &url, "--data", "server"]);
@@ -49,42 +47,7 @@ pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
     println!("  one fsync of a small file here: {:.2} ms", sync.as_secs_f64() * 1e3);
 }
 
-struct Bench {
-    annals: PathBuf,
-    place: PathBuf,
-}
-
-/// A process that ends with the measurement.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 impl Bench {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.annals);
-        command.args(arguments).current_dir(&self.place).env("ANNALS_PASSWORD", PASSWORD);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) {
-        assert!(self.command(arguments).stdout(Stdio::null()).status().unwrap().success(), "{arguments:?}");
-    }
-
-    /// Starts a process, and waits until it says a line that begins so: what follows.
-    fn start(&self, arguments: &[&str], beginning: &str) -> (Daemon, String) {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
-        let line =
-            said.lines().map(Result::unwrap).find_map(|line| line.strip_prefix(beginning).map(str::to_owned));
-        (Daemon(child), line.unwrap())
-    }
-
     /// Saves a file on one device; how long until the other shows it.
     #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
     fn save(&self, n: usize) -> Duration {

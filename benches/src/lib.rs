@@ -11,5 +11,7 @@
 
 pub mod append;
 pub mod content;
+pub mod delta;
 pub mod latency;
+mod processes;
 pub mod replay;

@@ -32,6 +32,7 @@ use crate::{
     content::SealedChunk,
     disk::{Blocked, Disk, DiskError, DiskOp, Node, SkippedBecause},
     observed::LocalTree,
+    priority::{Rank, Waiting, urgent_first},
     protocol::{Class, Code, Problem},
     replica::{Effect, Input, Notice, Replica, StateChange, Strange, is_acknowledgement},
     transport::{Transport, TransportError},
@@ -189,10 +190,12 @@ pub enum StoreError {
 }
 
 /// What the caller decides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// A person said that many entries vanished on purpose.
     pub accept_deletes: bool,
+    /// Paths that somebody asked for by name: they go first.
+    pub first: Vec<String>,
 }
 
 /// How often a round goes around at most: each time something came up that was not there before.
@@ -232,6 +235,7 @@ pub fn exchange<H: Host>(
         stale_refusals: 0,
         hand_backs: 0,
         changed: None,
+        put_off: false,
     };
     let result = round.run();
     let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
@@ -262,6 +266,8 @@ struct Round<'a, H: Host> {
     hand_backs: usize,
     /// What was not what the last look at the folder had found.
     changed: Option<Blocked>,
+    /// Whether some files had to wait once until those were sent that somebody waits for.
+    put_off: bool,
 }
 
 impl<H: Host> Round<'_, H> {
@@ -445,6 +451,7 @@ impl<H: Host> Round<'_, H> {
         let told = scan.skipped.iter().filter(|s| !matches!(s.why, SkippedBecause::Ignored { .. }));
         self.report.skipped = told.map(|s| (s.path.clone(), s.why.to_string())).collect();
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
+        let unread = self.in_order(unread, &local, online);
         let mut groups = groups_of(unread.iter().map(|path| self.file_to_read(path, &local)).collect());
         let (mut done, of) = (0, unread.len() as u64);
         while let Some(group) = groups.pop_front() {
@@ -460,6 +467,30 @@ impl<H: Host> Round<'_, H> {
         let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
         let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
         self.perform(effects)
+    }
+
+    /// The files that are to be read now, what somebody waits for first. Where the others would take long they are put
+    /// off to another look, once: then it is said before they are read.
+    fn in_order(&mut self, unread: Vec<String>, local: &LocalTree, online: bool) -> Vec<String> {
+        let now_ms = self.host.now_ms();
+        let rank = |path: String| {
+            let node = local.nodes.get(&path).map(|local| &local.node);
+            let (size, touched_ns) = node.map_or((0, 0), |node| (node.size, node.mtime_ns));
+            let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
+            let file = Waiting { path: &path, size, touched_ms };
+            (Rank::of(file, now_ms, &self.wish.first), size, path)
+        };
+        let mut ranked: Vec<_> = unread.into_iter().map(rank).collect();
+        ranked.sort_by_key(|(rank, ..)| *rank);
+        let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
+        let now = urgent_first(&order);
+        // What vanished may be among what is not read yet, under another name.
+        let whole = || self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path));
+        if now < ranked.len() && online && !self.put_off && whole() {
+            (self.put_off, self.rescan) = (true, true);
+            ranked.truncate(now);
+        }
+        ranked.into_iter().map(|(.., path)| path).collect()
     }
 
     fn file_to_read(&mut self, path: &str, local: &LocalTree) -> FileToRead {

@@ -242,7 +242,7 @@ impl World {
         self.trace.note(format_args!("{} device {n} begins a round", self.time.elapsed_ms()));
         let mut done = device.round(Wish::default());
         if matches!(done, Err(RoundError::MassDelete(_))) && !self.chaos.get() {
-            done = device.round(Wish { accept_deletes: true });
+            done = device.round(Wish { accept_deletes: true, ..Wish::default() });
         }
         match done {
             Ok(report) => self.trace.note(format_args!("device {n} is done: {report:?}")),

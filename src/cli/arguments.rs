@@ -73,7 +73,7 @@ pub enum Verb {
     Devices(Devices),
     /// Exchange changes with the server
     #[command(
-        after_help = "Examples:\n  annals sync ~/Documents --once     until everything is exchanged, then exit\n  annals sync ~/Documents            keep going"
+        after_help = "Examples:\n  annals sync ~/Documents --once     until everything is exchanged, then exit\n  annals sync ~/Documents            keep going\n  annals sync ~/Documents --pause     send and fetch nothing until --resume\n  annals sync ~/Documents --limit-rate 2MB"
     )]
     Sync(Sync),
     /// How a linked folder stands; works without daemon and without server
@@ -301,9 +301,28 @@ pub struct Sync {
     /// Confirm that many entries vanished on purpose
     #[arg(long)]
     pub accept_deletes: bool,
+    /// Send this first, and what is below it; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub first: Vec<PathBuf>,
+    /// From now on send and fetch nothing; saves are still kept as versions
+    #[arg(long, conflicts_with_all = ["once", "resume"])]
+    pub pause: bool,
+    /// Go on after --pause
+    #[arg(long)]
+    pub resume: bool,
+    /// From now on at most so many bytes a second in each direction (500kB, 2MB), or `off`
+    #[arg(long, value_name = "RATE")]
+    pub limit_rate: Option<String>,
     /// From now on the server is known by the certificate with this SHA-256: it was given another one
     #[arg(long, value_name = "HEX", value_parser = fingerprint)]
     pub fingerprint: Option<Fingerprint>,
+}
+
+impl Sync {
+    /// Whether it says how to sync from now on, and does nothing else.
+    pub(crate) fn is_setting(&self) -> bool {
+        !self.once && (self.pause || self.resume || self.limit_rate.is_some())
+    }
 }
 
 /// `annals log`.
@@ -560,6 +579,8 @@ pub enum Bench {
     Replay(BenchSize),
     /// Cut and hash in memory, beside the bare loop; --entries: mebibytes
     Content(BenchSize),
+    /// Bytes on the wire of small edits, in both directions; --entries: mebibytes of the largest file
+    Delta(BenchSize),
     /// From a save to its being visible on the other device, by way of a server on loopback
     Latency {
         /// How many saves

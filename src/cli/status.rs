@@ -63,6 +63,12 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
         status.cursor,
         status.seq
     ))?;
+    if status.paused {
+        talk.line("  paused: nothing is sent or fetched until `annals sync --resume`")?;
+    }
+    if let Some(rate) = status.limit_rate {
+        talk.line(format_args!("  at most {} a second in each direction", size::human(rate)))?;
+    }
     if let Some(doing) = &status.doing {
         talk.line(format_args!("  just now: {doing}"))?;
     }

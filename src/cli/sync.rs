@@ -13,11 +13,19 @@ use super::{
 use crate::client::{
     self, Address, ClientError, Folder, SyncReport,
     daemon::{Answers, News, Stop},
+    settings::{RATE_MIN, Settings},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub(super) fn run_once(sync: &Sync, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+pub(super) fn run_once(
+    sync: &Sync,
+    folder: &mut Folder,
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
     know_by(sync, folder)?;
+    send_first(sync, folder, directory)?;
+    take_settings(sync, folder.root())?;
     folder.accept_deletes(sync.accept_deletes);
     let result = folder.sync_once(&mut Bar::new(talk.terminal));
     folder.accept_deletes(false);
@@ -40,6 +48,19 @@ fn know_by(sync: &Sync, folder: &mut Folder) -> Result<(), Failure> {
     if let Some(certificate) = sync.fingerprint {
         folder.move_to(&Address { certificate: Some(certificate), ..folder.binding().address() })?;
     }
+    Ok(())
+}
+
+/// What was asked for by name goes first. Paths are taken from where they were typed, or else from the folder.
+fn send_first(sync: &Sync, folder: &mut Folder, directory: &Path) -> Result<(), Failure> {
+    if sync.first.is_empty() {
+        return Ok(());
+    }
+    let root = folder.root();
+    let in_folder =
+        |path: &PathBuf| place::path_in(root, path, directory).or_else(|_| place::path_in(root, path, root));
+    let paths = sync.first.iter().map(in_folder).collect::<Result<_, _>>()?;
+    folder.send_first(paths);
     Ok(())
 }
 
@@ -117,6 +138,53 @@ fn say(report: &SyncReport, talk: &mut Talk<'_>) -> Result<(), Failure> {
     ))
 }
 
+/// Says how a folder is to be synced from now on, whoever has it. A daemon that was paused goes on at once.
+pub(super) fn set(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let root = root_of(sync, directory)?;
+    take_settings(sync, &root)?;
+    if sync.pause {
+        talk.remark("paused: nothing is sent or fetched until `annals sync --resume`")?;
+    }
+    if sync.resume {
+        let typed = ["sync".into(), "--once".into(), root.display().to_string()];
+        let state = root.join(client::STATE_FOLDER);
+        match super::ask_daemon(&state, &typed, directory, talk) {
+            Some(answered) => return answered,
+            None => talk.remark("nothing is paused any more: `annals sync` exchanges what waited")?,
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn take_settings(sync: &Sync, root: &Path) -> Result<(), Failure> {
+    if !(sync.pause || sync.resume || sync.limit_rate.is_some()) {
+        return Ok(());
+    }
+    let mut settings = Settings::read(root);
+    settings.paused = sync.pause || settings.paused && !sync.resume;
+    settings.limit_rate = match sync.limit_rate.as_deref() {
+        None => settings.limit_rate,
+        Some("off") => None,
+        Some(rate) => Some(rate_of(rate)?),
+    };
+    Ok(settings.write(root)?)
+}
+
+fn rate_of(text: &str) -> Result<u64, Failure> {
+    let rate = size::parse(text)?;
+    if rate < RATE_MIN {
+        let least = size::human(RATE_MIN);
+        return Err(Failure::usage(format!("{text} a second is too slow"))
+            .hint(format!("at least {least}; `--pause` stops everything, `off` takes the limit away")));
+    }
+    Ok(rate)
+}
+
+fn root_of(sync: &Sync, directory: &Path) -> Result<PathBuf, Failure> {
+    let status = || super::Verb::Status(super::arguments::FolderArg { folder: sync.folder.clone() });
+    place::folder_of(&status(), directory)
+}
+
 pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let named = sync.folder.as_deref().unwrap_or(Path::new("."));
     let root = match &sync.folder {
@@ -128,6 +196,7 @@ pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> 
     let mut folder = open(&root, None, talk)??;
     know_by(sync, &mut folder)?;
     folder.accept_deletes(sync.accept_deletes);
+    send_first(sync, &mut folder, directory)?;
     talk.remark(format_args!("keeping {} in sync; Ctrl-C ends it", root.display()))?;
     let stop = Stop::default();
     let told = stop.clone();

@@ -187,7 +187,9 @@ impl Work<'_> {
             tell(News::StateLost(*report));
         }
         self.asked_wait_ms = result.as_ref().err().and_then(ClientError::asked_wait_ms);
-        self.failures = if result.is_ok() { 0 } else { self.failures + 1 };
+        // A pause is waited out: whoever ends it says so.
+        let paused = matches!(&result, Err(ClientError::Round(RoundError::Paused)));
+        self.failures = if result.is_ok() || paused { 0 } else { self.failures + 1 };
         match result {
             Ok(_) if self.first => tell(News::InSync(&folder.status())),
             Ok(_) if self.last.is_some() => tell(News::Recovered),
@@ -195,7 +197,7 @@ impl Work<'_> {
             _ => {}
         }
         drop(folder);
-        self.first &= self.failures > 0;
+        self.first &= now.is_some();
         self.last = now;
         true
     }

@@ -6,6 +6,7 @@ use super::{
     binding::{Address, Binding, STATE_FOLDER},
     host::{Machine, Progress, http_of},
     listening::Listening,
+    settings::{Settings, paused_by},
     standing::{LastRound, Noting},
     store::Store,
 };
@@ -238,6 +239,11 @@ impl Folder {
         self.wish.accept_deletes = accept;
     }
 
+    /// What is sent first from now on: these paths, and what is below them.
+    pub fn send_first(&mut self, paths: Vec<String>) {
+        self.wish.first = paths;
+    }
+
     /// Listens for what this device does not have yet, and rings `bell`. None where the address is none: a round says so.
     pub(super) fn listen(&self, bell: &Bell) -> Option<Listening> {
         let cursor = self.replica.cursor();
@@ -310,7 +316,7 @@ impl Folder {
         if self.disk.is_at(&self.root) {
             return Ok(());
         }
-        let (root, wish) = (self.root.clone(), self.wish);
+        let (root, wish) = (self.root.clone(), self.wish.clone());
         let is_this = Binding::read(&root).is_ok_and(|(binding, _)| binding.device == self.binding.device);
         if is_this && let Ok(again) = Self::open(&root) {
             *self = Self { wish, ..again };
@@ -327,6 +333,8 @@ impl Folder {
         self.http()?;
         let mut http = self.http.take().expect("it was just made");
         http.begin_trace();
+        http.limit_rate(Settings::read(&self.root).limit_rate);
+        http.pause_by(paused_by(&self.root));
         let before = (http.traffic().sent(), http.traffic().received());
         let mut noting = Noting::new(&self.root, progress);
         let mut machine = Machine {
@@ -337,9 +345,11 @@ impl Folder {
             identity: &self.identity,
             progress: &mut noting,
         };
-        let (report, result) = round::exchange(&mut self.replica, &mut machine, self.wish);
+        let (report, result) = round::exchange(&mut self.replica, &mut machine, self.wish.clone());
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
+        let paused = matches!(&result, Err(error) if error.is_passing()) && Settings::read(&self.root).paused;
+        let result = if paused { Err(RoundError::Paused) } else { result };
         self.remember(&report, &result);
         if !self.replica.is_working()
             && let Err(error) = self.store.compact_if_due(&self.replica)
@@ -365,7 +375,7 @@ impl Folder {
     fn become_another(&mut self) -> Result<(), ClientError> {
         let failed = |source| ClientError::Folder { folder: self.root.clone(), source };
         let lock = self.lock.try_clone().map_err(failed)?;
-        let (root, wish) = (self.root.clone(), self.wish);
+        let (root, wish) = (self.root.clone(), self.wish.clone());
         super::guarding::renew_held(&root, None)?;
         *self = Self { wish, ..Self::open_held(&root, lock)? };
         Ok(())

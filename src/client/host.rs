@@ -162,7 +162,7 @@ impl Machine<'_> {
 }
 
 /// Chunks that wait to be sent while files are cut: at most as many megabytes as there are of the largest.
-const CHUNKS_WAITING_MAX: usize = 8;
+const CHUNKS_WAITING_MAX: usize = 4;
 
 /// Nobody takes chunks any more.
 struct Gone;

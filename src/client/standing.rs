@@ -5,7 +5,7 @@
 //! work, and where nothing can be written. It is a word for people and programs: nothing is decided by it, and it is not
 //! durable on purpose.
 
-use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, host::Progress};
+use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, host::Progress, settings::Settings};
 use crate::{clock::SystemClock, disk::KEPT};
 use annals_engine::{
     chunk_store::ChunkStore as _,
@@ -83,6 +83,10 @@ pub struct Status {
     pub pending_bytes: u64,
     /// Open conflicts.
     pub conflicts: u64,
+    /// Whether nothing is sent or fetched for now.
+    pub paused: bool,
+    /// At most so many bytes a second go in each direction.
+    pub limit_rate: Option<u64>,
     /// Files that the folder shows.
     pub files: u64,
     /// Folders that the folder shows.
@@ -252,6 +256,7 @@ impl Folder {
             bytes += node.size;
         }
         let set_aside = self.set_aside();
+        let settings = Settings::read(&self.root);
         // What was undone in the folder needs nobody any more.
         let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
         Status {
@@ -272,6 +277,8 @@ impl Folder {
             owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
             doing: None,
+            paused: settings.paused,
+            limit_rate: settings.limit_rate,
             unwatched: self.last.unwatched.clone(),
             set_aside,
             skipped: self.last.skipped.clone(),
@@ -303,6 +310,8 @@ impl Status {
         let (binding, _) = Binding::read(root)?;
         let noted = read(root).filter(|noted| noted.namespace == binding.namespace.to_hex());
         let mut status = noted.unwrap_or_else(|| Self::of(&binding));
+        let settings = Settings::read(root);
+        (status.paused, status.limit_rate) = (settings.paused, settings.limit_rate);
         if matches!(hindrance, ClientError::Held { .. }) {
             status.state = State::Syncing;
             status.doing.get_or_insert_with(|| "another command is at work in it".to_owned());

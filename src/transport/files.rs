@@ -73,7 +73,7 @@ impl Http {
         };
         let wait = bytes
             .and_then(|bytes| usize::try_from(bytes).ok())
-            .map_or(DAY, |bytes| Self::ANSWER + Self::at_slowest(bytes));
+            .map_or(DAY, |bytes| Self::ANSWER + self.at_slowest(bytes));
         let answer: Response = self.send(Method::PUT, route, |request| {
             let request = shown(request, login).timeout(wait).body(body);
             match replaces {

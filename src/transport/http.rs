@@ -8,7 +8,10 @@ mod stream;
 
 pub use feed::{Feed, HangUp};
 
-use super::tls::{self, Judge, Pin, Shown};
+use super::{
+    brake::Brake,
+    tls::{self, Judge, Pin, Shown},
+};
 use crate::clock::pause;
 use annals_engine::{
     protocol::{
@@ -23,12 +26,14 @@ use annals_engine::{
 use annals_events::{DeviceId, NamespaceId};
 use reqwest::{
     Method, StatusCode,
-    blocking::{Client, RequestBuilder, Response},
+    blocking::{Body, Client, RequestBuilder, Response},
     header::CONTENT_TYPE,
     redirect::Policy,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    io::{self, Read as _},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -48,6 +53,7 @@ pub struct Http {
     /// What requests belong to, in 32 hex digits: a round, say.
     trace: String,
     traffic: Traffic,
+    brake: Brake,
 }
 
 /// Bytes of bodies that went over the wire.
@@ -77,14 +83,15 @@ impl Http {
     /// Longest wait for an answer, what has to travel for it not counted.
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
-    const SLOWEST: usize = 16 << 10;
+    const SLOWEST: u64 = 16 << 10;
     /// A server that asks to be left alone no longer than this is asked again at once after.
     const WAIT: Duration = Duration::from_secs(3);
     /// About the largest answer.
     const ANSWER_BYTES: usize = 9 << 20;
 
-    pub(super) fn at_slowest(bytes: usize) -> Duration {
-        Duration::from_secs((bytes / Self::SLOWEST) as u64)
+    pub(super) fn at_slowest(&self, bytes: usize) -> Duration {
+        let rate = self.brake.sending.as_ref().map_or(u64::MAX, |pace| pace.rate() / 2);
+        Duration::from_secs(bytes as u64 / rate.clamp(1, Self::SLOWEST))
     }
 
     /// A way to the server at `base` (`http://HOST:PORT`, `https://HOST:PORT`), with a token if there is one yet. Its
@@ -119,7 +126,8 @@ impl Http {
             .build()
             .map_err(|error| malformed(error.to_string()))?;
         let (tls, traffic, trace) = (Arc::new(config), Traffic::default(), random_hex(16));
-        Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic })
+        let brake = Brake::default();
+        Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake })
     }
 
     /// From now on requests belong to something new.
@@ -148,6 +156,16 @@ impl Http {
     /// The server's address.
     pub(super) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// From now on at most so many bytes a second go in each direction.
+    pub fn limit_rate(&mut self, rate: Option<u64>) {
+        self.brake.set_rate(rate);
+    }
+
+    /// Whenever this file is there, nothing is asked.
+    pub fn pause_by(&mut self, file: PathBuf) {
+        self.brake.paused_by = Some(file);
     }
 
     /// What went over the wire so far.
@@ -256,9 +274,16 @@ impl Http {
     ) -> Answer<Response> {
         self.traffic.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
         let route = format!("namespaces/{namespace}/{route}");
-        let wait = Self::ANSWER + Self::at_slowest(body.len().max(answer_bytes));
+        let wait = Self::ANSWER + self.at_slowest(body.len().max(answer_bytes));
         self.send(Method::POST, &route, |request| {
-            request.timeout(wait).header(CONTENT_TYPE, media_type).body(body)
+            let request = request.timeout(wait).header(CONTENT_TYPE, media_type);
+            match &self.brake.sending {
+                None => request.body(body),
+                Some(pace) => {
+                    let bytes = body.len() as u64;
+                    request.body(Body::sized(pace.slow(io::Cursor::new(body)), bytes))
+                }
+            }
         })
     }
 
@@ -269,6 +294,12 @@ impl Http {
         route: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Answer<Response> {
+        if self.brake.is_paused() {
+            return Err(TransportError::Unreachable {
+                server: self.base.clone(),
+                what: "it is paused".into(),
+            });
+        }
         let mut request = self.client.request(method, format!("{}/v1/{route}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -304,9 +335,20 @@ impl Http {
     }
 
     fn bytes_of(&self, response: Response) -> Answer<Vec<u8>> {
-        let bytes = response.bytes().map_err(|error| self.unreachable(&error))?;
+        let bytes: Vec<u8> = match &self.brake.receiving {
+            None => response.bytes().map_err(|error| self.unreachable(&error))?.into(),
+            Some(pace) => {
+                let mut bytes = Vec::new();
+                let cut = |error: io::Error| TransportError::Unreachable {
+                    server: self.base.clone(),
+                    what: error.to_string(),
+                };
+                pace.slow(response).read_to_end(&mut bytes).map_err(cut)?;
+                bytes
+            }
+        };
         self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> TransportError {
@@ -339,7 +381,7 @@ impl Transport for Http {
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
         let route = format!("namespaces/{namespace}/records");
         let bytes = self.bytes_of(self.send(Method::GET, &route, |request| {
-            request.timeout(Self::ANSWER + Self::at_slowest(Self::ANSWER_BYTES)).query(query)
+            request.timeout(Self::ANSWER + self.at_slowest(Self::ANSWER_BYTES)).query(query)
         })?)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
     }

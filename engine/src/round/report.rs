@@ -118,6 +118,9 @@ pub enum RoundError {
         /// What the server said.
         why: String,
     },
+    /// A person does not want anything to be sent or fetched for now.
+    #[error("paused: nothing is sent or fetched")]
+    Paused,
     /// It was told to end.
     #[error("stopped before everything was exchanged")]
     Stopped,

@@ -1,0 +1,71 @@
+//! How a person wants a linked folder to be synced: how fast, and whether at all for now.
+//!
+//! Both are files of their own in `.annals/`, so that they can be set whoever has the folder, hold for all that come
+//! after, and take effect in the middle of a transfer. What must always hold: what cannot be read is as if it were not
+//! set; a paused folder is looked at and its saves are journaled, and nothing else happens.
+
+use super::{ClientError, STATE_FOLDER};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// There while nothing is to be sent or fetched.
+const PAUSED: &str = "paused";
+/// Bytes a second in each direction, in decimal.
+const RATE: &str = "limit-rate";
+/// Slower than this nothing that is asked for would arrive in time.
+pub const RATE_MIN: u64 = 8_000;
+
+/// How a folder is to be synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Not for now.
+    pub paused: bool,
+    /// At most so many bytes a second in each direction.
+    pub limit_rate: Option<u64>,
+}
+
+impl Settings {
+    /// Those of the folder `root`.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let rate = fs::read_to_string(path_of(root, RATE)).ok().and_then(|text| text.trim().parse().ok());
+        Self { paused: paused_by(root).exists(), limit_rate: rate.filter(|rate| *rate >= RATE_MIN) }
+    }
+
+    /// From now on these are those of the linked folder `root`.
+    ///
+    /// # Errors
+    /// [`ClientError::Folder`] where they cannot be written down.
+    pub fn write(self, root: &Path) -> Result<(), ClientError> {
+        let rate = self.limit_rate.map(|rate| format!("{rate}\n"));
+        let written = put(&path_of(root, RATE), rate.as_deref())
+            .and_then(|()| put(&paused_by(root), self.paused.then_some("")));
+        written.map_err(|source| ClientError::Folder { folder: root.to_owned(), source })
+    }
+}
+
+/// The file whose being there is a pause.
+pub(super) fn paused_by(root: &Path) -> PathBuf {
+    path_of(root, PAUSED)
+}
+
+fn path_of(root: &Path, name: &str) -> PathBuf {
+    root.join(STATE_FOLDER).join(name)
+}
+
+fn put(path: &Path, text: Option<&str>) -> io::Result<()> {
+    match text {
+        Some(text) => {
+            let fresh = path.with_extension("new");
+            fs::write(&fresh, text)?;
+            fs::File::open(&fresh)?.sync_all()?;
+            fs::rename(&fresh, path)
+        }
+        None => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
+}

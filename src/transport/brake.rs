@@ -1,0 +1,82 @@
+//! What a person holds a connection back by: a rate for each direction, and a pause.
+
+use crate::clock::Stopwatch;
+use annals_engine::rate::Bucket;
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Bytes that go at once, so that a slow rate is an even one.
+const PIECE_BYTES: usize = 8 << 10;
+
+/// A rate for one direction.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    bucket: Arc<Mutex<Bucket>>,
+    clock: Stopwatch,
+}
+
+impl Pace {
+    pub(super) fn new(rate: u64) -> Self {
+        Self { bucket: Arc::new(Mutex::new(Bucket::new(rate))), clock: Stopwatch::start() }
+    }
+
+    pub(super) fn rate(&self) -> u64 {
+        self.bucket().rate()
+    }
+
+    /// The same bytes, no faster than the rate.
+    pub(super) fn slow<R: Read>(&self, inner: R) -> Slow<R> {
+        Slow { inner, pace: self.clone() }
+    }
+
+    fn bucket(&self) -> std::sync::MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, bytes: usize) {
+        let now_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let wait = self.bucket().take(bytes as u64, now_us);
+        if wait > 0 {
+            crate::clock::pause(Duration::from_micros(wait));
+        }
+    }
+}
+
+/// Something that is read no faster than a rate.
+pub(super) struct Slow<R> {
+    inner: R,
+    pace: Pace,
+}
+
+impl<R: Read> Read for Slow<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(PIECE_BYTES);
+        let got = self.inner.read(&mut buffer[..room])?;
+        self.pace.wait_for(got);
+        Ok(got)
+    }
+}
+
+/// Both directions, and the file that holds everything up while it is there.
+#[derive(Debug, Default)]
+pub(super) struct Brake {
+    pub(super) sending: Option<Pace>,
+    pub(super) receiving: Option<Pace>,
+    pub(super) paused_by: Option<PathBuf>,
+}
+
+impl Brake {
+    pub(super) fn set_rate(&mut self, rate: Option<u64>) {
+        if self.sending.as_ref().map(Pace::rate) != rate {
+            (self.sending, self.receiving) = (rate.map(Pace::new), rate.map(Pace::new));
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_by.as_ref().is_some_and(|file| file.exists())
+    }
+}
