@@ -29,7 +29,7 @@ pub use folder::{Folder, KEPT, TMP};
 pub use guard::Guard;
 pub use ignoring::rules_about;
 
-use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Node, Outcome, Reading, Scan, Swept};
+use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Listing, Node, Outcome, Reading, Scan, Swept};
 use annals_events::EntryKind;
 use held::Intent;
 use rustix::{
@@ -111,6 +111,10 @@ impl Disk for FolderDisk {
 
     fn descend(&mut self, folders: &BTreeSet<String>) -> bool {
         self.folder.ignoring.descend(folders)
+    }
+
+    fn list(&mut self, folders: &[Listing]) -> Result<Scan, DiskError> {
+        scan::list(&self.folder, folders)
     }
 
     fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError> {

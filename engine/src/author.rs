@@ -82,6 +82,8 @@ pub struct Authored {
     pub unread: Vec<String>,
     /// What cannot be an entry, and why.
     pub refused: Vec<(String, NameError)>,
+    /// Whether something known was not found: where only a part was looked at, it may be elsewhere.
+    pub missed: bool,
 }
 
 /// Most of the folder is gone: a person has to say that this is meant.
@@ -177,7 +179,11 @@ impl<'a> Author<'a> {
         let forked =
             forked.map(|names| (names[0].0, names.iter().map(|(_, spot)| *spot).collect())).collect();
         let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
-        let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
+        let missed = matching.tree.spots().any(|spot| {
+            let slot = matching.slot(spot);
+            slot.synced.is_some() && slot.met.is_none()
+        });
+        let out = Authored { changes: matching.changes.clone(), missed, ..Authored::default() };
         let mut seen = scene.seen.clone();
         if scene.next > 1 {
             seen.vector.raise(Dot::new(scene.device, scene.next - 1));

@@ -15,6 +15,7 @@
 
 mod target;
 
+use crate::observed::{ancestors, parent};
 use annals_events::{ContentId, EntryKind};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -38,6 +39,13 @@ pub trait Disk {
         let _ = folders;
         false
     }
+
+    /// Looks at what is in some folders, and at nothing else: [`Scan::complete`] then speaks of those. One that is not
+    /// there has nothing in it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    fn list(&mut self, folders: &[Listing]) -> Result<Scan, DiskError>;
 
     /// Looks at one path; none if nothing is there.
     ///
@@ -238,6 +246,15 @@ pub struct Scan {
     pub began_ns: i64,
 }
 
+/// A folder that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listing {
+    /// Which; the top is the empty path.
+    pub path: String,
+    /// Whether with all that is below, or only with what is directly in it.
+    pub deep: bool,
+}
+
 impl Scan {
     /// Leaves out what is ignored and not synced: what is stays, whatever the rules say by now. Answers with the ignored
     /// folders that hold something synced, to be [looked into](Disk::descend).
@@ -255,6 +272,21 @@ impl Scan {
             false
         });
         folders
+    }
+
+    /// What of it a look at some folders alone would have found.
+    #[must_use]
+    pub fn only(mut self, folders: &[Listing]) -> Self {
+        let folders: BTreeMap<&str, bool> = folders.iter().map(|f| (f.path.as_str(), f.deep)).collect();
+        let is_in = |path: &str| {
+            let direct = parent(path).unwrap_or("");
+            let mut above = ancestors(path).chain([""]);
+            folders.contains_key(direct) || above.any(|above| folders.get(above) == Some(&true))
+        };
+        self.nodes.retain(|path, _| is_in(path));
+        self.skipped.retain(|skipped| folders.contains_key(skipped.path.as_str()) || is_in(&skipped.path));
+        self.complete = !self.skipped.iter().any(|skipped| skipped.why.hides_what_is_there());
+        self
     }
 }
 

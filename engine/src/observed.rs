@@ -7,13 +7,15 @@
 //! (but may: then nothing is taken for deleted). None of them is a list of things to do; that follows from
 //! comparing them, in [`author`](crate::author) and [`plan`](crate::plan).
 
+mod part;
 mod synced;
 
 use crate::disk::{Node, Scan, Skipped, SkippedBecause};
 use annals_events::{Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
 use annals_projections::{Projections, Shown};
+pub use part::{Part, paths_of};
 use std::collections::{BTreeMap, BTreeSet};
-pub use synced::{SyncedChange, SyncedNode, SyncedTree};
+pub use synced::{SyncedChange, SyncedNode, SyncedTree, Totals};
 
 /// What a scan found, with the contents that were read.
 #[derive(Clone, Debug, Default)]

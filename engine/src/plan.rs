@@ -14,7 +14,7 @@ mod after;
 
 use crate::{
     disk::{DiskOp, Expect, Identity},
-    observed::{RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree, ancestors},
+    observed::{RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree, ancestors, parent},
     working_tree::{Spot, TOP, WorkingTree},
 };
 pub use after::after;
@@ -100,19 +100,39 @@ pub fn in_the_way(
 #[must_use]
 pub fn pending(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
     let mut entries = BTreeSet::new();
-    for (path, there) in &remote.nodes {
-        match synced.get(path) {
-            Some(here) if here.agrees(there) && !here.aside => {}
-            here => {
-                entries.extend(there.entries.iter().copied());
-                entries.extend(here.iter().flat_map(|node| node.entries.iter().copied()));
-            }
-        }
-    }
-    for (_, here) in synced.iter().filter(|(path, here)| !here.aside && !remote.nodes.contains_key(*path)) {
-        entries.extend(here.entries.iter().copied());
+    for (_, here, there) in differences(synced, remote) {
+        entries.extend(there.iter().flat_map(|node| node.entries.iter().copied()));
+        entries.extend(here.iter().flat_map(|node| node.entries.iter().copied()));
     }
     entries
+}
+
+/// The folders in which the disk does not show what the log has.
+#[must_use]
+pub fn unlike(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
+    let mut folders = BTreeSet::new();
+    for (path, ..) in differences(synced, remote) {
+        let Some(above) = parent(path) else {
+            folders.insert(EntryId::ROOT);
+            continue;
+        };
+        folders.extend(synced.get(above).iter().flat_map(|node| node.entries.iter().copied()));
+        folders.extend(remote.nodes.get(above).iter().flat_map(|node| node.entries.iter().copied()));
+    }
+    folders
+}
+
+/// Where the disk does not show what the log has, with both.
+fn differences<'a>(
+    synced: &'a SyncedTree,
+    remote: &'a RemoteTree,
+) -> impl Iterator<Item = (&'a str, Option<&'a SyncedNode>, Option<&'a RemoteNode>)> {
+    let shown = remote.nodes.iter().filter_map(|(path, there)| match synced.get(path) {
+        Some(here) if here.agrees(there) && !here.aside => None,
+        here => Some((path.as_str(), here, Some(there))),
+    });
+    let gone = synced.iter().filter(|(path, here)| !here.aside && !remote.nodes.contains_key(*path));
+    shown.chain(gone.map(|(path, here)| (path.as_str(), Some(here), None)))
 }
 
 struct Standing<'a> {
@@ -476,7 +496,7 @@ impl<'a> Planner<'a> {
     fn unpark_leftovers(&mut self) {
         for (spot, slot) in std::mem::take(&mut self.parked) {
             let was = self.standing(spot).path;
-            let folder = crate::observed::parent(was);
+            let folder = parent(was);
             let folder = folder.map_or(Some(TOP), |above| {
                 above.split('/').try_fold(TOP, |at, name| self.tree.child(at, name))
             });

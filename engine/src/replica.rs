@@ -20,10 +20,12 @@ pub use acknowledge::is_acknowledgement;
 pub(crate) use materialise::is_local_change;
 
 mod acknowledge;
+mod glance;
 mod materialise;
 mod records;
 mod refusals;
 mod reopen;
+mod sight;
 
 use crate::{
     author::{self, Authored, Deed, MassDelete, Removals, Scene},
@@ -31,7 +33,7 @@ use crate::{
     journal::{Identity, Journal, Pending},
     names::{NameRules, held},
     observed::{LocalTree, RemoteTree, SyncedChange, SyncedTree},
-    plan::{Plan, in_the_way, pending, plan},
+    plan::{Plan, in_the_way, plan},
 };
 use acknowledge::Acknowledgements;
 use annals_events::{
@@ -44,6 +46,7 @@ pub use records::Strange;
 pub(crate) use records::not_made_here;
 pub use refusals::SetAside;
 pub use reopen::{ReopenError, StateChange};
+use sight::Sight;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -67,6 +70,13 @@ pub enum Input {
         local: LocalTree,
         /// What absence means.
         removals: Removals,
+    },
+    /// A look at some folders is done, and the changed files in them are read.
+    Glanced {
+        /// What it found: what is directly in those folders, and the folders above them.
+        local: LocalTree,
+        /// The folders, wherever they are or were.
+        folders: BTreeSet<String>,
     },
     /// Records came, and are durable on this device.
     Pulled {
@@ -119,8 +129,10 @@ pub enum Effect {
     Submit(Arc<Batch>),
     /// Do to the folder what this plan says, and answer with [`Input::Materialised`] before anything else.
     Materialise(Plan),
-    /// Look at the folder again: something changed in it meanwhile.
+    /// Look at the folder again, at all of it: something changed in it meanwhile.
     Scan,
+    /// Look again at where disk and log may differ: what is there makes room for something else.
+    Glance,
     /// Start again from what is persisted: [`Replica::reopen`].
     Reopen,
     /// Tell a person.
@@ -186,6 +198,8 @@ pub struct Replica {
     obstacles: BTreeMap<String, String>,
     /// Whether the last look at the folder was of one that may not be the one that was synced.
     merge_only: bool,
+    /// The folders in which disk and log may differ; none: any.
+    unsure: Option<BTreeSet<EntryId>>,
     working: Option<Working>,
     cursor: Head,
     broken: bool,
@@ -212,6 +226,7 @@ impl Replica {
             blocked: BTreeSet::new(),
             obstacles: BTreeMap::new(),
             merge_only: false,
+            unsure: None,
             working: None,
             cursor: Head::default(),
             broken: false,
@@ -226,6 +241,7 @@ impl Replica {
         }
         match input {
             Input::Scanned { local, removals } => self.scanned(now_ms, local, removals, &mut effects),
+            Input::Glanced { local, folders } => self.glanced(now_ms, local, &folders, &mut effects),
             Input::Pulled { records, caught_up } => self.pulled(&records, caught_up, &mut effects),
             Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
             Input::Swept { kept } => {
@@ -338,9 +354,7 @@ impl Replica {
 
     /// Whether the disk shows what the known events say, and the log has all of ours.
     pub fn is_settled(&mut self) -> bool {
-        self.remote();
-        let remote = self.remote.as_ref().expect("it was just made");
-        self.journal.is_empty() && self.working.is_none() && pending(&self.synced, remote).is_empty()
+        self.journal.is_empty() && self.working.is_none() && self.sight().pending(&self.synced).is_empty()
     }
 
     /// What the disk shows of the known events.
@@ -378,38 +392,38 @@ impl Replica {
         self.obstacles = local.obstacles.clone();
         self.merge_only = removals == Removals::Never;
         let aside = self.texts_aside();
-        self.remote();
-        let remote = self.remote.take().expect("it was just made");
+        // Anything may be different from what it was.
+        self.unsure = None;
+        let sight = self.sight();
         let mut changes: Vec<StateChange> = Vec::new();
-        for change in author::adopt_new(&local, &self.synced, &remote) {
-            self.synced.apply(change.clone());
+        for change in author::adopt_new(&local, &self.synced, sight.remote()) {
+            self.take_step(change.clone());
             changes.push(StateChange::Synced(change));
         }
-        self.settle(&remote);
+        self.settle(&sight);
         let behind: DotSet = self.unsettled.keys().copied().collect();
         if behind.range_count() > UNSEEN_RANGES_MAX && self.synced.is_empty() | !changes.is_empty() {
             // A first link to a full folder: the disk catches up, then its own changes are looked at.
-            self.remote = Some(remote);
+            self.put_back(sight);
             self.persist(changes, effects);
             self.make_plan(true, 0, effects);
             return effects.push(Effect::Scan);
         }
         let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
-        let (log, resolved, synced) = (&self.log, &self.resolved, &self.synced);
         let scene = Scene {
             local: &local,
-            synced,
-            remote: &remote,
-            log,
+            synced: &self.synced,
+            remote: sight.remote(),
+            log: &self.log,
             seen: &seen,
-            resolved,
+            resolved: &self.resolved,
             device,
             next,
             removals,
         };
         let authored = author::author(scene);
         drop(local); // Of a large folder there is enough to be held without it.
-        self.remote = Some(remote);
+        self.put_back(sight);
         match authored {
             Err(mass) => {
                 self.persist(changes, effects);
@@ -430,9 +444,9 @@ impl Replica {
         mut changes: Vec<StateChange>,
         effects: &mut Vec<Effect>,
     ) {
-        let Authored { deeds, changes: synced, unread, refused } = authored;
+        let Authored { deeds, changes: synced, unread, refused, missed: _ } = authored;
         for change in synced {
-            self.synced.apply(change.clone());
+            self.take_step(change.clone());
             changes.push(StateChange::Synced(change));
         }
         changes.extend(self.discarded(aside));
@@ -451,7 +465,7 @@ impl Replica {
         let changes = known.into_iter().map(SyncedChange::Remove);
         changes
             .map(|change| {
-                self.synced.apply(change.clone());
+                self.take_step(change.clone());
                 StateChange::Synced(change)
             })
             .collect()
@@ -517,15 +531,6 @@ impl Replica {
         }
     }
 
-    /// What the disk shows by now is seen.
-    fn settle(&mut self, remote: &RemoteTree) {
-        if self.unsettled.is_empty() {
-            return;
-        }
-        let pending = pending(&self.synced, remote);
-        self.unsettled.retain(|_, entries| entries.iter().any(|entry| pending.contains(entry)));
-    }
-
     // --- plans -------------------------------------------------------------------------------------------------
 
     /// Plans until there is something to do, or nothing left; `fresh`: the folder was just looked at.
@@ -533,32 +538,38 @@ impl Replica {
         if self.working.is_some() || self.broken {
             return;
         }
-        self.remote();
-        let remote = self.remote.take().expect("it was just made");
-        let plan = plan(&self.synced, &remote, &self.blocked, !self.merge_only);
+        let mut sight = self.sight();
+        debug_assert_eq!(
+            self.unlike_elsewhere(&sight),
+            BTreeSet::new(),
+            "outside of this part disk and log agree"
+        );
+        let plan = plan(sight.synced(&self.synced), sight.remote(), &self.blocked, !self.merge_only);
         let mut changes = Vec::new();
         for change in &plan.labels {
-            self.synced.apply(change.clone());
+            self.take_step(change.clone());
+            sight.apply(change);
             changes.push(StateChange::Synced(change.clone()));
         }
-        self.settle(&remote);
+        self.settle(&sight);
         self.persist(changes, effects);
         if plan.ops.is_empty() {
-            let in_the_way = in_the_way(&self.synced, &remote, &self.obstacles);
+            self.unsure = Some(sight.unlike(&self.synced));
+            let in_the_way = in_the_way(sight.synced(&self.synced), sight.remote(), &self.obstacles);
             effects.push(Effect::Notice(Notice::InTheWay(in_the_way)));
         }
         if !plan.ops.is_empty() && plans >= PLANS_MAX {
             effects.push(Effect::Notice(Notice::Restless));
         } else if plan.makes_room() && !fresh {
-            effects.push(Effect::Scan);
+            effects.push(Effect::Glance);
         } else if !plan.ops.is_empty() {
             let realised = plan.ops.iter().filter_map(|op| {
-                remote.nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
+                sight.remote().nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
             });
             let realised = RemoteTree { nodes: realised.collect() };
             effects.push(Effect::Materialise(plan.clone()));
             self.working = Some(Working { plan, remote: realised, fresh, plans: plans + 1 });
         }
-        self.remote = Some(remote);
+        self.put_back(sight);
     }
 }

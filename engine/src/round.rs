@@ -15,7 +15,9 @@
 
 mod delivery;
 mod fetch;
+mod glance;
 mod handback;
+mod look;
 mod report;
 mod send;
 mod sift;
@@ -23,24 +25,22 @@ mod sources;
 mod submit;
 
 pub use fetch::Fetcher;
+pub use look::Look;
 pub use report::{Report, RoundError, Step};
 pub use sources::{OldFile, Sources};
 
 use crate::{
-    author::Removals,
     chunk_store::ChunkStore,
     content::SealedChunk,
-    disk::{Blocked, Disk, DiskError, DiskOp, Node, SkippedBecause},
-    observed::LocalTree,
-    priority::{Rank, Waiting, urgent_first},
+    disk::{Blocked, Disk, DiskError, DiskOp, Node},
     protocol::{Class, Code, Problem},
     replica::{Effect, Input, Notice, Replica, StateChange, Strange, is_acknowledgement},
     transport::{Transport, TransportError},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Record, Seq, log::Logged};
+use annals_events::{ChunkId, ChunkRef, Content, Dot, Record, Seq, log::Logged};
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -192,6 +192,8 @@ pub enum StoreError {
 /// What the caller decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
+    /// How much of the folder to look at.
+    pub look: Look,
     /// A person said that many entries vanished on purpose.
     pub accept_deletes: bool,
     /// Paths that somebody asked for by name: they go first.
@@ -204,10 +206,6 @@ const TURNS_MAX: usize = 32;
 const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
 /// How often a server may lose state while a round is at work.
 const HAND_BACKS_MAX: usize = 8;
-/// Files that are read, and sent, together.
-const FILES_PER_GROUP: usize = 1024;
-/// Their bytes, unless one file alone has more.
-const GROUP_BYTES: u64 = 256 << 20;
 /// Operations handed to the disk together.
 const OPS_PER_GROUP: usize = 512;
 
@@ -224,11 +222,11 @@ pub fn exchange<H: Host>(
     let mut round = Round {
         replica,
         host,
-        wish,
         report: Report::default(),
         trouble: None,
         shut_out: false,
-        rescan: true,
+        rescan: Some(wish.look.clone()).filter(|look| *look != Look::Nowhere),
+        wish,
         looked_for: None,
         resends: 0,
         content_lost: false,
@@ -253,7 +251,8 @@ struct Round<'a, H: Host> {
     trouble: Option<RoundError>,
     /// The server lets this device in no more: what is on the disk is left as it is.
     shut_out: bool,
-    rescan: bool,
+    /// What has to be looked at next.
+    rescan: Option<Look>,
     /// The batch for whose missing chunks the folder was looked at once more.
     looked_for: Option<annals_events::Hash>,
     /// How often missing chunks were sent once more.
@@ -278,9 +277,8 @@ impl<H: Host> Round<'_, H> {
             self.perform(effects)?;
         }
         for _ in 0..TURNS_MAX {
-            if self.rescan {
-                self.rescan = false;
-                self.look(online)?;
+            if let Some(look) = self.rescan.take() {
+                self.look(&look, online)?;
             }
             if !online {
                 return Ok(());
@@ -290,8 +288,8 @@ impl<H: Host> Round<'_, H> {
                 // changed since it was refused is said before anything takes its place.
                 let effects = self.replica.step(self.host.now_ms(), Input::RetryAside);
                 self.perform(effects)?;
-                self.rescan = false;
-                self.look(online)?;
+                self.rescan = None;
+                self.look(&Look::Whole, online)?;
             }
             let sent = match self.submit() {
                 Err(error) if error.is_passing() => {
@@ -304,7 +302,12 @@ impl<H: Host> Round<'_, H> {
                 self.host.empty_outbox();
             }
             let pulled = self.pull(true)?;
-            if sent > 0 || pulled > 0 || self.rescan {
+            if sent > 0 || pulled > 0 || self.rescan.is_some() {
+                continue;
+            }
+            if self.report.looks == 0 && !self.replica.is_settled() {
+                // What hinders may be gone by now.
+                self.rescan = Some(Look::Whole);
                 continue;
             }
             if self.trouble.is_some() || !self.report.in_the_way.is_empty() {
@@ -439,72 +442,6 @@ impl<H: Host> Round<'_, H> {
 
     // --- the folder ---------------------------------------------------------------------------------------
 
-    /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
-    fn look(&mut self, online: bool) -> Result<(), RoundError> {
-        self.go_on(Step::Scanning)?;
-        let scan = self.scan()?;
-        self.report.looks += 1;
-        self.report.blocked.clear();
-        self.changed = None;
-        self.report.waiting.clear();
-        // What is ignored is so because somebody wants it: nobody has to be told.
-        let told = scan.skipped.iter().filter(|s| !matches!(s.why, SkippedBecause::Ignored { .. }));
-        self.report.skipped = told.map(|s| (s.path.clone(), s.why.to_string())).collect();
-        let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
-        let unread = self.in_order(unread, &local, online);
-        let mut groups = groups_of(unread.iter().map(|path| self.file_to_read(path, &local)).collect());
-        let (mut done, of) = (0, unread.len() as u64);
-        while let Some(group) = groups.pop_front() {
-            done += group.len() as u64;
-            let read = self.read_group(group, online)?;
-            for (path, read) in read {
-                local.read(&path, &read.node, read.content);
-            }
-            let bytes = self.report.plain_bytes;
-            self.go_on(Step::Reading { done, of, bytes })?;
-        }
-        self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
-        let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
-        let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
-        self.perform(effects)
-    }
-
-    /// The files that are to be read now, what somebody waits for first. Where the others would take long they are put
-    /// off to another look, once: then it is said before they are read.
-    fn in_order(&mut self, unread: Vec<String>, local: &LocalTree, online: bool) -> Vec<String> {
-        let now_ms = self.host.now_ms();
-        let rank = |path: String| {
-            let node = local.nodes.get(&path).map(|local| &local.node);
-            let (size, touched_ns) = node.map_or((0, 0), |node| (node.size, node.mtime_ns));
-            let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
-            let file = Waiting { path: &path, size, touched_ms };
-            (Rank::of(file, now_ms, &self.wish.first), size, path)
-        };
-        let mut ranked: Vec<_> = unread.into_iter().map(rank).collect();
-        ranked.sort_by_key(|(rank, ..)| *rank);
-        let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
-        let now = urgent_first(&order);
-        // What vanished may be among what is not read yet, under another name.
-        let whole = || self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path));
-        if now < ranked.len() && online && !self.put_off && whole() {
-            (self.put_off, self.rescan) = (true, true);
-            ranked.truncate(now);
-        }
-        ranked.into_iter().map(|(.., path)| path).collect()
-    }
-
-    fn file_to_read(&mut self, path: &str, local: &LocalTree) -> FileToRead {
-        let size = local.nodes.get(path).map_or(0, |node| node.node.size);
-        let head = self.replica.synced().get(path).and_then(|node| node.head);
-        let replaced = match head.or_else(|| self.replica.remote().nodes.get(path).and_then(|node| node.head))
-        {
-            // Neither sizes nor chunks matter in a file that is one small chunk anyway.
-            Some(head) if size > u64::from(Cut::SMALL.min) => self.content_of(head).ok().flatten(),
-            _ => None,
-        };
-        FileToRead { path: path.to_owned(), size, replaced }
-    }
-
     /// What the version `dot` holds; none where that is withheld.
     fn content_of(&mut self, dot: Dot) -> Result<Option<Content>, StoreError> {
         content_of(self.replica, self.host.parts().records, dot)
@@ -519,7 +456,9 @@ impl<H: Host> Round<'_, H> {
                 // The queue is the replica's; it goes out when the round gets there.
                 Effect::Submit(_) => {}
                 Effect::Materialise(plan) => self.materialise(&plan.ops, plan.together)?,
-                Effect::Scan => self.rescan = true,
+                Effect::Scan => self.rescan = Some(Look::Whole),
+                // What an earlier effect wants more is not forgotten for this.
+                Effect::Glance => drop(self.rescan.get_or_insert(Look::At(BTreeSet::new()))),
                 Effect::Reopen => *self.replica = self.host.reopen()?,
                 Effect::Notice(notice) => self.notice(notice)?,
             }
@@ -543,7 +482,7 @@ impl<H: Host> Round<'_, H> {
             Notice::Blocked(blocked) => {
                 // What waits for its event to be in the log is looked at again in this round.
                 let waits = |why: &Blocked| {
-                    (self.rescan || self.content_lost) && matches!(why, Blocked::Content { .. })
+                    (self.rescan.is_some() || self.content_lost) && matches!(why, Blocked::Content { .. })
                 };
                 if self.content_lost {
                     let paths = blocked.iter().filter(|why| waits(why)).map(|why| why.path().to_owned());
@@ -613,7 +552,7 @@ impl<H: Host> Round<'_, H> {
         for op in ops {
             let DiskOp::WriteFile { path, content, .. } = op else { continue };
             if !contents.contains_key(content) {
-                let head = self.replica.remote().nodes.get(path).and_then(|node| node.head);
+                let head = self.replica.at_work_on(path).and_then(|node| node.head);
                 let whole = head.map(|head| self.content_of(head)).transpose()?.flatten();
                 contents.extend(whole.filter(|whole| whole.id == *content).map(|whole| (*content, whole)));
             }
@@ -631,7 +570,7 @@ impl<H: Host> Round<'_, H> {
             (Ok(outcomes), Some(trouble)) => {
                 // What was just saved here can be fetched once its event is in the log.
                 if trouble.is_unknown_chunk() && self.replica.pending().next().is_some() {
-                    self.rescan = true;
+                    self.rescan = Some(Look::Whole);
                 } else if trouble.is_unknown_chunk() && self.replica.cursor().epoch > 0 {
                     self.content_lost = true;
                 } else {
@@ -676,23 +615,6 @@ pub fn body_of(
 /// How many events of a record say more than how far a device is.
 fn said_in(record: &Record) -> u64 {
     record.batch().events().iter().filter(|event| !is_acknowledgement(&event.fact)).count() as u64
-}
-
-/// Files in groups that are small enough to be read twice from memory.
-fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
-    let mut groups: VecDeque<Vec<FileToRead>> = VecDeque::new();
-    let mut bytes = 0;
-    for file in files {
-        bytes += file.size;
-        match groups.back_mut() {
-            Some(group) if group.len() < FILES_PER_GROUP && bytes <= GROUP_BYTES => group.push(file),
-            _ => {
-                bytes = file.size;
-                groups.push_back(vec![file]);
-            }
-        }
-    }
-    groups
 }
 
 impl From<DiskError> for RoundError {

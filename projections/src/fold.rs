@@ -338,6 +338,7 @@ impl Projections {
         let version = self.add_version(by.dot, entry, body.as_ref(), true, &inputs);
         self.devices.batches.push_event(hlc, What::Merge(version));
         self.entries.rich_mut(entry).versions.push(by.dot);
+        self.note_changed(entry);
         What::Merge(version)
     }
 
@@ -360,12 +361,14 @@ impl Projections {
         latest.retain(|&row| !by.seen.by(author, self.devices.dot(self.resolutions[row as usize].dot)));
         latest.push(row);
         self.entries.rich_mut(entry).resolutions = latest;
+        self.note_changed(entry);
         What::Resolve(row)
     }
 
     fn change(&mut self, hlc: u64, by: &mut Arrival<'_>, entry: EntryId) -> What {
         let entry = self.entry_ix(entry).expect("checked");
         self.devices.batches.push_event(hlc, What::Attributes(entry));
+        self.note_changed(entry);
         if let Some(body) = by.body.take() {
             let (author, mark) = (by.name(), (by.order.0, by.order.1, by.counter));
             self.attribute_row(entry);
@@ -449,6 +452,10 @@ impl Projections {
         if row.state.linked && row.link_order > by.order {
             return;
         }
+        if row.state.linked {
+            // Its label stands in names.
+            self.changed.everywhere();
+        }
         row.link_order = by.order;
         row.state.linked = true;
         row.state.key = key;
@@ -467,6 +474,7 @@ impl Projections {
     fn purge(&mut self, entries: &DotSet, by: &Arrival<'_>) {
         let entries: Vec<EntryIx> = entries.iter().filter_map(|dot| self.entry_ix(EntryId(dot))).collect();
         for entry in entries {
+            self.note_changed(entry);
             if !self.entries.has(entry, flag::PURGED) {
                 self.entries.set(entry, flag::PURGED, true);
                 self.live_entries -= 1;

@@ -16,6 +16,7 @@
 mod access;
 mod attributes;
 mod batches;
+mod changed;
 mod checkpoint;
 mod chunk_refs;
 mod conflicts;
@@ -72,6 +73,7 @@ pub struct Projections {
     contents: usage::Contents,
     /// Deletes whose folders somebody touched, until the group is in.
     contested: BTreeSet<u32>,
+    changed: changed::Changed,
     /// Entries that no purge took.
     live_entries: u64,
     /// Events of kinds that this release does not know.
@@ -135,6 +137,7 @@ impl Projections {
             chunk_refs: ChunkRefs::default(),
             contents: usage::Contents::default(),
             contested: BTreeSet::new(),
+            changed: changed::Changed::default(),
             live_entries: 0,
             unknown: 0,
         }

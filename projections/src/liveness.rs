@@ -51,6 +51,7 @@ impl Projections {
 
     /// Looks again whether anything keeps `entry` alive.
     pub(crate) fn review(&mut self, entry: EntryIx) {
+        self.note_changed(entry);
         let Some(rich) = self.entries.rich(entry) else { return };
         let alive = rich.places.iter().chain(&rich.maximal).any(|&dot| !self.is_hidden(entry, dot));
         self.set_alive(entry, alive);

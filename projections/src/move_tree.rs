@@ -130,6 +130,8 @@ impl Projections {
         for Touched { entry, linked_in } in touched {
             self.entries.set(entry, flag::TOUCHED, false);
             let now = std::mem::replace(&mut self.entries.parent[entry as usize], linked_in);
+            // Its name may be another one where its folder is not.
+            self.changed.folder(now);
             if now != linked_in {
                 moved.push((entry, now));
             }

@@ -133,6 +133,7 @@ impl Projections {
 
     /// Puts an entry that is linked nowhere into `folder`.
     pub(crate) fn link(&mut self, ix: EntryIx, folder: EntryIx) {
+        self.changed.folder(folder);
         let entries = &mut self.entries;
         entries.parent[ix as usize] = folder;
         let first = std::mem::replace(&mut entries.folder_mut(folder).first_child, ix);
@@ -150,6 +151,7 @@ impl Projections {
     pub(crate) fn unlink(&mut self, ix: EntryIx) {
         let entries = &mut self.entries;
         let folder = std::mem::replace(&mut entries.parent[ix as usize], NONE);
+        self.changed.folder(folder);
         let (prev, next) = (entries.prev[ix as usize], entries.next[ix as usize]);
         if prev == NONE {
             entries.folder_mut(folder).first_child = next;
@@ -177,6 +179,7 @@ impl Projections {
                 return;
             }
             self.entries.set(at, flag::SHOWN, shown);
+            self.note_changed(at);
             at = self.entries.parent[at as usize];
         }
     }
@@ -187,6 +190,7 @@ impl Projections {
             return;
         }
         self.entries.set(ix, flag::ALIVE, alive);
+        self.note_changed(ix);
         let below = !made(Mistake::DeadFoldersVanish)
             && self.entries.kind(ix) == EntryKind::Folder
             && self.entries.folder(ix).shown_children > 0;

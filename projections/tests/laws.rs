@@ -237,8 +237,39 @@ fn reordered(batches: &[Batch], choices: &[usize]) -> Vec<Batch> {
     order
 }
 
+/// What each folder shows, to the last attribute.
+fn pictures(folds: &Projections) -> BTreeMap<EntryId, Vec<String>> {
+    let folders =
+        folds.entries().filter(|e| folds.entry(*e).is_some_and(|view| view.kind == EntryKind::Folder));
+    let line = |shown: annals_projections::Shown| {
+        let view = folds.entry(shown.entries[0]).unwrap();
+        let heads = folds.human_heads(shown.entries[0]);
+        format!("{shown:?} {view:?} {heads:?} {:?}", folds.heads(shown.entries[0]))
+    };
+    let picture = |folder| (folder, folds.list(&[folder]).into_iter().map(line).collect());
+    folders.chain([EntryId::ROOT]).map(picture).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_folder_that_shows_something_else_than_before_is_named_as_changed(steps in steps()) {
+        let mut folds = Projections::new(NAMESPACE, Scope::Device);
+        prop_assert!(folds.take_changed().is_none(), "nobody knows what was before the beginning");
+        let mut before = pictures(&folds);
+        for (at, batch) in world(&steps).iter().enumerate() {
+            folds.apply(batch, None, at as u64).unwrap();
+            let (changed, after) = (folds.take_changed(), pictures(&folds));
+            let folders: BTreeSet<EntryId> = before.keys().chain(after.keys()).copied().collect();
+            for folder in folders {
+                let named = changed.as_ref().is_none_or(|changed| changed.contains(&folder));
+                let new = !before.contains_key(&folder) && after[&folder].is_empty();
+                prop_assert!(named || new || before.get(&folder) == after.get(&folder), "{folder:?}");
+            }
+            before = after;
+        }
+    }
 
     #[test]
     fn no_way_of_arrival_leaves_a_trace(

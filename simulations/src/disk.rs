@@ -41,6 +41,8 @@ pub struct Volume {
     blind: BTreeSet<u64>,
     /// What the person overwrote or removed, wherever it came from.
     let_go: BTreeSet<Vec<u8>>,
+    /// Where the person changed something since somebody asked.
+    hints: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +97,7 @@ impl Volume {
             kept: Vec::new(),
             blind: BTreeSet::new(),
             let_go: BTreeSet::new(),
+            hints: BTreeSet::new(),
         };
         assert_eq!(volume.make(EntryKind::Folder), TOP, "the folder is the first thing on its disk");
         volume
@@ -126,6 +129,11 @@ impl Volume {
     #[must_use]
     pub fn let_go(&self) -> &BTreeSet<Vec<u8>> {
         &self.let_go
+    }
+
+    /// Where the person changed something since this was last asked, as a watcher would tell.
+    pub fn take_hints(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.hints)
     }
 
     /// The contents of files that the engine keeps beside the folder.

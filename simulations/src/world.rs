@@ -24,7 +24,7 @@ use crate::{
 use annals_engine::{
     journal::Identity,
     observed::RemoteTree,
-    round::{RoundError, Wish},
+    round::{Look, RoundError, Wish},
 };
 use annals_events::{EntryId, EntryKind, Hash, NamespaceId, UserId};
 use ed25519_dalek::SigningKey;
@@ -83,6 +83,7 @@ pub struct World {
     volumes: Vec<Rc<RefCell<Volume>>>,
     links: Vec<TwinTransport>,
     people: Vec<RefCell<Random>>,
+    watchers: Vec<RefCell<Watcher>>,
     chaos: Cell<bool>,
     /// How many rounds are at work within each other.
     depth: Cell<usize>,
@@ -113,6 +114,13 @@ pub fn run(seed: Seed, options: Options) -> Outcome {
         findings: world.findings.take(),
         lines,
     }
+}
+
+/// What tells a device that something changed in its folder.
+struct Watcher {
+    chance: Random,
+    /// Whether it missed something, or a round did not get to it.
+    missed: bool,
 }
 
 impl World {
@@ -170,6 +178,14 @@ impl World {
                     .map(|n| RefCell::new(seed.of(&format!("person {n}")).stream()))
                     .collect(),
                 devices: devices.into_iter().map(|device| RefCell::new(Some(device))).collect(),
+                watchers: (0..options.devices)
+                    .map(|n| {
+                        RefCell::new(Watcher {
+                            chance: seed.of(&format!("watcher {n}")).stream(),
+                            missed: false,
+                        })
+                    })
+                    .collect(),
                 chaos: Cell::new(true),
                 depth: Cell::new(0),
                 points: Cell::new(0),
@@ -240,10 +256,12 @@ impl World {
         let Some(mut device) = self.devices[n].borrow_mut().take() else { return };
         self.depth.set(self.depth.get() + 1);
         self.trace.note(format_args!("{} device {n} begins a round", self.time.elapsed_ms()));
-        let mut done = device.round(Wish::default());
+        let look = self.where_to_look(n);
+        let mut done = device.round(Wish { look, ..Wish::default() });
         if matches!(done, Err(RoundError::MassDelete(_))) && !self.chaos.get() {
             done = device.round(Wish { accept_deletes: true, ..Wish::default() });
         }
+        self.watchers[n].borrow_mut().missed |= done.as_ref().map_or(true, |report| report.incomplete);
         match done {
             Ok(report) => self.trace.note(format_args!("device {n} is done: {report:?}")),
             Err(error) => {
@@ -253,6 +271,23 @@ impl World {
         }
         self.depth.set(self.depth.get() - 1);
         *self.devices[n].borrow_mut() = Some(device);
+    }
+
+    /// Where device `n` looks: at everything now and then, otherwise where its watcher says that something changed, which
+    /// misses some of it while there is chaos. Then, and after a round that failed, it has to look at everything once.
+    fn where_to_look(&self, n: usize) -> Look {
+        let mut hints = self.volumes[n].borrow_mut().take_hints();
+        let watcher = &mut *self.watchers[n].borrow_mut();
+        if watcher.chance.percent(30) || watcher.missed && !self.chaos.get() {
+            watcher.missed = false;
+            return Look::Whole;
+        }
+        if self.chaos.get() {
+            let all = hints.len();
+            hints.retain(|_| !watcher.chance.percent(10));
+            watcher.missed |= hints.len() < all;
+        }
+        if hints.is_empty() { Look::Nowhere } else { Look::At(hints) }
     }
 
     /// Some errors are no mistakes.

@@ -25,6 +25,9 @@ use std::{
     time::Duration,
 };
 
+/// When nothing happened for so long, how the folder stands is written down.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Tells a daemon to end.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Bell);
@@ -91,6 +94,8 @@ pub fn run(
         asked_wait_ms: None,
         last: None,
         first: true,
+        unfinished: 0,
+        noted: true,
     };
     work.keep(tell, progress);
     drop(listening);
@@ -118,6 +123,10 @@ struct Work<'a> {
     last: Option<String>,
     /// None did everything yet.
     first: bool,
+    /// Rounds in a row after which something was left to be looked at again.
+    unfinished: u32,
+    /// Whether how the folder stands is written down.
+    noted: bool,
 }
 
 impl Work<'_> {
@@ -136,10 +145,12 @@ impl Work<'_> {
             if look == Due::Whole {
                 looked = Stopwatch::start();
             }
-            if !self.round(&look, tell, progress) {
+            if !self.round(look, tell, progress) {
                 return;
             }
             let next_look = self.watching.next_look().saturating_sub(looked.elapsed());
+            let unfinished = (self.unfinished > 0).then(|| wait_after(self.unfinished, None));
+            let next_look = unfinished.map_or(next_look, |unfinished| unfinished.min(next_look));
             match self.wait(next_look) {
                 Some((next, folders)) => (look, came) = (next, folders),
                 None => return,
@@ -166,7 +177,7 @@ impl Work<'_> {
     }
 
     /// One round. False: it was told to end.
-    fn round(&mut self, look: &Due, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) -> bool {
+    fn round(&mut self, look: Due, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) -> bool {
         let mut folder = held(self.folder);
         folder.is_watched(self.watching.hindrance());
         let mut unwatched = ();
@@ -196,6 +207,12 @@ impl Work<'_> {
             Err(error) if now != self.last => tell(News::Trouble(error)),
             _ => {}
         }
+        self.unfinished = if folder.wants_look() { self.unfinished + 1 } else { 0 };
+        // While much happens it is written down when there is a pause.
+        self.noted = now.is_some() || self.last.is_some();
+        if self.noted {
+            folder.note_standing();
+        }
         drop(folder);
         self.first &= now.is_some();
         self.last = now;
@@ -205,15 +222,18 @@ impl Work<'_> {
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         let slept = Stopwatch::start();
-        let again = (self.failures > 0)
-            .then(|| retry::wait_asked_ms(self.failures, u64::from(std::process::id()), self.asked_wait_ms))
-            .map(Duration::from_millis);
+        let again = (self.failures > 0).then(|| wait_after(self.failures, self.asked_wait_ms));
         loop {
             let left = |time: Duration| time.saturating_sub(slept.elapsed());
-            let Woken { stopped, reached, head, due, came } =
-                self.stop.0.wait(left(again.map_or(next_look, |again| again.min(next_look))));
+            let next = again.map_or(next_look, |again| again.min(next_look));
+            let next = if self.noted { next } else { next.min(PAUSE) };
+            let Woken { stopped, reached, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
                 return None;
+            }
+            if !self.noted && left(PAUSE).is_zero() {
+                held(self.folder).note_standing();
+                self.noted = true;
             }
             let is_time = again.is_some_and(|again| left(again).is_zero());
             if left(next_look).is_zero() || is_time {
@@ -228,6 +248,11 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// How long to wait after so many rounds that did not get everything done.
+fn wait_after(rounds: u32, asked_ms: Option<u64>) -> Duration {
+    Duration::from_millis(retry::wait_asked_ms(rounds, u64::from(std::process::id()), asked_ms))
 }
 
 /// Ends a round that is at work when the daemon is told to end.

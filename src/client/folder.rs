@@ -17,7 +17,7 @@ use annals_engine::{
     journal::Identity,
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
-    round::{self, Report, RoundError, Wish},
+    round::{self, Look, Report, RoundError, Wish},
     watch::Due,
 };
 use serde::Serialize;
@@ -272,29 +272,40 @@ impl Folder {
         self.last.unwatched = hindrance.map(str::to_owned);
     }
 
-    /// Exchanges everything that can be exchanged, after a hint at what has to be looked at: all of the folder, until rounds
-    /// can look at less.
+    /// Exchanges everything that can be exchanged, after a look at what was hinted at. How the folder then stands is not
+    /// [noted](Self::note_standing) yet.
     ///
     /// # Errors
     /// As for [`sync_once`](Self::sync_once).
     pub(super) fn sync_after(
         &mut self,
-        _hint: &Due,
+        hint: Due,
         progress: &mut dyn Progress,
     ) -> Result<SyncReport, ClientError> {
-        self.sync_once(progress)
+        let look = match hint {
+            Due::Whole => Look::Whole,
+            Due::At(paths) if paths.is_empty() => Look::Nowhere,
+            Due::At(paths) => Look::At(paths),
+        };
+        self.sync(look, progress)
     }
 
-    /// Exchanges everything that can be exchanged.
+    /// Exchanges everything that can be exchanged, after a look at all of the folder.
     ///
     /// # Errors
     /// [`ClientError::Round`]; what could be done was done.
     pub fn sync_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let mut report = match self.round_once(progress) {
+        let result = self.sync(Look::Whole, progress);
+        self.note_standing();
+        result
+    }
+
+    fn sync(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+        let mut report = match self.round(look, progress) {
             Err(ClientError::Round(RoundError::PutBack(why))) => {
                 tracing::warn!(%why, "this device is not what it was");
                 self.become_another()?;
-                SyncReport { renewed: true, ..self.round_once(progress)? }
+                SyncReport { renewed: true, ..self.round(Look::Whole, progress)? }
             }
             Err(ClientError::Round(RoundError::Stranger(_))) => return Err(self.stranger()),
             done => done?,
@@ -305,7 +316,7 @@ impl Folder {
                 break;
             }
             self.forget_what_may_go()?;
-            report.add(self.round_once(progress)?);
+            report.add(self.round(Look::Nowhere, progress)?);
         }
         Ok(report)
     }
@@ -328,7 +339,7 @@ impl Folder {
         Ok(gone?)
     }
 
-    fn round_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+    fn round(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         self.check_place()?;
         self.http()?;
         let mut http = self.http.take().expect("it was just made");
@@ -345,7 +356,8 @@ impl Folder {
             identity: &self.identity,
             progress: &mut noting,
         };
-        let (report, result) = round::exchange(&mut self.replica, &mut machine, self.wish.clone());
+        let wish = Wish { look, ..self.wish.clone() };
+        let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
         let paused = matches!(&result, Err(error) if error.is_passing()) && Settings::read(&self.root).paused;

@@ -10,11 +10,11 @@ use crate::{clock::SystemClock, disk::KEPT};
 use annals_engine::{
     chunk_store::ChunkStore as _,
     clock::Clock as _,
-    observed::RemoteTree,
+    observed::{Totals, parent},
     replica::is_acknowledgement,
     round::{Report, RoundError},
 };
-use annals_events::{EntryId, EntryKind, Fact};
+use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -147,6 +147,10 @@ pub(super) struct LastRound {
     error: Option<String>,
     skipped: Vec<PathLine>,
     in_the_way: Vec<PathLine>,
+    /// Whether something could not be looked at.
+    incomplete: bool,
+    /// Whether something was being written.
+    waiting: bool,
 }
 
 impl LastRound {
@@ -159,6 +163,8 @@ impl LastRound {
             error: status.last_error,
             skipped: status.skipped,
             in_the_way: status.in_the_way,
+            incomplete: false,
+            waiting: false,
         })
     }
 
@@ -168,14 +174,25 @@ impl LastRound {
         }
         self.offline = matches!(result, Err(error) if error.is_passing());
         self.error = result.as_ref().err().map(ToString::to_string);
-        if report.looks == 0 {
-            return;
+        self.waiting = !report.waiting.is_empty();
+        if report.looks > 0 {
+            self.incomplete = report.incomplete;
+            self.skipped.clear();
+            self.in_the_way.clear();
         }
+        // What was not looked at is as it was.
+        let is_kept = |line: &PathLine| line.path.starts_with(STATE_FOLDER);
+        let is_elsewhere =
+            |line: &PathLine| !is_kept(line) && !report.glanced.contains(parent(&line.path).unwrap_or(""));
+        self.skipped.retain(is_elsewhere);
+        self.in_the_way.retain(is_elsewhere);
         // A file that cannot be read waits as well: once is enough.
         let waiting = report.waiting.iter().map(|path| (path.clone(), "it is being written".to_owned()));
-        self.skipped =
-            each_once(waiting.chain(report.skipped.iter().cloned()).chain(kept.iter().map(why_kept)));
-        self.in_the_way = each_once(report.blocked.iter().chain(&report.in_the_way).cloned());
+        let kept = kept.iter().map(why_kept);
+        let skipped = waiting.chain(report.skipped.iter().cloned()).chain(kept);
+        self.skipped = each_once(std::mem::take(&mut self.skipped), skipped);
+        let in_the_way = report.blocked.iter().chain(&report.in_the_way).cloned();
+        self.in_the_way = each_once(std::mem::take(&mut self.in_the_way), in_the_way);
     }
 }
 
@@ -186,16 +203,26 @@ fn why_kept(name: &String) -> (String, String) {
     (format!("{STATE_FOLDER}/{KEPT}/{name}"), why.to_owned())
 }
 
-fn each_once(lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
-    let by_path: BTreeMap<String, String> = lines.collect();
+fn each_once(known: Vec<PathLine>, lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
+    let known = known.into_iter().map(|line| (line.path, line.why));
+    let by_path: BTreeMap<String, String> = known.chain(lines).collect();
     by_path.into_iter().map(|(path, why)| PathLine { path, why }).collect()
 }
 
 impl Folder {
-    /// Remembers how a round went, for `status` in any process.
+    /// Remembers how a round went.
     pub(super) fn remember(&mut self, report: &Report, result: &Result<(), RoundError>) {
         let kept = self.disk.kept().unwrap_or_default();
         self.last.take(&kept, report, result);
+    }
+
+    /// Whether something could not be looked at, or is being written, and has to be looked at again.
+    pub(super) fn wants_look(&self) -> bool {
+        self.last.incomplete || self.last.waiting
+    }
+
+    /// Notes how the folder stands, for `status` in any process. Costs a look at everything that the log says.
+    pub fn note_standing(&mut self) {
         let status = self.status();
         write(&self.root, &status);
     }
@@ -246,15 +273,7 @@ impl Folder {
         let conflicts = self.replica.log().conflicts().iter().filter(|conflict| conflict.open).count() as u64;
         let pending_events: u64 = self.replica.pending().map(|batch| batch.events().len() as u64).sum();
         let cursor = self.replica.cursor().seq.0;
-        let remote: &RemoteTree = self.replica.remote();
-        let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for node in remote.nodes.values() {
-            match node.kind {
-                EntryKind::Folder => folders += 1,
-                EntryKind::File | EntryKind::Symlink => files += 1,
-            }
-            bytes += node.size;
-        }
+        let Totals { files, folders, bytes } = self.replica.synced().totals();
         let set_aside = self.set_aside();
         let settings = Settings::read(&self.root);
         // What was undone in the folder needs nobody any more.

@@ -150,7 +150,7 @@ impl Folder {
                 // What the events change in the folder is done in the next round.
                 Effect::Materialise(_) => replan = true,
                 Effect::Notice(Notice::Lineage(why)) => return Err(round::RoundError::Lineage(why).into()),
-                Effect::Submit(_) | Effect::Scan | Effect::Notice(_) | Effect::Reopen => {}
+                Effect::Submit(_) | Effect::Scan | Effect::Glance | Effect::Notice(_) | Effect::Reopen => {}
             }
         }
         if replan {

@@ -14,7 +14,7 @@ use super::{
     ignoring::Judge,
     node::{identity_at, node_at, node_of},
 };
-use annals_engine::disk::{DiskError, Node, Scan, Skipped, SkippedBecause, TICK_NS};
+use annals_engine::disk::{DiskError, Listing, Node, Scan, Skipped, SkippedBecause, TICK_NS};
 use annals_events::{EntryKind, path::is_reserved};
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -37,9 +37,15 @@ const LISTING_BYTES: usize = 64 << 10;
 
 /// Looks at everything in `folder`.
 pub(super) fn scan(folder: &Folder) -> Result<Scan, DiskError> {
+    list(folder, &[Listing { path: String::new(), deep: true }])
+}
+
+/// Looks at some folders in it.
+pub(super) fn list(folder: &Folder, listings: &[Listing]) -> Result<Scan, DiskError> {
     let began_ns = clock_of(folder);
-    let mut found = list_all(folder, vec![Task { path: String::new(), must_exist: true }])?;
-    again(folder, &mut found, began_ns)?;
+    let tasks = listings.iter().map(|listing| task(&listing.path, listings)).collect();
+    let mut found = list_all(folder, tasks)?;
+    again(folder, listings, &mut found, began_ns)?;
     let Found { nodes, mut skipped, .. } = found;
     skipped.sort();
     skipped.dedup();
@@ -63,6 +69,16 @@ pub(super) struct Task {
     pub(super) path: String,
     /// Whether its absence is an error: only the root's is.
     pub(super) must_exist: bool,
+    /// Whether what is in it is to be listed as well.
+    pub(super) deep: bool,
+}
+
+fn task(path: &str, listings: &[Listing]) -> Task {
+    let is_below = |top: &str| {
+        top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let deep = listings.iter().any(|listing| listing.deep && is_below(&listing.path));
+    Task { path: path.to_owned(), must_exist: path.is_empty(), deep }
 }
 
 /// What was found so far.
@@ -127,17 +143,19 @@ fn work(folder: &Folder, stack: &Mutex<Stack>, woken: &Condvar) -> Found {
         };
         held.at_work += 1;
         drop(held);
-        let (below, failed) = list(folder, &task, &mut buffer, &mut found);
+        let (below, failed) = list_one(folder, &task, &mut buffer, &mut found);
         held = stack.lock().unwrap_or_else(PoisonError::into_inner);
         held.at_work -= 1;
         held.failed = held.failed.or(failed);
-        held.tasks.extend(below.into_iter().map(|path| Task { path, must_exist: false }));
+        if task.deep {
+            held.tasks.extend(below.into_iter().map(|path| Task { path, must_exist: false, deep: true }));
+        }
         woken.notify_all();
     }
 }
 
 /// Lists one folder; answers with the folders in it, and with the error that ends the scan.
-fn list(
+fn list_one(
     folder: &Folder,
     task: &Task,
     buffer: &mut [MaybeUninit<u8>],
@@ -250,7 +268,12 @@ fn join(folder: &str, name: &CStr) -> String {
 /// Looks again at every folder, until none has changed since it was listed. What changed is listed again,
 /// with what is new in it. This adds, and takes away only what is elsewhere now and folders that are gone: a
 /// file that is gone otherwise, the next scan finds gone.
-pub(super) fn again(folder: &Folder, found: &mut Found, began_ns: i64) -> Result<(), DiskError> {
+pub(super) fn again(
+    folder: &Folder,
+    listings: &[Listing],
+    found: &mut Found,
+    began_ns: i64,
+) -> Result<(), DiskError> {
     let mut listed: BTreeMap<String, i64> = std::mem::take(&mut found.listed).into_iter().collect();
     let mut nodes: BTreeMap<String, Node> = std::mem::take(&mut found.nodes).into_iter().collect();
     // What changed in the tick in which it was listed may have changed again and look the same.
@@ -271,7 +294,7 @@ pub(super) fn again(folder: &Folder, found: &mut Found, began_ns: i64) -> Result
             break;
         }
         unsettled_ns = i64::MAX;
-        let second = list_new(folder, &stale, &listed)?;
+        let second = list_new(folder, listings, &stale, &listed)?;
         listed.retain(|path, _| stale.binary_search(path).is_err());
         let moved = merge(folder, &mut nodes, &second.nodes);
         listed.retain(|path, _| !is_below(path, &moved));
@@ -300,19 +323,25 @@ fn merge(folder: &Folder, nodes: &mut BTreeMap<String, Node>, second: &[(String,
     moved
 }
 
-/// Lists `stale` again, each for itself, and below it only the folders that no listing has had.
-fn list_new(folder: &Folder, stale: &[String], listed: &BTreeMap<String, i64>) -> Result<Found, DiskError> {
+/// Lists `stale` again, each for itself, and below it, where that is wanted, the folders that no listing has had.
+fn list_new(
+    folder: &Folder,
+    listings: &[Listing],
+    stale: &[String],
+    listed: &BTreeMap<String, i64>,
+) -> Result<Found, DiskError> {
     let mut found = Found::default();
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
-    let mut tasks: Vec<Task> =
-        stale.iter().map(|path| Task { must_exist: path.is_empty(), path: path.clone() }).collect();
+    let mut tasks: Vec<Task> = stale.iter().map(|path| task(path, listings)).collect();
     while let Some(task) = tasks.pop() {
-        let (below, failed) = list(folder, &task, &mut buffer, &mut found);
+        let (below, failed) = list_one(folder, &task, &mut buffer, &mut found);
         if let Some(errno) = failed {
             return Err(folder.failed(errno));
         }
         let new = below.into_iter().filter(|path| !listed.contains_key(path));
-        tasks.extend(new.map(|path| Task { path, must_exist: false }));
+        if task.deep {
+            tasks.extend(new.map(|path| Task { path, must_exist: false, deep: true }));
+        }
     }
     Ok(found)
 }

@@ -11,6 +11,29 @@ use std::{collections::BTreeMap, ops::Bound};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncedTree {
     nodes: BTreeMap<String, SyncedNode>,
+    totals: Totals,
+}
+
+/// How much there is in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files and symlinks.
+    pub files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+impl Totals {
+    fn count(&mut self, node: &SyncedNode, more: bool) {
+        let add = |sum: &mut u64, n: u64| *sum = if more { *sum + n } else { *sum - n };
+        match node.kind {
+            EntryKind::Folder => add(&mut self.folders, 1),
+            EntryKind::File | EntryKind::Symlink => add(&mut self.files, 1),
+        }
+        add(&mut self.bytes, node.disk.size);
+    }
 }
 
 /// One thing that the disk showed when the log said so.
@@ -157,6 +180,32 @@ impl SyncedTree {
         self.nodes.is_empty()
     }
 
+    /// What is directly in the folder at `path`; the top is the empty path. Costs what there is of that, and not what
+    /// lies deeper.
+    pub fn children<'a>(
+        &'a self,
+        path: &str,
+    ) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        // Places beside the folder begin with NUL.
+        let first = if path.is_empty() { "\u{1}".to_owned() } else { prefix.clone() };
+        let mut from = Bound::Included(first);
+        std::iter::from_fn(move || {
+            loop {
+                let (path, node) = self.nodes.range((from.clone(), Bound::Unbounded)).next()?;
+                let name = path.strip_prefix(&prefix)?;
+                match name.split_once('/') {
+                    None => {
+                        from = Bound::Excluded(path.clone());
+                        return Some((path, node));
+                    }
+                    // '0' is the character after '/'.
+                    Some((folder, _)) => from = Bound::Included(format!("{prefix}{folder}0")),
+                }
+            }
+        })
+    }
+
     /// Everything below `path`.
     pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
         // '0' is the character after '/'.
@@ -167,13 +216,11 @@ impl SyncedTree {
     /// Takes one step.
     pub fn apply(&mut self, change: SyncedChange) {
         match change {
-            SyncedChange::Put(path, node) => {
-                self.nodes.insert(path, *node);
-            }
+            SyncedChange::Put(path, node) => self.put(path, *node),
             SyncedChange::Remove(path) => self.take(&path).into_iter().for_each(drop),
             SyncedChange::Move { from, to } => {
                 for (path, node) in self.take(&from) {
-                    self.nodes.insert(format!("{to}{}", &path[from.len()..]), node);
+                    self.put(format!("{to}{}", &path[from.len()..]), node);
                 }
             }
         }
@@ -182,7 +229,23 @@ impl SyncedTree {
     fn take(&mut self, path: &str) -> Vec<(String, SyncedNode)> {
         let paths: Vec<String> = self.below(path).map(|(below, _)| below.clone()).collect();
         let paths = std::iter::once(path.to_owned()).chain(paths);
-        paths.filter_map(|path| self.nodes.remove_entry(&path)).collect()
+        let taken: Vec<(String, SyncedNode)> =
+            paths.filter_map(|path| self.nodes.remove_entry(&path)).collect();
+        taken.iter().for_each(|(_, node)| self.totals.count(node, false));
+        taken
+    }
+
+    fn put(&mut self, path: String, node: SyncedNode) {
+        self.totals.count(&node, true);
+        if let Some(before) = self.nodes.insert(path, node) {
+            self.totals.count(&before, false);
+        }
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 }
 

@@ -15,7 +15,7 @@ impl Replica {
             match outcome {
                 Ok(done) => {
                     for change in after(op, done, &self.synced, &working.remote) {
-                        self.synced.apply(change.clone());
+                        self.take_step(change.clone());
                         changes.push(StateChange::Synced(change));
                     }
                 }
@@ -31,11 +31,9 @@ impl Replica {
         for op in working.plan.ops.iter().rev().take(unanswered) {
             self.block(op); // Unknown: the next scan tells.
         }
-        let remote = self.remote.take();
-        if let Some(remote) = &remote {
-            self.settle(remote);
-        }
-        self.remote = remote;
+        let sight = self.sight();
+        self.settle(&sight);
+        self.put_back(sight);
         self.persist(changes, effects);
         self.make_plan(working.fresh, working.plans, effects);
         if !blocked.is_empty() {

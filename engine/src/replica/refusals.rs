@@ -144,7 +144,7 @@ impl Replica {
         }
         changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
         for change in self.after_reissue(&reissue.names, &reissue.refused) {
-            self.synced.apply(change.clone());
+            self.take_step(change.clone());
             changes.push(StateChange::Synced(change));
         }
         // What its author removed before it was refused is wanted no more.
@@ -210,7 +210,7 @@ impl Replica {
             SyncedChange::Put(path.clone(), Box::new(said_again(renamed_node(node, &names))))
         }));
         for change in after {
-            self.synced.apply(change.clone());
+            self.take_step(change.clone());
             changes.push(StateChange::Synced(change));
         }
         self.sign(now_ms, deeds, changes, effects);

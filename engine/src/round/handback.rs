@@ -12,7 +12,7 @@
 //! A device that the server forgot, be it that its link, its account or the whole namespace is younger than that copy,
 //! shows its key with all that it keeps: the record of its link is there, with the server's receipt.
 
-use super::{FileToRead, Host, Round, RoundError, groups_of};
+use super::{FileToRead, Host, Round, RoundError, look::groups_of};
 use crate::{
     admission::contents_of,
     protocol::{BATCHES_BYTES_MAX, Code, HandBack, KeyProof, RecordsQuery, link_message},

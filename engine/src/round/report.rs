@@ -8,6 +8,7 @@ use crate::{
     protocol::{Class, Code},
     transport::TransportError,
 };
+use std::collections::BTreeSet;
 
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +35,12 @@ pub struct Report {
     pub server_put_back: bool,
     /// Events that it got from this device for that.
     pub handed_back: u64,
-    /// How often it looked at the folder; what follows is of the last time.
+    /// How often it looked at the whole folder; what follows is of the last time.
     pub looks: u64,
+    /// Whether something could not be looked at that time: it has to be looked at again.
+    pub incomplete: bool,
+    /// The folders that were looked at since: what follows is of the whole folder, or else of these.
+    pub glanced: BTreeSet<String>,
     /// Files that are being written, and wait.
     pub waiting: Vec<String>,
     /// What is not synced, and why.

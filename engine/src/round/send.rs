@@ -5,7 +5,7 @@
 //! any event names it (I4). About chunks of a version that the log has nothing is asked.
 
 use super::{
-    FileRead, FileToRead, Host, Round, RoundError,
+    FileRead, FileToRead, Host, Look, Round, RoundError,
     delivery::{Delivery, Replacing},
 };
 use crate::{
@@ -201,7 +201,7 @@ impl<H: Host> Round<'_, H> {
                 Ok(after) if after.content.id == before.content.id => sealed.push((file.path, after)),
                 _ => {
                     self.report.waiting.push(file.path);
-                    self.rescan = true;
+                    self.rescan = Some(Look::Whole);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! What must always hold: a refusal of some events costs no others; chunks that a server forgot are sent once more
 //! before anything is given up for them.
 
-use super::{HAND_BACKS_MAX, Host, Round, RoundError, TURNS_MAX, said_in};
+use super::{HAND_BACKS_MAX, Host, Look, Round, RoundError, TURNS_MAX, said_in};
 use crate::{
     protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Class, Code, Refused},
     replica::Input,
@@ -184,7 +184,7 @@ impl<H: Host> Round<'_, H> {
             return Ok(lost);
         }
         self.looked_for = Some(batch);
-        self.look(true)?;
+        self.look(&Look::Whole, true)?;
         self.send_again(chunks)
     }
 

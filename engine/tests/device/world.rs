@@ -191,7 +191,7 @@ impl World {
                         device.folder.kept.clear();
                         inputs.push(Input::Materialised { outcomes });
                     }
-                    Effect::Scan => device.wants_scan = true,
+                    Effect::Scan | Effect::Glance => device.wants_scan = true,
                     Effect::Reopen => return self.restart(d),
                     Effect::Notice(notice) => {
                         assert_ne!(notice, Notice::Restless, "device {d}");

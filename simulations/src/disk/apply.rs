@@ -4,8 +4,8 @@
 use super::{InHand, TOP, Volume};
 use crate::point::{Moment, Point};
 use annals_engine::disk::{
-    Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Node, OldFiles, Outcome, Reading,
-    Scan, Swept,
+    Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Listing, Node, OldFiles, Outcome,
+    Reading, Scan, Swept,
 };
 use annals_events::{EntryKind, path};
 use std::{
@@ -45,6 +45,10 @@ impl Disk for TwinDisk {
     fn scan(&mut self) -> Result<Scan, DiskError> {
         self.pass(Moment::Scan)?;
         Ok(self.volume.borrow().scan())
+    }
+
+    fn list(&mut self, folders: &[Listing]) -> Result<Scan, DiskError> {
+        Ok(self.scan()?.only(folders))
     }
 
     fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError> {

@@ -22,6 +22,7 @@ impl Volume {
             self.let_go.insert(old);
         }
         self.modified(ino);
+        self.hint(path);
         true
     }
 
@@ -39,6 +40,7 @@ impl Volume {
             self.unlink(path);
         }
         self.attach(folder, name, ino);
+        self.hint(path);
         true
     }
 
@@ -50,6 +52,7 @@ impl Volume {
         }
         let ino = self.make(EntryKind::Folder);
         self.attach(folder, name, ino);
+        self.hint(path);
         true
     }
 
@@ -62,6 +65,7 @@ impl Volume {
         let ino = self.make(EntryKind::Symlink);
         self.inode(ino).target = Some(target.to_vec());
         self.attach(folder, name, ino);
+        self.hint(path);
         true
     }
 
@@ -85,13 +89,15 @@ impl Volume {
         }
         self.detach(here, old);
         self.attach(there, new, ino);
+        self.hint(from);
+        self.hint(to);
         true
     }
 
     /// Two things change names.
-    pub fn swap(&mut self, one: &str, other: &str) -> bool {
+    pub fn swap(&mut self, one: &str, to: &str) -> bool {
         let (Some(a), Some(b), Some((here, name)), Some((there, other))) =
-            (self.find(one), self.find(other), self.place(one), self.place(other))
+            (self.find(one), self.find(to), self.place(one), self.place(to))
         else {
             return false;
         };
@@ -102,6 +108,8 @@ impl Volume {
         self.detach(there, other);
         self.attach(here, name, b);
         self.attach(there, other, a);
+        self.hint(one);
+        self.hint(to);
         true
     }
 
@@ -125,7 +133,12 @@ impl Volume {
         };
         self.inode(ino).executable = executable;
         self.touched(ino);
+        self.hint(path);
         true
+    }
+
+    fn hint(&mut self, path: &str) {
+        self.hints.insert(path.to_owned());
     }
 
     fn unlink(&mut self, path: &str) -> bool {
@@ -138,6 +151,7 @@ impl Volume {
         });
         self.let_go.extend(gone);
         self.release(ino);
+        self.hint(path);
         true
     }
 }

@@ -4,7 +4,7 @@ use super::{
     super::scan::{Task, again, list_all},
     *,
 };
-use annals_engine::disk::{Scan, SkippedBecause, TICK_NS};
+use annals_engine::disk::{Listing, Scan, SkippedBecause, TICK_NS};
 use annals_events::EntryKind;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
@@ -19,6 +19,10 @@ fn paths(scan: &Scan) -> Vec<&str> {
 
 fn skipped(scan: &Scan) -> Vec<(&str, &SkippedBecause)> {
     scan.skipped.iter().map(|skipped| (skipped.path.as_str(), &skipped.why)).collect()
+}
+
+fn everything() -> Listing {
+    Listing { path: String::new(), deep: true }
 }
 
 #[test]
@@ -126,19 +130,21 @@ fn what_moves_into_a_folder_that_was_listed_already_is_found() {
     // As if `to` had been listed before the move and `from` after it.
     fs::rename(folder.path("from/moving"), folder.path("moving")).unwrap();
     let mut found =
-        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true }]).unwrap();
+        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true, deep: true }])
+            .unwrap();
     found.nodes.retain(|(path, _)| !path.starts_with("moving"));
     found.listed.retain(|(path, _)| !path.starts_with("moving"));
     fs::rename(folder.path("moving"), folder.path("to/moving")).unwrap();
-    again(folder.disk.folder(), &mut found, i64::MIN).unwrap();
+    again(folder.disk.folder(), &[everything()], &mut found, i64::MIN).unwrap();
     let scan: Vec<_> = found.nodes.iter().map(|(path, _)| path.as_str()).collect();
     let moved = ["to/moving", "to/moving/deep", "to/moving/deep/inside"];
     assert_eq!(scan, [&["from", "from/stays", "to", "to/filler"], &moved[..]].concat());
     // And what was listed where it was before is not there twice.
     let mut found =
-        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true }]).unwrap();
+        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true, deep: true }])
+            .unwrap();
     fs::rename(folder.path("to/moving"), folder.path("from/moving")).unwrap();
-    again(folder.disk.folder(), &mut found, i64::MIN).unwrap();
+    again(folder.disk.folder(), &[everything()], &mut found, i64::MIN).unwrap();
     let moved: Vec<_> =
         found.nodes.iter().filter(|(_, node)| node.ino == number).map(|(path, _)| path).collect();
     assert_eq!(moved, ["from/moving"]);
@@ -151,12 +157,13 @@ fn a_folder_that_was_removed_before_it_was_listed_is_not_there_and_no_error() {
     folder.given("d/file", "");
     folder.given("e/file", "");
     let mut found =
-        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true }]).unwrap();
+        list_all(folder.disk.folder(), vec![Task { path: String::new(), must_exist: true, deep: true }])
+            .unwrap();
     found.nodes.retain(|(path, _)| path != "d/file");
     found.listed.retain(|(path, _)| path != "d");
     found.vanished.insert("d".into());
     fs::remove_dir_all(folder.path("d")).unwrap();
-    again(folder.disk.folder(), &mut found, i64::MIN).unwrap();
+    again(folder.disk.folder(), &[everything()], &mut found, i64::MIN).unwrap();
     assert_eq!(found.nodes.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["e", "e/file"]);
     assert!(found.skipped.is_empty());
 }

@@ -1,0 +1,170 @@
+//! Looking at the folder: at everything, or at some folders where a change was hinted at; reading what changed.
+//!
+//! What must always hold: whatever has not been looked at is not said to be changed, or gone.
+
+use super::{
+    FileToRead, Host, Round, RoundError, Step,
+    glance::{Glance, glance},
+};
+use crate::{
+    author::Removals,
+    disk::{Scan, SkippedBecause},
+    observed::{LocalTree, parent},
+    priority::{Rank, Waiting, urgent_first},
+    replica::Input,
+};
+use annals_events::Cut;
+use std::collections::{BTreeSet, VecDeque};
+
+/// How much of the folder is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Look {
+    /// Everything.
+    #[default]
+    Whole,
+    /// Folders around these paths, and those in which disk and log may differ, as far as that is enough.
+    At(BTreeSet<String>),
+    /// Nothing, unless what comes from elsewhere needs it.
+    Nowhere,
+}
+
+/// Files that are read, and sent, together.
+const FILES_PER_GROUP: usize = 1024;
+/// Their bytes, unless one file alone has more.
+const GROUP_BYTES: u64 = 256 << 20;
+
+impl<H: Host> Round<'_, H> {
+    /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
+    pub(super) fn look(&mut self, at: &Look, online: bool) -> Result<(), RoundError> {
+        self.go_on(Step::Scanning)?;
+        self.changed = None;
+        if let Look::At(paths) = at
+            && let Some(glance) = self.glance(paths)?
+        {
+            return self.take_glance(glance, online);
+        }
+        let scan = self.scan()?;
+        self.report.looks += 1;
+        self.report.incomplete = !scan.complete;
+        self.report.glanced.clear();
+        self.report.blocked.clear();
+        self.report.waiting.clear();
+        self.report.skipped = told(&scan);
+        let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
+        self.read(&mut local, unread, online)?;
+        let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
+        let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
+        self.perform(effects)
+    }
+
+    fn take_glance(&mut self, glance: Glance, online: bool) -> Result<(), RoundError> {
+        let Glance { folders, scan } = glance;
+        let is_near = |path: &str| folders.contains(parent(path).unwrap_or(""));
+        self.report.skipped.retain(|(path, _)| !is_near(path));
+        self.report.blocked.retain(|(path, _)| !is_near(path));
+        self.report.waiting.retain(|path| !is_near(path));
+        self.report.skipped.extend(told(&scan));
+        self.report.glanced.extend(folders.iter().cloned());
+        let synced = self.replica.synced_at(&folders);
+        let (mut local, unread) = LocalTree::of(scan, &synced);
+        self.read(&mut local, unread, online)?;
+        let effects = self.replica.step(self.host.now_ms(), Input::Glanced { local, folders });
+        self.perform(effects)
+    }
+
+    /// Reads the files at `unread`; those of which all chunks are in the server's hands, or in the outbox, are known
+    /// in `local` then.
+    fn read(&mut self, local: &mut LocalTree, unread: Vec<String>, online: bool) -> Result<(), RoundError> {
+        let unread = self.in_order(unread, local, online);
+        let mut groups = groups_of(self.files_to_read(&unread, local));
+        let (mut done, of) = (0, unread.len() as u64);
+        while let Some(group) = groups.pop_front() {
+            done += group.len() as u64;
+            let read = self.read_group(group, online)?;
+            for (path, read) in read {
+                local.read(&path, &read.node, read.content);
+            }
+            let bytes = self.report.plain_bytes;
+            self.go_on(Step::Reading { done, of, bytes })?;
+        }
+        self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
+        Ok(())
+    }
+
+    /// The files that are to be read now, what somebody waits for first. Where the others would take long they are put
+    /// off to another look, once: then it is said before they are read.
+    fn in_order(&mut self, unread: Vec<String>, local: &LocalTree, online: bool) -> Vec<String> {
+        let now_ms = self.host.now_ms();
+        let rank = |path: String| {
+            let node = local.nodes.get(&path).map(|local| &local.node);
+            let (size, touched_ns) = node.map_or((0, 0), |node| (node.size, node.mtime_ns));
+            let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
+            let file = Waiting { path: &path, size, touched_ms };
+            (Rank::of(file, now_ms, &self.wish.first), size, path)
+        };
+        let mut ranked: Vec<_> = unread.into_iter().map(rank).collect();
+        ranked.sort_by_key(|(rank, ..)| *rank);
+        let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
+        let now = urgent_first(&order);
+        // What vanished may be among what is not read yet, under another name.
+        let whole = || self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path));
+        if now < ranked.len() && online && !self.put_off && whole() {
+            (self.put_off, self.rescan) = (true, Some(Look::Whole));
+            ranked.truncate(now);
+        }
+        ranked.into_iter().map(|(.., path)| path).collect()
+    }
+
+    fn files_to_read(&mut self, paths: &[String], local: &LocalTree) -> Vec<FileToRead> {
+        let size = |path: &String| local.nodes.get(path).map_or(0, |node| node.node.size);
+        // Neither sizes nor chunks matter in a file that is one small chunk anyway.
+        let large: Vec<&String> =
+            paths.iter().filter(|path| size(path) > u64::from(Cut::SMALL.min)).collect();
+        let mut heads = self.replica.heads_said(large.iter().map(|path| path.as_str()));
+        for path in large {
+            if let Some(head) = self.replica.synced().get(path).and_then(|node| node.head) {
+                heads.insert(path.clone(), head);
+            }
+        }
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let head = heads.get(path).copied();
+            let replaced = head.and_then(|head| self.content_of(head).ok().flatten());
+            files.push(FileToRead { path: path.clone(), size: size(path), replaced });
+        }
+        files
+    }
+
+    /// Looks at the folders of these paths, and at what they lead to; none where that is not enough.
+    fn glance(&mut self, paths: &BTreeSet<String>) -> Result<Option<Glance>, RoundError> {
+        if !self.replica.may_glance() {
+            return Ok(None);
+        }
+        let Some(unsure) = self.replica.folders_unsure() else { return Ok(None) };
+        let hints: BTreeSet<&str> = paths.iter().chain(&unsure).map(String::as_str).collect();
+        Ok(glance(self.host.parts().disk, self.replica.synced(), &hints)?)
+    }
+}
+
+/// What a person is told of that is not synced. What is ignored is so because somebody wants it.
+fn told(scan: &Scan) -> Vec<(String, String)> {
+    let told = scan.skipped.iter().filter(|skipped| !matches!(skipped.why, SkippedBecause::Ignored { .. }));
+    told.map(|skipped| (skipped.path.clone(), skipped.why.to_string())).collect()
+}
+
+/// Files in groups that are small enough to be read twice from memory.
+pub(super) fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
+    let mut groups: VecDeque<Vec<FileToRead>> = VecDeque::new();
+    let mut bytes = 0;
+    for file in files {
+        bytes += file.size;
+        match groups.back_mut() {
+            Some(group) if group.len() < FILES_PER_GROUP && bytes <= GROUP_BYTES => group.push(file),
+            _ => {
+                bytes = file.size;
+                groups.push_back(vec![file]);
+            }
+        }
+    }
+    groups
+}
