@@ -5,7 +5,7 @@ use annals_engine::{
     chunk_store::ChunkStore,
     observed::{RemoteNode, RemoteTree},
 };
-use annals_events::{ChunkId, ContentId, EntryId, EntryKind, Record};
+use annals_events::{ChunkId, ContentId, Dot, EntryId, EntryKind, Record};
 use annals_projections::{Projections, Scope};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +33,11 @@ fn folders_agree(world: &World) {
         }
     }
     let said = RemoteTree::of(world.server.borrow().projections());
+    let lost = lost_versions(world);
     let paths: BTreeSet<&String> = said.nodes.keys().chain(visible[0].keys()).collect();
     for path in paths {
         let agrees = match (said.nodes.get(path), visible[0].get(path)) {
+            (Some(said), None) if said.head.is_some_and(|head| lost.contains(&head)) => true,
             (Some(said), Some(Visible::Folder)) => said.kind == EntryKind::Folder,
             (Some(said), Some(Visible::Symlink(target))) => said.target.as_ref() == Some(target),
             (Some(said), Some(Visible::File { bytes, mtime_ns, executable })) => {
@@ -53,10 +55,20 @@ fn folders_agree(world: &World) {
     }
 }
 
+/// Versions whose chunks a server that was put back lost, and that no folder had any more to give them back: they stay
+/// in the history, and nothing shows them.
+fn lost_versions(world: &World) -> BTreeSet<Dot> {
+    let server = world.server.borrow();
+    let roots = server.projections().roots().filter(|_| server.times_put_back() > 0);
+    let is_lost = |chunks: &[ChunkId]| !server.chunks().missing(chunks).expect("it is in memory").is_empty();
+    roots.filter(|(_, chunks, _)| is_lost(chunks)).map(|(dot, ..)| dot).collect()
+}
+
 /// I2: the projections of all devices and of the server have one digest each. Not checked: folds that only a server
 /// has.
 fn projections_agree(world: &World) {
     let server = world.server.borrow().digests();
+    let lost = lost_versions(world);
     world.each_device(|n, device| {
         let Some(replica) = device.replica_mut() else { return };
         let settled = replica.is_settled();
@@ -69,13 +81,16 @@ fn projections_agree(world: &World) {
             let (synced, signed) = (replica.synced().clone(), replica.pending().count());
             let differ = |(path, there): (&String, &RemoteNode)| match synced.get(path) {
                 Some(here) if here.agrees(there) && !here.aside => None,
+                None if there.head.is_some_and(|head| lost.contains(&head)) => None,
                 here => Some(format!("{path:?}: the log says {there:?}, the disk agreed on {here:?}")),
             };
             let mut words: Vec<String> = replica.remote().nodes.iter().filter_map(differ).collect();
             let left = synced.iter().filter(|(path, _)| !replica.remote().nodes.contains_key(*path));
             words.extend(left.map(|(path, here)| format!("{path:?}: the disk agreed on {here:?}")));
-            let what = format!("device {n} is not settled: {signed} batches wait, {}", words.join("; "));
-            world.find("projections agree", what);
+            if signed > 0 || !words.is_empty() {
+                let what = format!("device {n} is not settled: {signed} batches wait, {}", words.join("; "));
+                world.find("projections agree", what);
+            }
         }
     });
 }

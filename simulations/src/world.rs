@@ -448,6 +448,10 @@ impl World {
                 let copies: Vec<String> =
                     said.nodes.iter().filter(|(_, node)| node.copy).map(|(path, _)| path.clone()).collect();
                 let dead = said.nodes.iter().filter(|(_, node)| node.entries.iter().any(is_dead));
+                // What a server that was put back lost for good is shown by nobody.
+                let shown = self.volumes[0].borrow().visible();
+                let copies: Vec<String> =
+                    copies.into_iter().filter(|path| shown.contains_key(path)).collect();
                 (copies, dead.map(|(path, _)| path.clone()).next_back())
             };
             if copies.is_empty() && dead.is_none() {

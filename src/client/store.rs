@@ -534,6 +534,31 @@ mod tests {
     }
 
     #[test]
+    fn records_that_are_put_in_the_place_of_others_are_there_as_a_whole_wherever_it_was_cut_off() {
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (&[(RECORDS, "old")], "old"),
+            (&[(RECORDS, "old"), (RECORDS_PART, "half")], "old"),
+            (&[(RECORDS, "old"), (RECORDS_NEW, "new"), (RECORDS_OLD, "before that")], "new"),
+            (&[(RECORDS_OLD, "old"), (RECORDS_NEW, "new")], "new"),
+            (&[(RECORDS_OLD, "old"), (RECORDS, "new")], "new"),
+        ];
+        for (there, wanted) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            for (row, text) in there {
+                fs::create_dir(folder.path().join(row)).unwrap();
+                fs::write(folder.path().join(row).join("segment"), text).unwrap();
+            }
+            finish_replacing(folder.path()).unwrap();
+            let left = fs::read_to_string(folder.path().join(RECORDS).join("segment")).unwrap();
+            assert_eq!(
+                (left.as_str(), fs::read_dir(folder.path()).unwrap().count()),
+                (wanted, 1),
+                "{there:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_state_that_was_written_anew_takes_the_place_of_what_was_before() {
         let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
         let mut store = open(&records, &state).unwrap();

@@ -118,6 +118,103 @@ impl Node {
     }
 }
 
+impl Node {
+    /// As it was at `seq`, put back; it goes on under the key 101.
+    fn put_back(&self, seq: u64) -> Self {
+        let log: Vec<Logged> =
+            self.log.iter().filter(|logged| logged.record.last_seq().0 <= seq).cloned().collect();
+        let mut namespace = Namespace::new(NamespaceId([9; 16]), key(100));
+        namespace.replay(&log).unwrap();
+        let mut node = Self { namespace, log };
+        let opening = node.namespace.take_key(key(101), &[key(100)], NOW_MS).expect("it has another key");
+        assert!(matches!(node.submit(opening), Outcome::Admitted(_)));
+        node
+    }
+
+    fn hand_back(&mut self, record: &Arc<Record>) -> Outcome {
+        assert!(self.namespace.believes(record, &[public(100)]));
+        let effects = self.step(Input::HandedBack { record: Arc::clone(record) });
+        self.carry_out(effects)
+    }
+}
+
+#[test]
+fn what_was_lost_comes_back_under_its_dots_and_when_it_was_admitted() {
+    let mut node = Node::new();
+    let common = node.log.len() as u64;
+    for name in ["a", "b"] {
+        let batch = node.sign(&[name]);
+        assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+    }
+    let lost: Vec<Arc<Record>> =
+        node.log[common as usize..].iter().map(|logged| Arc::clone(&logged.record)).collect();
+    let mut back = node.put_back(common);
+    assert_eq!(back.namespace.projections().head().epoch, 1);
+    assert!(!back.namespace.has_lost(&lost[0]), "it was lost before the key of now");
+    // Not before what it was made on.
+    assert!(matches!(back.hand_back(&lost[1]), Outcome::Refused(_)));
+    for record in &lost {
+        let Outcome::Admitted(again) = back.hand_back(record) else { panic!("it was not taken back") };
+        assert_eq!(again.batch().hash(), record.batch().hash());
+        assert_eq!(again.admission().admitted_at, record.admission().admitted_at);
+        assert_eq!((again.admission().epoch, again.admission().admitted_by), (1, back.namespace.server()));
+        assert!(matches!(back.hand_back(record), Outcome::Again(_)));
+    }
+    // It goes on from there, and nothing of the old server's dots is used again.
+    let next = back.sign(&["c"]);
+    assert!(matches!(back.submit(next), Outcome::Admitted(_)));
+    let mut fresh = Namespace::new(NamespaceId([9; 16]), key(101));
+    fresh.replay(&back.log).unwrap();
+    assert_eq!(fresh.projections().digests(), back.namespace.projections().digests());
+}
+
+#[test]
+fn a_record_that_no_server_of_the_stream_signed_is_not_believed() {
+    let node = Node::new();
+    let batch = node.sign(&["a"]);
+    let head = node.namespace.projections().head();
+    let admit =
+        |n| Record::admit(batch.clone(), &key(n), head.epoch, Seq(head.seq.0 + 1), head.chain, NOW_MS);
+    assert!(node.namespace.believes(&admit(100), &[]));
+    assert!(!node.namespace.believes(&admit(102), &[public(102)]), "its own other keys are of other streams");
+    // A key that a server here vouches for, and one that nobody does.
+    for (former, believed) in [(100, true), (102, false)] {
+        let fact = annals_events::epoch::open(&key(former), NamespaceId([9; 16]), public(103));
+        let draft =
+            Draft { hlc: HlcClock::above(head_hlc(&node)).tick(NOW_MS), at: NOW_MS, fact, body: None };
+        let none = VersionVector::new();
+        let id = NamespaceId([9; 16]);
+        let opening = Batch::sign(&key(103), id, 1, None, &none, &none, DotSet::new(), vec![draft]).unwrap();
+        let record = Record::admit(opening, &key(103), 1, Seq(head.seq.0 + 1), head.chain, NOW_MS);
+        assert_eq!(node.namespace.believes(&record, &[]), believed, "{former}");
+    }
+}
+
+fn head_hlc(node: &Node) -> annals_events::Hlc {
+    node.namespace.projections().devices().iter().map(|(_, state)| state.last_hlc).max().unwrap()
+}
+
+#[test]
+fn nothing_is_handed_back_past_a_retirement_and_nothing_over_what_is_there() {
+    let mut node = Node::new();
+    let common = node.log.len() as u64;
+    let batch = node.sign(&["a"]);
+    assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+    let lost = Arc::clone(&node.log[common as usize].record);
+    let mut back = node.put_back(common);
+    let device = DeviceId::of_key(&public(1));
+    let fact = Fact::DeviceRetired { device, last: 0 };
+    let retired = back.namespace.issue(NOW_MS, vec![Issued { fact, body: None }]);
+    assert!(matches!(back.submit(retired), Outcome::Admitted(_)));
+    let refused = back.hand_back(&lost);
+    assert!(matches!(&refused, Outcome::Refused(why) if why.code() == Code::DeviceRetired), "{refused:?}");
+    let mut other = node.put_back(common);
+    let instead = other.sign(&["something else"]);
+    assert!(matches!(other.submit(instead), Outcome::Admitted(_)));
+    let refused = other.hand_back(&lost);
+    assert!(matches!(&refused, Outcome::Refused(why) if why.code() == Code::Equivocation), "{refused:?}");
+}
+
 fn record_in(effects: &[Effect]) -> Arc<Record> {
     match effects {
         [Effect::Append { record, .. }] => Arc::clone(record),
