@@ -5,7 +5,7 @@ use annals::{
     server::{Limits, openapi_json},
     transport::Http,
 };
-use annals_engine::protocol::{Code, Credential, Problem};
+use annals_engine::protocol::{AccountChange, Code, Credential, OwnAccount, Problem, Quota};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use std::{
     io::{Read, Write},
@@ -248,4 +248,43 @@ fn the_metrics_of_a_little_history_are_those_of_their_formulas() {
     );
     // Nobody's names are in there.
     assert!(!page.contains(&device.namespace.to_hex()) && !page.contains("ana\""));
+}
+
+// Accounts that change.
+
+#[test]
+fn a_changed_password_and_quota_hold_at_once_and_after_a_restart_and_devices_stay() {
+    let mut server = TestServer::new();
+    server.add_user_with("ana", Quota::Bytes(100));
+    let device = server.link_as("ana");
+    let put = |server: &TestServer, name: &str| {
+        let route = format!("files/{name}");
+        let body = name.repeat(60);
+        server.web.bytes(|client| device.request(client, server, Method::PUT, &route).body(body)).map(drop)
+    };
+    put(&server, "a").unwrap();
+    assert_eq!(put(&server, "b").unwrap_err().code, Code::Quota);
+    let change = |server: &TestServer, token: &str, change: AccountChange| -> Answer<OwnAccount> {
+        server.web.json(|client| client.put(server.url("accounts/ana")).bearer_auth(token).json(&change))
+    };
+    let admin = server.serving().admin_token().to_owned();
+    let more = AccountChange { quota: Some(Quota::Bytes(1000)), password: None };
+    assert_eq!(change(&server, &device.linked.token, more.clone()).unwrap_err().code, Code::AdminToken);
+    let changed = change(&server, &admin, more).unwrap();
+    assert_eq!((changed.quota, changed.used), (Some(1000), 60));
+    put(&server, "b").unwrap();
+    // The password is the one before until it is changed, too.
+    server.link_as("ana");
+    let other = AccountChange { password: Some("another password".into()), quota: None };
+    assert_eq!(change(&server, &admin, other).unwrap().quota, Some(1000));
+    for _ in 0..2 {
+        let tried = |password: &str| {
+            let credential = Credential::Password { user: "ana".into(), password: password.into() };
+            server.link(credential).map(|device| device.id()).map_err(|problem| problem.code)
+        };
+        assert_eq!(tried(PASSWORD), Err(Code::WrongPassword));
+        assert!(tried("another password").is_ok());
+        put(&server, "c").unwrap();
+        server.restart();
+    }
 }

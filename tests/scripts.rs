@@ -55,6 +55,7 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["unshare", "one", "--with", "bob"], "/namespace"),
         (&["namespaces", "one"], "/0/namespace"),
         (&["namespaces", "--server", &url, "--user", "ada"], "/0/role"),
+        (&["user", "set", "eve", "--server", &url, "--data", "server", "--quota", "unlimited"], "/used"),
         (&["put", "one/a.txt", &format!("{files}b.txt"), "--user", "ada"], "/version"),
         (&["get", &format!("{files}a.txt"), "got.txt", "--user", "ada"], "/bytes"),
         (&["verify", "one"], "/ok"),

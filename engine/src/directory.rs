@@ -348,6 +348,24 @@ impl Directory {
         Ok(vec![Issued { fact: Fact::NamespaceOpened { namespace, owner }, body: Some(body) }])
     }
 
+    /// Another password (its hash) and quota for an account; both as they are from now on.
+    ///
+    /// # Errors
+    /// [`Code::UnknownUser`].
+    pub fn change_account(
+        &self,
+        salt: [u8; 16],
+        user: UserId,
+        password: Option<String>,
+        quota: Option<u64>,
+    ) -> Result<Vec<Issued>, Code> {
+        if self.account(user).is_none() {
+            return Err(Code::UnknownUser);
+        }
+        let body = Body { salt, password, quota, ..Body::default() };
+        Ok(vec![Issued { fact: Fact::AccountChanged { user }, body: Some(body) }])
+    }
+
     /// A new ticket, by the SHA-256 of its secret.
     ///
     /// # Errors

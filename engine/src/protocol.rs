@@ -95,6 +95,17 @@ pub struct NewAccount {
     pub quota: Quota,
 }
 
+/// `PUT /v1/accounts/{name}`, with the admin's token: what is absent stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// Another password, at least 8 bytes. Devices that are linked stay linked.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// Bytes that it may store.
+    #[serde(default)]
+    pub quota: Option<Quota>,
+}
+
 /// How much an account may store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

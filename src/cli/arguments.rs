@@ -206,6 +206,42 @@ pub enum User {
         after_help = "Example:\n  ANNALS_ADMIN_TOKEN=$(cat /srv/annals/admin.token) annals user add ada --server http://127.0.0.1:8417 --quota 50GB"
     )]
     Add(UserAdd),
+    /// Change what an account may store, or its password (ANNALS_PASSWORD, or asked); its devices stay linked
+    #[command(
+        after_help = "Examples:\n  annals user set ada --server http://127.0.0.1:8417 --quota 100GB\n  annals user set ada --server http://127.0.0.1:8417 --password"
+    )]
+    Set(UserSet),
+}
+
+/// `annals user set`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args(["quota", "password"])))]
+pub struct UserSet {
+    /// The account's name
+    pub name: String,
+    /// What the account may store from now on, for example 500MB or 2TB, or `unlimited`
+    #[arg(long, value_name = "SIZE")]
+    pub quota: Option<String>,
+    /// Give it another password
+    #[arg(long)]
+    pub password: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub admin: AdminOf,
+}
+
+/// Whose admin one is.
+#[derive(Args, Debug)]
+pub struct AdminOf {
+    /// The server's address
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// Where the server keeps its data, to find admin.token
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// `annals user add`.
@@ -213,18 +249,12 @@ pub enum User {
 pub struct UserAdd {
     /// The account's name
     pub name: String,
-    /// The server's address
-    #[arg(long, value_name = "URL")]
-    pub server: String,
     /// What the account may store, for example 500MB or 2TB
     #[arg(long, value_name = "SIZE", default_value = "15GB")]
     pub quota: String,
-    /// Where the server keeps its data, to find admin.token
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The SHA-256 of the server's certificate, as `annals serve` prints it, where no authority vouches for it
-    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
-    pub fingerprint: Option<Fingerprint>,
+    /// Which server.
+    #[command(flatten)]
+    pub admin: AdminOf,
 }
 
 /// `annals link`.

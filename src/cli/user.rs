@@ -1,25 +1,28 @@
-//! `annals user add`: an account on a server, by its admin.
+//! `annals user`: accounts on a server, by its admin.
 
 use super::{
-    arguments::{User, UserAdd},
+    arguments::{AdminOf, User, UserAdd, UserSet},
     failure::{Exit, Failure},
     password, server_url, size,
     talk::Talk,
 };
-use crate::server::{data::ADMIN_TOKEN_FILE, tls::own_fingerprint};
-use annals_engine::protocol::{Fingerprint, NewAccount, Quota};
+use crate::{
+    server::{data::ADMIN_TOKEN_FILE, tls::own_fingerprint},
+    transport::Http,
+};
+use annals_engine::protocol::{AccountChange, NewAccount, Quota};
 
 pub(super) fn run(user: &User, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     match user {
         User::Add(add) => run_add(add, talk),
+        User::Set(set) => run_set(set, talk),
     }
 }
 
 fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let quota = Quota::Bytes(size::parse(&add.quota)?);
-    let server = server_url::checked(&add.server)?;
-    let (token, fingerprint) = admin_token(add)?;
-    let http = server_url::http(&server, fingerprint, Some(token))?;
+    let server = server_url::checked(&add.admin.server)?;
+    let http = admin_of(&add.admin)?;
     let password = Some(password::of(&add.name)?);
     let account = http.add_account(&NewAccount { name: add.name.clone(), password, quota })?;
     if talk.output.json {
@@ -31,16 +34,39 @@ fn run_add(add: &UserAdd, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The admin's token; and the certificate of that server, where both are found in its data.
-fn admin_token(add: &UserAdd) -> Result<(String, Option<Fingerprint>), Failure> {
-    if let Ok(token) = std::env::var("ANNALS_ADMIN_TOKEN") {
-        return Ok((token, add.fingerprint));
+fn run_set(set: &UserSet, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let quota = match set.quota.as_deref() {
+        Some("unlimited") => Some(Quota::Unlimited),
+        Some(quota) => Some(Quota::Bytes(size::parse(quota)?)),
+        None => None,
+    };
+    let http = admin_of(&set.admin)?;
+    let password = if set.password { Some(password::of(&set.name)?) } else { None };
+    let account = http.change_account(&set.name, &AccountChange { password, quota })?;
+    if talk.output.json {
+        talk.json(&account)?;
+    } else {
+        let may = account.quota.map_or_else(|| "any amount".into(), size::human);
+        talk.line(format_args!(
+            "{} may store {may}, and stores {}",
+            account.name,
+            size::human(account.used)
+        ))?;
     }
-    let data = super::serve::data_folder(add.data.as_deref())?;
+    Ok(Exit::Done)
+}
+
+/// The way to a server for its admin: by the token, and by the certificate, where they are found in its data.
+fn admin_of(admin: &AdminOf) -> Result<Http, Failure> {
+    if let Ok(token) = std::env::var("ANNALS_ADMIN_TOKEN") {
+        return server_url::http(&admin.server, admin.fingerprint, Some(token));
+    }
+    let data = super::serve::data_folder(admin.data.as_deref())?;
     let path = data.join(ADMIN_TOKEN_FILE);
     let token = std::fs::read_to_string(&path).map_err(|error| {
         Failure::new(Exit::Refused, format!("the admin's token is needed; {}: {error}", path.display()))
             .hint("name the server's data with --data DIR, or set ANNALS_ADMIN_TOKEN")
     })?;
-    Ok((token.trim().to_owned(), add.fingerprint.or_else(|| own_fingerprint(&data))))
+    let fingerprint = admin.fingerprint.or_else(|| own_fingerprint(&data));
+    server_url::http(&admin.server, fingerprint, Some(token.trim().to_owned()))
 }

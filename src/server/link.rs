@@ -4,14 +4,14 @@ use super::{Server, access, answer::Refusal, new_secret};
 use crate::actors::{
     namespace::State,
     node::random,
-    user::{Mounted, Mounts},
+    user::{Mounted, Mounts, RoomFor},
 };
 use annals_engine::{
     directory::is_account_name,
     protocol::{
-        Account, Code, Credential, FeedEnd, HOME, LABEL_BYTES_MAX, LinkRequest, Linked, NamespaceInfo,
-        NewAccount, Problem, Quota, TICKET_MS, Ticket, link_message, normal_ticket, spell_ticket,
-        with_fingerprint,
+        Account, AccountChange, Code, Credential, FeedEnd, HOME, LABEL_BYTES_MAX, LinkRequest, Linked,
+        NamespaceInfo, NewAccount, OwnAccount, Problem, Quota, TICKET_MS, Ticket, link_message,
+        normal_ticket, spell_ticket, with_fingerprint,
     },
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
@@ -30,11 +30,7 @@ pub(super) async fn add_account(server: &Server, new: NewAccount) -> Result<Acco
         Some(password) => Some(access::hash_password(server, password).await?),
         None => None,
     };
-    let quota = match new.quota {
-        Quota::Default => server.node.quota_default,
-        Quota::Unlimited => None,
-        Quota::Bytes(bytes) => Some(bytes),
-    };
+    let quota = bytes_of(server, new.quota);
     let user = UserId(random());
     let append = server.node.directory.append(server.node.now_ms(), |directory| {
         directory.create_account(random(), user, &new.name, password, quota)
@@ -42,6 +38,39 @@ pub(super) async fn add_account(server: &Server, new: NewAccount) -> Result<Acco
     append.await?;
     tracing::info!(name = new.name, "account added");
     Ok(Account { user, name: new.name })
+}
+
+/// Changes an account: what is not named stays.
+pub(super) async fn change_account(
+    server: &Server,
+    name: &str,
+    change: AccountChange,
+) -> Result<OwnAccount, Refusal> {
+    let known = server.node.directory.read(|directory| {
+        directory.account_named(name).map(|(user, account)| (user, account.password.clone(), account.quota))
+    });
+    let (user, password, quota) = known.ok_or(Code::UnknownUser)?;
+    let password = match change.password {
+        Some(password) => Some(access::hash_password(server, password).await?),
+        None => password,
+    };
+    let quota = change.quota.map_or(quota, |quota| bytes_of(server, quota));
+    let append = server
+        .node
+        .directory
+        .append(server.node.now_ms(), |directory| directory.change_account(random(), user, password, quota));
+    append.await?;
+    tracing::info!(name, "account changed");
+    let used = server.node.ask_user(user, RoomFor(None)).await??.used;
+    Ok(OwnAccount { user, name: name.to_owned(), quota, used })
+}
+
+fn bytes_of(server: &Server, quota: Quota) -> Option<u64> {
+    match quota {
+        Quota::Default => server.node.quota_default,
+        Quota::Unlimited => None,
+        Quota::Bytes(bytes) => Some(bytes),
+    }
 }
 
 /// The account of that id.

@@ -20,6 +20,7 @@ use utoipa::OpenApi;
         routes::server_info,
         routes::challenge,
         routes::add_account,
+        routes::change_account,
         routes::own_account,
         routes::user,
         routes::link_device,
@@ -50,6 +51,7 @@ struct Description;
 /// What a request holds, by its route; chunks are framed, and what is not here holds nothing.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("/v1/accounts", JSON, "NewAccount"),
+    ("/v1/accounts/{name}", JSON, "AccountChange"),
     ("/v1/link", JSON, "LinkRequest"),
     ("/v1/tickets", JSON, "TicketRequest"),
     ("/v1/namespaces", JSON, "NewNamespace"),
@@ -262,6 +264,7 @@ mod tests {
             ("NewAccount", of(&account_of(Quota::Default))),
             ("NewAccount", of(&account_of(Quota::Unlimited))),
             ("NewAccount", of(&account_of(Quota::Bytes(5)))),
+            ("AccountChange", of(&AccountChange { password: None, quota: Some(Quota::Unlimited) })),
             ("Account", of(&account)),
             ("OwnAccount", of(&OwnAccount { user, name: "ada".into(), quota: None, used: 1 })),
             ("LinkRequest", of(&link(login, Some("home"), Some(device)))),

@@ -87,6 +87,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/server", web::get().to(server_info))
         .route("/challenges", web::post().to(challenge))
         .route("/accounts", web::post().to(add_account))
+        .route("/accounts/{name}", web::put().to(change_account))
         .route("/account", web::get().to(own_account))
         .route("/users/{name}", web::get().to(user))
         .route("/link", web::post().to(link_device))
@@ -169,6 +170,18 @@ pub(super) async fn challenge(server: Shared) -> Answer {
 pub(super) async fn add_account(server: Shared, request: HttpRequest, body: Body) -> Answer {
     server.admin.check(&request)?;
     json(&link::add_account(&server, json_of(body)?).await?)
+}
+
+/// Changes an account's password or quota. Needs the admin's token.
+#[utoipa::path(put, path = "/v1/accounts/{name}", params(("name" = String, Path)), responses((status = 200, description = "OwnAccount", content_type = "application/json"), (status = 401, description = "admin-token"), (status = 404, description = "unknown-user")))]
+pub(super) async fn change_account(
+    server: Shared,
+    request: HttpRequest,
+    name: web::Path<String>,
+    body: Body,
+) -> Answer {
+    server.admin.check(&request)?;
+    json(&link::change_account(&server, &name, json_of(body)?).await?)
 }
 
 /// One's own account: its quota, and what it uses.

@@ -49,6 +49,11 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         ],
     ),
     (
+        "AccountChange",
+        "What is absent stays as it is.",
+        &[("password?", "text", "another password"), ("quota?", "Quota", "bytes that it may store")],
+    ),
+    (
         "LinkRequest",
         "Links a device.",
         &[

@@ -15,10 +15,10 @@ use super::{
 use crate::clock::pause;
 use annals_engine::{
     protocol::{
-        self, Account, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo, Fingerprint,
-        HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer, MissingQuestion, NamespaceInfo,
-        NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records, RecordsQuery, ServerInfo,
-        Signatures, SignaturesWanted, Ticket, TicketRequest,
+        self, Account, AccountChange, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo,
+        Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer, MissingQuestion,
+        NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records, RecordsQuery,
+        ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
         frame::{self, Framed},
     },
     transport::{Transport, TransportError},
@@ -186,6 +186,12 @@ impl Http {
     /// `POST /v1/accounts`; the token is the admin's.
     pub fn add_account(&self, account: &NewAccount) -> Answer<Account> {
         self.post("accounts", account)
+    }
+
+    /// `PUT /v1/accounts/{name}`; the token is the admin's.
+    pub fn change_account(&self, name: &str, change: &AccountChange) -> Answer<OwnAccount> {
+        let route = format!("accounts/{}", encoded(name));
+        self.json_of(self.send(Method::PUT, &route, |request| request.json(change))?)
     }
 
     /// `GET /v1/account`.
