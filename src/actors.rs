@@ -9,6 +9,7 @@
 //! Left out: HTTP, and who holds which secret (the server's).
 
 pub mod checkpoints;
+pub mod collecting;
 pub mod directory;
 pub mod file;
 pub mod filing;

@@ -9,6 +9,7 @@ mod bench;
 mod cat;
 mod devices;
 pub mod failure;
+mod gc;
 mod get;
 mod history;
 mod ignore;
@@ -110,6 +111,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Put(put) => put::run(&put, directory, talk),
         Verb::Get(get) => get::run(&get, directory, talk),
         Verb::Ignore(ignore) => ignore::run(&ignore, directory, talk),
+        Verb::Gc(gc) => gc::run(&gc, typed, directory, talk),
         Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
         Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)
@@ -241,6 +243,7 @@ fn run_on_folder(
         | Verb::Ignore(_)
         | Verb::Bench(_)
         | Verb::Put(_)
-        | Verb::Get(_) => Err(Failure::usage("a daemon does not run this verb")),
+        | Verb::Get(_)
+        | Verb::Gc(_) => Err(Failure::usage("a daemon does not run this verb")),
     }
 }

@@ -24,8 +24,8 @@ pub use openapi::openapi_json;
 
 use crate::{
     actors::{
-        Node, checkpoints::Checkpoints, directory::LiveDirectory, keys::Keys, node::random, sent::SentLists,
-        upkeep,
+        Node, checkpoints::Checkpoints, collecting, directory::LiveDirectory, keys::Keys, node::random,
+        sent::SentLists, upkeep,
     },
     clock::SystemClock,
 };
@@ -446,6 +446,7 @@ fn run(
             tracing::warn!("this data is a copy, or was put back from one: devices hand back what it lacks");
             keys.renew(keys.public(), random())
                 .map_err(|problem| ServeError::Store { what: problem.detail, damaged: false })?;
+            collecting::forget_garbage(&data.garbage());
         }
         guard::plant(data.place())?;
         let directory = LiveDirectory::open(Arc::clone(&log), Arc::clone(&keys), empty, clock.now_ms())
@@ -459,6 +460,7 @@ fn run(
             clock,
             directory,
             data.evidence(),
+            data.garbage(),
             Checkpoints::new(data.checkpoints()),
             SentLists::new(data.sent()),
             config.quota_default,

@@ -60,6 +60,7 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
         (&["get", &format!("{files}a.txt"), "got.txt", "--user", "ada"], "/bytes"),
         (&["verify", "one"], "/ok"),
         (&["verify", "--data", "server"], "/digests"),
+        (&["gc", "--data", "server", "--dry-run"], "/chunks"),
         (&["unlink", "two"], "/retired"),
     ];
     for (arguments, field) in rows {

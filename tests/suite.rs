@@ -13,6 +13,7 @@ mod files;
 mod following;
 mod format;
 mod full_disk;
+mod garbage;
 mod ignoring;
 mod in_the_way;
 mod limits;

@@ -135,6 +135,13 @@ impl TestServer {
         self.serving = Some(serve(config).unwrap());
     }
 
+    /// The same, by a clock that stands still.
+    pub fn restart_by(&mut self, clock: &StillClock) {
+        self.serving.take().unwrap().stop().unwrap();
+        let config = Config::new(self.data.path().join("data"));
+        self.serving = Some(serve_by(config, Arc::new(clock.clone())).unwrap());
+    }
+
     pub fn serving(&self) -> &Serving {
         self.serving.as_ref().unwrap()
     }

@@ -1,4 +1,4 @@
-//! Where chunks live: put once, found by name, kept until nothing needs them.
+//! Where chunks live: put once, found by name, kept until they are removed.
 //!
 //! What every implementation keeps: what [`ChunkStore::put_all`] acknowledged is durable and is there afterwards,
 //! with the bytes it had; a chunk is stored once, however often and from how many threads it is put; bytes that are
@@ -6,8 +6,8 @@
 //! sealed chunks as they are and does not open what it is given: whoever puts a chunk that came from elsewhere
 //! has [checked](crate::content::SealedChunk::check) it.
 //!
-//! Calls are plain and may wait for a disk: whoever must not block runs them elsewhere. Left out: removing
-//! chunks; who may read which of them.
+//! Calls are plain and may wait for a disk: whoever must not block runs them elsewhere. Left out: which chunks may be
+//! removed; who may read which of them.
 
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -59,6 +59,25 @@ pub trait ChunkStore: Send + Sync {
     /// [`ChunkStoreError::Unavailable`].
     fn stats(&self) -> Result<ChunkStats, ChunkStoreError>;
 
+    /// How much those of `ids` take that are stored.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Unavailable`].
+    fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError>;
+
+    /// Removes those of `ids` that are stored, which nothing needs any more; answers with how much that was. Their room
+    /// is free after [`compact`](Self::compact) at the latest. After a crash any of them may be there again.
+    ///
+    /// # Errors
+    /// After an error any of them may be removed; removing them again is always right.
+    fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError>;
+
+    /// Gives back the room of what was removed, where that is worth it.
+    ///
+    /// # Errors
+    /// After an error some of it may be given back; nothing that is stored is lost.
+    fn compact(&self) -> Result<Compacted, ChunkStoreError>;
+
     /// Reads and opens everything that is stored, and hands every damage to `found`. Answers with what is whole.
     ///
     /// # Errors
@@ -84,6 +103,19 @@ impl ChunkStats {
         self.stored_bytes += chunk.bytes.len() as u64;
         self.plain_bytes += u64::from(chunk.plain_bytes);
     }
+}
+
+/// What compaction found and left: files, and their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Compacted {
+    /// Packs before.
+    pub packs_before: u64,
+    /// Their bytes.
+    pub bytes_before: u64,
+    /// Packs after.
+    pub packs_after: u64,
+    /// Their bytes.
+    pub bytes_after: u64,
 }
 
 /// Something in the store that is not what was put there.

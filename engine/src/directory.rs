@@ -246,6 +246,11 @@ impl Directory {
         self.accounts.get(&user)
     }
 
+    /// Every account.
+    pub fn users(&self) -> impl Iterator<Item = UserId> {
+        self.accounts.keys().copied()
+    }
+
     /// The account that people call `name`.
     #[must_use]
     pub fn account_named(&self, name: &str) -> Option<(UserId, &AccountState)> {

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod disk;
 pub mod file_history;
 pub mod filing;
+pub mod garbage;
 pub mod ignore;
 pub mod journal;
 pub mod names;

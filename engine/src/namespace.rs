@@ -163,7 +163,8 @@ impl Namespace {
                 .iter()
                 .map(|logged| (logged.record.batch(), Some(logged.record.admission()), logged.position.0)),
         )?;
-        records.iter().for_each(|logged| self.possession.note(logged.record.batch()));
+        let Self { possession, projections, .. } = self;
+        records.iter().for_each(|logged| possession.note(logged.record.batch(), projections));
         Ok(())
     }
 

@@ -318,6 +318,18 @@ impl Segments {
         self.file = None;
     }
 
+    /// Begins the next segment now, with nothing in it, so that the one that was last can be removed.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append).
+    pub fn begin_next(&mut self) -> Result<(), SegmentError> {
+        if let Some(what) = &self.stopped {
+            return Err(SegmentError::Stopped { what: what.clone() });
+        }
+        self.roll();
+        self.file_to_write().map(drop)
+    }
+
     /// Removes a segment that nobody needs any more, where [`SegmentConfig::gaps`] allows it. The one that is being
     /// written stays.
     ///

@@ -31,6 +31,13 @@ impl ChunkRefs {
         self.versions_of(chunk).next().is_some()
     }
 
+    /// Whether any version ever named this chunk, as far as this table goes back: those that were dropped stay in it
+    /// until a checkpoint leaves them out.
+    #[must_use]
+    pub fn was_named(&self, chunk: ChunkId) -> bool {
+        self.index.find(&chunk.0, |row| self.ids[row as usize] == chunk.0).is_some()
+    }
+
     /// How many retained versions name this chunk.
     #[must_use]
     pub fn count(&self, chunk: ChunkId) -> u64 {

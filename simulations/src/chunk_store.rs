@@ -4,7 +4,7 @@
 //! bytes (the real store's own tests have those).
 
 use annals_engine::{
-    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, MemoryChunks},
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted, MemoryChunks},
     content::SealedChunk,
 };
 use annals_events::ChunkId;
@@ -56,6 +56,18 @@ impl ChunkStore for TwinChunks {
 
     fn stats(&self) -> Result<ChunkStats, ChunkStoreError> {
         self.0.stored.stats()
+    }
+
+    fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        self.0.stored.measure(ids)
+    }
+
+    fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        self.0.stored.remove(ids)
+    }
+
+    fn compact(&self) -> Result<Compacted, ChunkStoreError> {
+        self.0.stored.compact()
     }
 
     fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {

@@ -7,7 +7,7 @@
 
 use super::{
     namespace::{NamespaceActor, State, Submission, go_on, judged, statement_of, submit},
-    node::{Node, random},
+    node::{Node, blocking, chunk_problem, random},
 };
 use actix::{AtomicResponse, Handler, Message};
 use annals_engine::{
@@ -283,7 +283,11 @@ async fn say(
 ) -> Result<(), Problem> {
     issued.iter_mut().filter_map(|issued| issued.body.as_mut()).for_each(|body| body.salt = random());
     let batch = issue(namespace.projections(), key, node.now_ms(), issued);
-    let submission = Submission { batches: vec![batch], held, listed, broken: BTreeSet::new(), trace: None };
+    let (store, asked) = (Arc::clone(&node.chunks), held.iter().copied().collect::<Vec<_>>());
+    let absent = blocking(move || store.missing(&asked).map_err(|error| chunk_problem(&error))).await?;
+    let absent = absent.into_iter().collect();
+    let submission =
+        Submission { batches: vec![batch], held, absent, listed, broken: BTreeSet::new(), trace: None };
     match super::namespace::admit(namespace, node, &submission, &submission.batches[0]).await? {
         BatchOutcome::Refused(refused) => Err(Problem::new(refused.code, refused.message)),
         BatchOutcome::Admitted { .. } | BatchOutcome::AlreadyAdmitted { .. } => Ok(()),

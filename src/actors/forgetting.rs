@@ -13,7 +13,14 @@ use annals_engine::{
     retention::{Due, due},
 };
 use annals_events::DeviceId;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// How long a namespace remembers what it forgot, for devices that were told before that they need not send it: an hour.
+/// One that comes later is asked to send it after all.
+const REMEMBERED_MS: u64 = 60 * 60 * 1000;
 
 /// Forget what may be forgotten by now.
 #[derive(Clone, Debug, Message)]
@@ -48,6 +55,7 @@ impl Handler<Forget> for NamespaceActor {
     type Result = AtomicResponse<Self, Result<Forgotten, Problem>>;
 
     fn handle(&mut self, Forget { heard, dry_run }: Forget, context: &mut Context<Self>) -> Self::Result {
+        let stays_until = Arc::clone(&self.stays_until);
         self.lend(context, move |mut namespace, node| async move {
             let mut forgotten = Forgotten::default();
             loop {
@@ -63,6 +71,9 @@ impl Handler<Forget> for NamespaceActor {
                     forgotten.versions += found.versions.len() as u64;
                     forgotten.entries += found.entries.len() as u64;
                     let events = if dry_run { Vec::new() } else { found.events() };
+                    if !events.is_empty() {
+                        stays_until.store(node.now_ms() + REMEMBERED_MS, Ordering::Relaxed);
+                    }
                     let answer = say(&mut namespace, &node, events).await;
                     return (namespace, answer.map(|()| forgotten));
                 }

@@ -105,10 +105,13 @@ impl Node {
         records: Arc<Vec<Arc<Record>>>,
     ) -> Result<HandedBack, Problem> {
         let before = self.keys.public();
+        // What these name and is stored is not collected meanwhile.
+        let _upload = self.uploads.read().await;
         let mut taken = self.ask_namespace(namespace, HandBack(Arc::clone(&records))).await??;
         if taken == Taken::Lost {
             tracing::warn!(%namespace, "this server lost records that it signed: it goes on under another key");
             self.keys.renew(before, random())?;
+            super::collecting::forget_garbage(&self.garbage);
             self.directory.go_on(self.now_ms()).await?;
             taken = self.ask_namespace(namespace, HandBack(Arc::clone(&records))).await??;
         }

@@ -26,7 +26,10 @@ use annals_events::{
 use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// A rebuild that had to read more events than this is not to be repeated.
@@ -41,6 +44,8 @@ pub struct NamespaceActor {
     /// None while it is lent, or not rebuilt yet.
     namespace: Option<Namespace>,
     failed: Option<Problem>,
+    /// Until when it stays at work: what it forgot lately is remembered nowhere else.
+    pub(super) stays_until: Arc<AtomicU64>,
     passivation: Passivation,
 }
 
@@ -48,7 +53,14 @@ impl NamespaceActor {
     /// Not rebuilt yet.
     #[must_use]
     pub fn new(id: NamespaceId, node: Arc<Node>) -> Self {
-        Self { id, node, namespace: None, failed: None, passivation: Passivation::new() }
+        Self {
+            id,
+            node,
+            namespace: None,
+            failed: None,
+            stays_until: Arc::default(),
+            passivation: Passivation::new(),
+        }
     }
 
     /// The namespace, or why it could not be rebuilt: then the next ask tries again.
@@ -115,7 +127,8 @@ impl Passivated for NamespaceActor {
     }
 
     fn may_go(&mut self) -> bool {
-        self.namespace.is_some()
+        let stays = self.stays_until.load(Ordering::Relaxed) > self.node.now_ms();
+        self.namespace.is_some() && !stays
     }
 }
 
@@ -227,6 +240,8 @@ pub struct Submission {
     pub batches: Vec<Batch>,
     /// Chunks outside of this namespace that the author sent or may read elsewhere.
     pub held: BTreeSet<ChunkId>,
+    /// Those that they name and that are not stored.
+    pub absent: BTreeSet<ChunkId>,
     /// What the manifests of contents list, where they could be read.
     pub listed: BTreeMap<ContentId, Vec<ChunkId>>,
     /// Contents whose manifest chunk holds something else.
@@ -318,17 +333,22 @@ fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Fa
     facts.adds = bytes_added(namespace.projections(), &contents);
     let projections = namespace.projections();
     let possession = namespace.possession();
-    let there = |chunk: ChunkId| possession.covers(projections, chunk) || submission.held.contains(&chunk);
+    let absent = |chunk: &ChunkId| submission.absent.contains(chunk);
+    let there = |chunk: ChunkId| {
+        !absent(&chunk) && (possession.covers_lately(projections, chunk) || submission.held.contains(&chunk))
+    };
     for content in &contents {
         facts.missing.extend(content.roots().map(|chunk| chunk.id).filter(|chunk| !there(*chunk)));
         let Some(manifest) = content.manifest else { continue };
-        if possession.covers_manifest(projections, content.id, manifest) {
+        let listed = submission.listed.get(&content.id);
+        if possession.covers_manifest_lately(projections, content.id, manifest) {
+            facts.missing.extend(listed.into_iter().flatten().copied().filter(absent));
             continue;
         }
         if submission.broken.contains(&content.id) {
             facts.broken.insert(content.id);
         }
-        match submission.listed.get(&content.id) {
+        match listed {
             Some(listed) => facts.missing.extend(listed.iter().copied().filter(|chunk| !there(*chunk))),
             None => facts.missing.extend([manifest.id]),
         }
@@ -628,7 +648,7 @@ fn covered(namespace: &Namespace, question: &Covers) -> Covered {
 }
 
 /// Reads the manifests of large files, once: only those who ask for single chunks of them need that.
-async fn read_manifests(namespace: &mut Namespace, node: &Arc<Node>) -> Result<(), Problem> {
+pub(super) async fn read_manifests(namespace: &mut Namespace, node: &Arc<Node>) -> Result<(), Problem> {
     for content in namespace.possession().unread() {
         let Some(manifest) = content.manifest else { continue };
         let chunks = Arc::clone(&node.chunks);

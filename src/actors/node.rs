@@ -43,6 +43,12 @@ pub struct Node {
     pub sent: SentLists,
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
+    /// Where it is written down which chunks are garbage, and since when.
+    pub garbage: PathBuf,
+    /// Held by whoever takes chunks in or has a batch judged that names some, and alone by whoever removes some.
+    pub uploads: tokio::sync::RwLock<()>,
+    /// One collection at a time.
+    pub collecting: tokio::sync::Mutex<()>,
     /// When it was started, in milliseconds since 1970.
     pub started_ms: u64,
     /// Which device was last here when.
@@ -82,6 +88,7 @@ impl Node {
         clock: Arc<dyn Clock + Send + Sync>,
         directory: LiveDirectory,
         evidence: PathBuf,
+        garbage: PathBuf,
         checkpoints: Checkpoints,
         sent: SentLists,
         quota_default: Option<u64>,
@@ -96,6 +103,9 @@ impl Node {
             clock,
             directory,
             evidence,
+            garbage,
+            uploads: tokio::sync::RwLock::default(),
+            collecting: tokio::sync::Mutex::default(),
             checkpoints,
             sent,
             quota_default,

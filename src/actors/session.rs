@@ -274,6 +274,8 @@ impl Who {
         let mut outcomes = Vec::new();
         let whole = batches.len();
         if whole > 0 {
+            // What is stored now is stored when the batches are judged.
+            let _upload = self.node.uploads.read().await;
             let submission = Submission { trace, ..self.look_up(namespace, batches).await? };
             let named = Arc::new(submission.held.clone());
             outcomes = self.node.ask_namespace(namespace, Submit(Arc::new(submission))).await??;
@@ -312,6 +314,7 @@ impl Who {
         let mut submission = Submission {
             batches,
             held: BTreeSet::new(),
+            absent: BTreeSet::new(),
             listed: BTreeMap::new(),
             broken: BTreeSet::new(),
             trace: None,
@@ -332,6 +335,10 @@ impl Who {
             let question = Holds { chunks: Arc::new(rest), beside: namespace };
             submission.held = self.node.ask_user(self.user, question).await??;
         }
+        // Whatever anybody remembers: a chunk that is not stored is sent (again) before an event names it (I4).
+        let store = Arc::clone(&self.node.chunks);
+        let absent = blocking(move || store.missing(&chunks).map_err(|error| chunk_problem(&error)));
+        submission.absent = absent.await?.into_iter().collect();
         Ok(submission)
     }
 
@@ -556,6 +563,8 @@ fn manifest_of(store: &dyn ChunkStore, content: &Content) -> Result<ManifestRead
 pub async fn keep(node: &Arc<Node>, user: UserId, chunks: Vec<SealedChunk>) -> Result<ChunksStored, Problem> {
     let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
     let (keeper, names) = (Arc::clone(node), Arc::clone(&ids));
+    // Until it is noted as sent, nothing of it may be collected.
+    let _upload = node.uploads.read().await;
     let stored = blocking(move || put(&keeper, &names, &chunks)).await?;
     node.ask_user(user, Sent(ids)).await?;
     Ok(stored)

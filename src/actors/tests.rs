@@ -13,6 +13,7 @@ use crate::clock::SystemClock;
 use actix::{Context, Handler, Message};
 use annals_engine::{
     chunk_store::MemoryChunks,
+    content::SealedChunk,
     directory::Directory,
     protocol::{BatchOutcome, Code, Problem},
 };
@@ -135,6 +136,7 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
             clock,
             directory,
             evidence,
+            folder.path().join("garbage"),
             checkpoints,
             sent,
             None,
@@ -174,6 +176,7 @@ fn submit() -> Submit {
     Submit(Arc::new(Submission {
         batches: vec![batch()],
         held: Default::default(),
+        absent: Default::default(),
         listed: BTreeMap::new(),
         broken: Default::default(),
         trace: None,
@@ -336,8 +339,9 @@ fn two_sessions_that_fill_one_quota_at_once_never_overfill_it() {
     const OTHER: NamespaceId = NamespaceId([10; 16]);
     story(|node| async move {
         another_namespace(&node, OTHER, 2).await;
-        let sent = [1, 2].map(|n| ChunkId::of(&[n; 60]));
-        node.ask_user(OWNER, Sent(Arc::new(sent.to_vec()))).await.unwrap();
+        let sent = [1, 2].map(|n| SealedChunk::seal(vec![n; 60]));
+        node.chunks.put_all(&sent).unwrap();
+        node.ask_user(OWNER, Sent(Arc::new(sent.iter().map(|chunk| chunk.id).collect()))).await.unwrap();
         let submit = |namespace, n| {
             let device = DeviceId::of_key(&PublicKey(key(n).verifying_key().to_bytes()));
             let (node, question) = (Arc::clone(&node), submit_file(namespace, n));

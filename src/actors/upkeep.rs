@@ -1,10 +1,11 @@
 //! What a server does by itself, a minute after its start and once a day: every namespace forgets what its retention
-//! says may go.
+//! says may go. What nothing needs any more is collected an hour after its start and once a day.
 //!
 //! Devices are only retired once the server has listened for an hour: who only listens says nothing that the log holds,
 //! and after a start nobody has shown up yet.
 
 use super::{
+    collecting::{Collected, GRACE_MS, collect},
     forgetting::{Forget, Forgotten},
     node::Node,
 };
@@ -57,6 +58,16 @@ pub async fn keep_up(node: Arc<Node>) {
             last = Some((now, listened));
             if let Err(problem) = forget(&node, false).await {
                 tracing::warn!(%problem, "not every namespace could forget");
+            }
+            // One that was put back to an older copy is told so by the first that shows up.
+            if !listened {
+                continue;
+            }
+            match collect(&node, GRACE_MS, false).await {
+                Ok(Collected { freed, .. }) => {
+                    tracing::info!(chunks = freed.chunks, bytes = freed.stored_bytes, "collected");
+                }
+                Err(problem) => tracing::warn!(%problem, "nothing was collected"),
             }
         }
     }

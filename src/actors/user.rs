@@ -213,6 +213,19 @@ impl Handler<Holds> for UserActor {
     }
 }
 
+/// The chunks that were sent and wait for their events: nothing else needs them yet.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<ChunkId>")]
+pub struct InFlight;
+
+impl Handler<InFlight> for UserActor {
+    type Result = MessageResult<InFlight>;
+
+    fn handle(&mut self, _: InFlight, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.sent.iter().copied().collect::<Vec<_>>())
+    }
+}
+
 /// How many chunks wait for their events.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "usize")]

@@ -6,15 +6,18 @@
 //! mark that is in the index and not in the packs is damage: somebody took away what was stored.
 //!
 //! One store has its folder for itself. After a sync that failed nothing more is put until the store is
-//! opened again; an index that fails is opened again at once. Left out: removing chunks.
+//! opened again; an index that fails is opened again at once. What is removed is taken out of the index; where packs
+//! are mostly dead, [`compaction`] gives their room back. Left out: what may be removed.
 
+mod compaction;
 mod frame;
 mod index;
+mod removed;
 #[cfg(test)]
 mod tests;
 
 use annals_engine::{
-    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError},
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted},
     content::SealedChunk,
 };
 use annals_events::{
@@ -25,6 +28,7 @@ use annals_events::{
     },
 };
 use index::{Entry, Index, IndexError};
+use removed::RemovedError;
 use std::{
     collections::BTreeSet,
     fs::{File, TryLockError},
@@ -42,6 +46,7 @@ const CATCH_UP_CHUNKS: usize = if cfg!(test) { 7 } else { 10_000 };
 
 /// The chunks in one folder.
 pub struct Packs {
+    disk: Arc<dyn SegmentDisk>,
     writer: Mutex<Segments>,
     reader: SegmentReader,
     /// The end of the packs, written down before the index hears of it.
@@ -49,6 +54,10 @@ pub struct Packs {
     /// None while it cannot be opened.
     index: RwLock<Option<Index>>,
     index_folder: PathBuf,
+    /// The packs that compaction took away.
+    removed: Mutex<BTreeSet<u32>>,
+    /// Held by whoever walks through the packs, and alone by whoever takes some away.
+    moving: RwLock<()>,
     torn: Option<Torn>,
     unfinished: Option<Unfinished>,
     _lock: Option<File>,
@@ -87,10 +96,11 @@ impl Packs {
         copied.map_err(|error| ChunkStoreError::Unavailable {
             what: format!("the index of chunks could not be copied to be read: {error}"),
         })?;
-        let index = Index::open(&scratch.join("index")).map_err(from_index)?;
-        let disk = Arc::new(FolderDisk::to_read(folder.join("packs")));
+        let disk: Arc<dyn SegmentDisk> = Arc::new(FolderDisk::to_read(folder.join("packs")));
+        let (index, removed) = index_of(&scratch.join("index"), &*disk)?;
         let (segments, unfinished) =
-            Segments::look(disk, config_of(owner), &[index.mark()]).map_err(from_segments)?;
+            Segments::look(disk.clone(), config_of(owner), &[index.mark()]).map_err(from_segments)?;
+        check_row(&segments, &removed)?;
         let (reader, end) = (segments.reader(), segments.end());
         catch_up(&index, &reader, end)?;
         Ok(Self {
@@ -99,6 +109,9 @@ impl Packs {
             end: Mutex::new(end),
             index: RwLock::new(Some(index)),
             index_folder: scratch.join("index"),
+            removed: Mutex::new(removed),
+            moving: RwLock::new(()),
+            disk,
             torn: None,
             unfinished,
             _lock: lock,
@@ -122,8 +135,14 @@ impl Packs {
         config: SegmentConfig,
         index_folder: &Path,
     ) -> Result<Self, ChunkStoreError> {
-        let index = Index::open(index_folder).map_err(from_index)?;
-        let (writer, torn) = Segments::open(disk.clone(), config, &[index.mark()]).map_err(from_segments)?;
+        let (index, removed) = index_of(index_folder, &*disk)?;
+        let (mut writer, torn) =
+            Segments::open(disk.clone(), config, &[index.mark()]).map_err(from_segments)?;
+        check_row(&writer, &removed)?;
+        // A crash came before they were gone.
+        for number in writer.numbers().map_err(from_segments)?.into_iter().filter(|n| removed.contains(n)) {
+            writer.remove(number).map_err(from_segments)?;
+        }
         let (reader, end) = (writer.reader(), writer.end());
         make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
         catch_up(&index, &reader, end)?;
@@ -133,6 +152,9 @@ impl Packs {
             end: Mutex::new(end),
             index: RwLock::new(Some(index)),
             index_folder: index_folder.to_owned(),
+            removed: Mutex::new(removed),
+            moving: RwLock::new(()),
+            disk,
             torn,
             unfinished: None,
             _lock: None,
@@ -162,6 +184,10 @@ impl Packs {
         // The old one lets go of its files before the new one opens them.
         *slot = None;
         let index = Index::open(&self.index_folder).map_err(from_index)?;
+        let index = match compaction::is_of_these_packs(&index, &self.removed()) {
+            true => index,
+            false => anew(index, &self.index_folder, self.removed().len())?,
+        };
         catch_up(&index, &self.reader, *self.end())?;
         let answer = ask(&index).map_err(from_index)?;
         *slot = Some(index);
@@ -199,7 +225,8 @@ impl Packs {
                         // The same chunk again, from a time when the index had been lost.
                         Some(entry) if entry.place != place => {}
                         Some(_) => findings.damage(Some(chunk.id), place, "the index has other sizes for it"),
-                        None => findings.damage(Some(chunk.id), place, "the index does not know it"),
+                        // It was removed. (One that is needed and not in the index is missing, which others notice.)
+                        None => {}
                     }
                 }
                 Err(SegmentError::Damaged { place, what }) => {
@@ -271,8 +298,40 @@ impl ChunkStore for Packs {
     }
 
     fn get(&self, id: &ChunkId) -> Result<Option<SealedChunk>, ChunkStoreError> {
-        let entry = self.with_index(|index| index.get(id))?;
-        entry.map(|entry| self.read(*id, entry.place)).transpose()
+        let mut entry = self.with_index(|index| index.get(id))?;
+        while let Some(known) = entry {
+            let read = self.read(*id, known.place);
+            if read.is_ok() {
+                return read.map(Some);
+            }
+            // Its pack may have been taken away in this moment: then it stands elsewhere.
+            entry = self.with_index(|index| index.get(id))?;
+            if entry == Some(known) {
+                return read.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        let asked: BTreeSet<&ChunkId> = ids.iter().collect();
+        self.with_index(|index| {
+            let mut stats = ChunkStats::default();
+            for id in &asked {
+                index.get(id)?.iter().for_each(|entry| entry.count(&mut stats));
+            }
+            Ok(stats)
+        })
+    }
+
+    fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        // Nobody is told meanwhile that what goes is stored.
+        let _writer = self.writer();
+        self.with_index(|index| index.remove(ids))
+    }
+
+    fn compact(&self) -> Result<Compacted, ChunkStoreError> {
+        self.compact_packs()
     }
 
     fn ids(&self, after: Option<&ChunkId>, count_max: usize) -> Result<Vec<ChunkId>, ChunkStoreError> {
@@ -284,6 +343,7 @@ impl ChunkStore for Packs {
     }
 
     fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {
+        let _whole_row = self.moving.read().unwrap_or_else(PoisonError::into_inner);
         let mut findings = Findings { whole: ChunkStats::default(), found };
         if let Some(last) = self.verify_packs(&mut findings)? {
             self.verify_behind(last, &mut findings)?;
@@ -356,8 +416,46 @@ fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), Chun
     index.add(&entries, end).map_err(from_index)
 }
 
+/// The index, if it is one of the packs that are there; else an empty one. And which packs were taken away.
+fn index_of(folder: &Path, disk: &dyn SegmentDisk) -> Result<(Index, BTreeSet<u32>), ChunkStoreError> {
+    let removed = removed::read(disk).map_err(|error| match error {
+        RemovedError::Disk(error) => from_segments(error.into()),
+        RemovedError::Damaged => {
+            let (place, what) = (format!("{}/removed", disk.place()), "it is not what was written".into());
+            ChunkStoreError::Damaged(ChunkDamage { id: None, place, what })
+        }
+    })?;
+    let index = Index::open(folder).map_err(from_index)?;
+    if compaction::is_of_these_packs(&index, &removed) {
+        return Ok((index, removed));
+    }
+    Ok((anew(index, folder, removed.len())?, removed))
+}
+
+/// An empty index in place of one that is of other packs.
+fn anew(index: Index, folder: &Path, removed: usize) -> Result<Index, ChunkStoreError> {
+    drop(index);
+    let index = Index::begin(folder).map_err(from_index)?;
+    index.set_removed(removed as u64).map_err(from_index)?;
+    Ok(index)
+}
+
+/// Every pack is there, but for those that were taken away.
+fn check_row(segments: &Segments, removed: &BTreeSet<u32>) -> Result<(), ChunkStoreError> {
+    let numbers: BTreeSet<u32> = segments.numbers().map_err(from_segments)?.into_iter().collect();
+    let gone = (1..numbers.last().copied().unwrap_or_default())
+        .find(|number| !numbers.contains(number) && !removed.contains(number));
+    match gone {
+        None => Ok(()),
+        Some(number) => {
+            let place = Place::new(number, 0).to_string();
+            Err(ChunkStoreError::Damaged(ChunkDamage { id: None, place, what: "this pack is gone".into() }))
+        }
+    }
+}
+
 fn config_of(owner: DeviceId) -> SegmentConfig {
-    SegmentConfig { roll_bytes: PACK_BYTES, ..SegmentConfig::new(SegmentKind::Chunks, owner.0) }
+    SegmentConfig { roll_bytes: PACK_BYTES, gaps: true, ..SegmentConfig::new(SegmentKind::Chunks, owner.0) }
 }
 
 /// Takes the lock file, or says that another process has it. It is let go when the file is closed.

@@ -151,6 +151,11 @@ pub enum Verb {
         after_help = "Examples:\n  annals verify ~/Documents\n  annals verify --data /srv/annals --deep"
     )]
     Verify(Verify),
+    /// Forget what passed its retention, and collect what nothing needs any more, in a server's data
+    #[command(
+        after_help = "Examples:\n  annals gc --data /srv/annals --dry-run\n  annals gc --data /srv/annals\n\nA server does this by itself once a day."
+    )]
+    Gc(Gc),
     /// Measure this machine, side by side with what is known
     #[command(subcommand, after_help = "Example:\n  annals bench replay --entries 1000000")]
     Bench(Bench),
@@ -598,6 +603,20 @@ pub struct Verify {
     /// Also read every pack and hash every chunk
     #[arg(long)]
     pub deep: bool,
+}
+
+/// `annals gc`.
+#[derive(Args, Clone, Debug)]
+pub struct Gc {
+    /// A server's data, stopped or running
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long what nothing needs is kept at least [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    pub grace: Option<String>,
 }
 
 /// `annals bench …`.

@@ -36,7 +36,8 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         | Verb::Ignore(_)
         | Verb::Bench(_)
         | Verb::Put(_)
-        | Verb::Get(_) => (None, None),
+        | Verb::Get(_)
+        | Verb::Gc(_) => (None, None),
     };
     match (folder, path) {
         (Some(folder), _) => exactly(folder, directory),

@@ -34,6 +34,7 @@ use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A linked folder: the records that it keeps, and that the folds at work are those of a replay.
@@ -97,9 +98,10 @@ pub(super) fn run_on_data(
 }
 
 /// A server that runs, asked by way of its control socket.
-pub(super) fn answer(request: &control::Request, data: &Path, node: &Node) -> control::Answer {
+pub(super) fn answer(request: &control::Request, data: &Path, node: &Arc<Node>) -> control::Answer {
     super::answer_with(request, |verb, talk| match verb {
         Verb::Verify(verify) => run_on_server(&verify, data, &*node.log, &*node.chunks, talk),
+        Verb::Gc(gc) => super::gc::run_on_server(&gc, node, talk),
         _ => Err(Failure::usage("a server does not run this verb")),
     })
 }

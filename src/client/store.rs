@@ -14,7 +14,7 @@
 
 use crate::chunk_store::Packs;
 use annals_engine::{
-    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError},
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted},
     content::SealedChunk,
     journal::Identity,
     names::NameRules,
@@ -442,6 +442,18 @@ impl ChunkStore for Outbox {
 
     fn stats(&self) -> Result<ChunkStats, ChunkStoreError> {
         self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), Packs::stats)
+    }
+
+    fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), |packs| packs.measure(ids))
+    }
+
+    fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(ChunkStats::default()), |packs| packs.remove(ids))
+    }
+
+    fn compact(&self) -> Result<Compacted, ChunkStoreError> {
+        self.packs(false)?.as_ref().map_or(Ok(Compacted::default()), Packs::compact)
     }
 
     fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {

@@ -12,6 +12,7 @@
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
 //! DATA/checkpoints/  what rebuilds begin with; may be deleted
+//! DATA/garbage       which chunks nothing needs, and since when; may be deleted
 //! DATA/listen        where its devices look for the server, as `keep_address` wrote it
 //! DATA/equivocations/  batches that devices signed under used dots
 //! ```
@@ -189,6 +190,12 @@ impl Data {
     #[must_use]
     pub fn certificate(&self) -> CertificateFiles {
         certificate_in(&self.place)
+    }
+
+    /// Where it is written down which chunks nothing needs, and since when.
+    #[must_use]
+    pub fn garbage(&self) -> PathBuf {
+        self.place.join("garbage")
     }
 
     /// The server as the device that it was at first: whose its packs are.

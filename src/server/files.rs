@@ -154,6 +154,8 @@ pub(super) async fn put_file(
         content: stored.content,
         chunks,
     };
+    // What is stored now is stored when it is judged.
+    let _upload = server.node.uploads.read().await;
     let Put { version, created } = server.node.ask_namespace(place.namespace, wish).await??;
     server.node.ask_user(place.user, Named(Arc::new(named))).await?;
     let mut answer = if created { HttpResponse::Created() } else { HttpResponse::Ok() };

@@ -16,6 +16,7 @@ pub fn check(fresh: &mut dyn FnMut() -> Box<dyn ChunkStore>) {
     names_come_in_order_and_in_pages(&*fresh());
     stores_verify_what_they_hold(&*fresh());
     nothing_is_put_and_nothing_happens(&*fresh());
+    what_is_removed_is_gone_and_can_be_put_again(&*fresh());
 }
 
 /// Chunks to test with, of every codec and of sizes from 1 byte on.
@@ -98,6 +99,28 @@ fn nothing_is_put_and_nothing_happens(store: &dyn ChunkStore) {
     store.put_all(&[]).unwrap();
     assert_eq!(store.stats().unwrap(), ChunkStats::default());
     assert_eq!(store.ids(None, 10).unwrap(), []);
+}
+
+fn what_is_removed_is_gone_and_can_be_put_again(store: &dyn ChunkStore) {
+    let chunks = samples(40);
+    store.put_all(&chunks).unwrap();
+    let (gone, kept) = chunks.split_at(30);
+    let ids: Vec<ChunkId> = gone.iter().chain(&gone[..3]).map(|chunk| chunk.id).collect();
+    assert_eq!(store.measure(&ids).unwrap(), stats_of(gone));
+    assert_eq!(store.remove(&ids).unwrap(), stats_of(gone));
+    assert_eq!(store.remove(&ids).unwrap(), ChunkStats::default());
+    for compacted in [false, true] {
+        if compacted {
+            store.compact().unwrap();
+        }
+        assert_eq!(store.missing(&ids).unwrap().len(), gone.len());
+        assert_eq!(store.stats().unwrap(), stats_of(kept));
+        assert_eq!(store.verify(&mut |damage| panic!("{damage:?}")).unwrap(), stats_of(kept));
+        kept.iter().for_each(|chunk| assert_eq!(store.get(&chunk.id).unwrap().as_ref(), Some(chunk)));
+        gone.iter().for_each(|chunk| assert_eq!(store.get(&chunk.id).unwrap(), None));
+    }
+    store.put_all(&chunks).unwrap();
+    assert_eq!(store.verify(&mut |damage| panic!("{damage:?}")).unwrap(), stats_of(&chunks));
 }
 
 fn stats_of(chunks: &[SealedChunk]) -> ChunkStats {

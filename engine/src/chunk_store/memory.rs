@@ -1,6 +1,6 @@
 //! Chunks in a map: for tests, and for worlds that are simulated.
 
-use super::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError};
+use super::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted};
 use crate::content::SealedChunk;
 use annals_events::ChunkId;
 use std::{
@@ -50,6 +50,23 @@ impl ChunkStore for MemoryChunks {
         let mut stats = ChunkStats::default();
         self.chunks().values().for_each(|chunk| stats.add(chunk));
         Ok(stats)
+    }
+
+    fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        let (chunks, mut stats) = (self.chunks(), ChunkStats::default());
+        let asked: BTreeSet<&ChunkId> = ids.iter().collect();
+        asked.into_iter().filter_map(|id| chunks.get(id)).for_each(|chunk| stats.add(chunk));
+        Ok(stats)
+    }
+
+    fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
+        let (mut chunks, mut stats) = (self.chunks(), ChunkStats::default());
+        ids.iter().filter_map(|id| chunks.remove(id)).for_each(|chunk| stats.add(&chunk));
+        Ok(stats)
+    }
+
+    fn compact(&self) -> Result<Compacted, ChunkStoreError> {
+        Ok(Compacted::default())
     }
 
     fn verify(&self, found: &mut dyn FnMut(ChunkDamage)) -> Result<ChunkStats, ChunkStoreError> {

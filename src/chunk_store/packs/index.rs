@@ -11,6 +11,7 @@ use annals_events::{
     segment::{Mark, Place},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     ops::Bound,
     path::{Path, PathBuf},
@@ -21,6 +22,8 @@ use std::{
 const CACHE_BYTES: u64 = 32 << 20;
 /// The key of what the index says about itself. Shorter than any chunk's id.
 const STATE: &[u8] = b"state 1";
+/// The key of how many packs had been taken away when it was written.
+const REMOVED: &[u8] = b"removed";
 
 /// Where a chunk stands, and its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,18 +118,60 @@ impl Index {
         }
         let mut next = State { mark, ..*state };
         let mut batch = sled::Batch::default();
-        for (id, entry) in entries {
-            if !self.contains(id)? {
-                batch.insert(&id.0, &entry.encode());
-                next.stats.chunks += 1;
-                next.stats.stored_bytes += u64::from(entry.stored_bytes);
-                next.stats.plain_bytes += u64::from(entry.plain_bytes);
+        // Of a chunk that stands there twice the later one counts: the pack of the earlier may be taken away.
+        let latest: BTreeMap<&ChunkId, &Entry> = entries.iter().map(|(id, entry)| (id, entry)).collect();
+        for (id, entry) in latest {
+            let before = self.get(id)?;
+            if before.is_some_and(|before| before.place >= entry.place) {
+                continue;
             }
+            batch.insert(&id.0, &entry.encode());
+            before.iter().for_each(|before| before.uncount(&mut next.stats));
+            entry.count(&mut next.stats);
         }
         batch.insert(STATE, next.encode());
         self.db.apply_batch(batch)?;
         *state = next;
         Ok(())
+    }
+
+    /// Takes chunks out; answers with how much they took.
+    pub(super) fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, IndexError> {
+        let mut state = self.state();
+        let (mut next, mut removed) = (*state, ChunkStats::default());
+        let mut batch = sled::Batch::default();
+        for id in ids.iter().collect::<BTreeSet<_>>() {
+            if let Some(entry) = self.get(id)? {
+                batch.remove(&id.0);
+                entry.uncount(&mut next.stats);
+                entry.count(&mut removed);
+            }
+        }
+        batch.insert(STATE, next.encode());
+        self.db.apply_batch(batch)?;
+        *state = next;
+        Ok(removed)
+    }
+
+    /// How many packs had been taken away when it was written.
+    pub(super) fn removed(&self) -> u64 {
+        let stored = self.db.get(REMOVED).ok().flatten();
+        stored.and_then(|bytes| u64_at(&bytes, 0)).unwrap_or_default()
+    }
+
+    /// Takes note of how many packs were taken away. What was written before is in the file by then.
+    pub(super) fn set_removed(&self, count: u64) -> Result<(), IndexError> {
+        self.db.insert(REMOVED, &count.to_be_bytes())?;
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// An empty one, in place of any that is there.
+    pub(super) fn begin(folder: &Path) -> Result<Self, IndexError> {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(sled::Error::Io(error).into()),
+            _ => Self::try_open(folder),
+        }
     }
 
     /// Entries in the order of ids.
@@ -157,6 +202,18 @@ impl Index {
 }
 
 impl Entry {
+    pub(super) fn count(&self, stats: &mut ChunkStats) {
+        stats.chunks += 1;
+        stats.stored_bytes += u64::from(self.stored_bytes);
+        stats.plain_bytes += u64::from(self.plain_bytes);
+    }
+
+    fn uncount(&self, stats: &mut ChunkStats) {
+        stats.chunks -= 1;
+        stats.stored_bytes -= u64::from(self.stored_bytes);
+        stats.plain_bytes -= u64::from(self.plain_bytes);
+    }
+
     fn encode(&self) -> [u8; 17] {
         let mut bytes = [0; 17];
         bytes[..8].copy_from_slice(&self.place.0.to_be_bytes());

@@ -1,5 +1,7 @@
 //! Laws of packs on a disk that forgets, with an index that is kept, lost, old or damaged.
 
+mod compaction;
+
 use super::*;
 use annals_engine::chunk_store::contract::{self, samples};
 use annals_events::segment::ForgetfulDisk;
@@ -25,8 +27,11 @@ impl Ground {
     }
 
     fn open(&self) -> Result<Packs, ChunkStoreError> {
-        let config =
-            SegmentConfig { roll_bytes: self.roll, ..SegmentConfig::new(SegmentKind::Chunks, OWNER.0) };
+        let config = SegmentConfig {
+            roll_bytes: self.roll,
+            gaps: true,
+            ..SegmentConfig::new(SegmentKind::Chunks, OWNER.0)
+        };
         Packs::open_on(Arc::new(self.disk.clone()), config, &self.index())
     }
 
