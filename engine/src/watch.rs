@@ -49,20 +49,6 @@ pub enum Due {
     Whole,
 }
 
-impl Due {
-    /// Both.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::At(mut paths), Self::At(more)) => {
-                paths.extend(more);
-                Self::At(paths)
-            }
-            _ => Self::Whole,
-        }
-    }
-}
-
 /// Since when something waits.
 #[derive(Clone, Copy, Debug)]
 struct Since {

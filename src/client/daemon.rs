@@ -96,6 +96,7 @@ pub fn run(
         first: true,
         unfinished: 0,
         noted: true,
+        owes_look: false,
     };
     work.keep(tell, progress);
     drop(listening);
@@ -127,6 +128,8 @@ struct Work<'a> {
     unfinished: u32,
     /// Whether how the folder stands is written down.
     noted: bool,
+    /// Whether the last one may have ended before it looked at what was hinted at.
+    owes_look: bool,
 }
 
 impl Work<'_> {
@@ -136,7 +139,7 @@ impl Work<'_> {
         while !self.stop.is_set() {
             // Before the look: what comes after it is hinted at.
             let was_watched = self.watching.hindrance().is_none();
-            if self.cover(&came) {
+            if self.cover(&came) || self.owes_look {
                 look = Due::Whole;
             }
             if let Some(why) = self.watching.hindrance().filter(|_| was_watched) {
@@ -201,6 +204,12 @@ impl Work<'_> {
         // A pause is waited out: whoever ends it says so.
         let paused = matches!(&result, Err(ClientError::Round(RoundError::Paused)));
         self.failures = if result.is_ok() || paused { 0 } else { self.failures + 1 };
+        self.owes_look = match &result {
+            // What these are about was found by the look.
+            Ok(_) | Err(ClientError::Round(RoundError::InTheWay(_) | RoundError::Blocked(_))) => false,
+            // Where nobody is reached, the look was done all the same.
+            Err(error) => !error.is_passing(),
+        };
         match result {
             Ok(_) if self.first => tell(News::InSync(&folder.status())),
             Ok(_) if self.last.is_some() => tell(News::Recovered),

@@ -249,7 +249,7 @@ impl Folder {
         let cursor = self.replica.cursor();
         let query = FeedQuery { log: Some(self.binding.log), ..FeedQuery::default() }.having(&cursor);
         let http = http_of(&self.binding).ok()?;
-        Some(Listening::begin(http, self.binding.namespace, query, bell.clone()))
+        Some(Listening::begin(http, &self.binding, query, bell.clone()))
     }
 
     /// Whether everything up to `head` was pulled, and nothing else.

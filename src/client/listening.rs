@@ -4,7 +4,7 @@
 //! while that grows. What must always hold: what was heard is rung, also what was missed while nobody listened: the
 //! server says that at once. Left out: pulling.
 
-use super::bell::Bell;
+use super::{bell::Bell, binding::Binding};
 use crate::transport::{HangUp, Http};
 use annals_engine::{
     protocol::{Class, FeedHead, FeedQuery},
@@ -30,9 +30,11 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Listens for what `query` does not have yet.
-    pub(super) fn begin(http: Http, namespace: NamespaceId, query: FeedQuery, bell: Bell) -> Self {
+    pub(super) fn begin(http: Http, binding: &Binding, query: FeedQuery, bell: Bell) -> Self {
         let line = Arc::new(Mutex::new(None));
-        let ear = Ear { http, namespace, query, bell, line: Arc::clone(&line) };
+        // No two devices come back at one moment.
+        let seed = u64::from_be_bytes(binding.device.0[..8].try_into().expect("an id has 16 bytes"));
+        let ear = Ear { http, namespace: binding.namespace, seed, query, bell, line: Arc::clone(&line) };
         thread::spawn(move || ear.listen());
         Self { line }
     }
@@ -50,6 +52,7 @@ impl Drop for Listening {
 struct Ear {
     http: Http,
     namespace: NamespaceId,
+    seed: u64,
     query: FeedQuery,
     bell: Bell,
     /// By which it can be told to stop reading.
@@ -58,8 +61,6 @@ struct Ear {
 
 impl Ear {
     fn listen(mut self) {
-        let seed = u64::from_be_bytes(self.namespace.0[..8].try_into().expect("an id has 16 bytes"))
-            ^ u64::from(std::process::id());
         let mut failures = 0;
         while !self.bell.is_stopped() {
             let heard_before = self.query;
@@ -76,7 +77,7 @@ impl Ear {
                     self.bell.reach();
                     REFUSED
                 }
-                _ => Duration::from_millis(retry::wait_ms(failures, seed)),
+                _ => Duration::from_millis(retry::wait_ms(failures, self.seed)),
             };
             if self.bell.pause(wait) {
                 return;
