@@ -126,6 +126,21 @@ fn damage_and_other_formats_of_a_servers_data_are_told_from_a_full_disk() {
 }
 
 #[test]
+fn packs_of_another_server_are_damage_and_not_a_server_that_is_away() {
+    let [mut here, mut there] = [Place::with_server(), Place::with_server()];
+    for place in [&mut here, &mut there] {
+        place.write("one/a.txt", "text");
+        place.link("ada", "one");
+        place.stop_server();
+    }
+    let packs = "server/packs/packs/00000001.segment";
+    fs::copy(there.path(packs), here.path(packs)).unwrap();
+    let said = here.annals(&[&["serve", "--data", "server"][..], &PICKED].concat());
+    assert!(said.err.contains("annals verify --data"), "{}", said.err);
+    said.fails(5, "00000001.segment");
+}
+
+#[test]
 fn data_that_is_served_already_is_said_to_be_before_anything_else() {
     let place = Place::with_server();
     let listen = place.url.strip_prefix("http://").unwrap();

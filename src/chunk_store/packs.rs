@@ -491,6 +491,10 @@ fn from_segments(error: SegmentError) -> ChunkStoreError {
         SegmentError::Damaged { place, what } => {
             ChunkStoreError::Damaged(ChunkDamage { id: None, place: place.to_string(), what })
         }
+        // What belongs elsewhere is not what was written here.
+        SegmentError::Foreign { file, what } => {
+            ChunkStoreError::Damaged(ChunkDamage { id: None, place: file, what })
+        }
         other => ChunkStoreError::Unavailable { what: other.to_string() },
     }
 }
