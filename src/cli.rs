@@ -7,7 +7,10 @@
 pub mod arguments;
 mod bench;
 mod cat;
+mod completions;
 mod devices;
+mod diff;
+mod doctor;
 pub mod failure;
 mod gc;
 mod get;
@@ -26,6 +29,7 @@ mod restore;
 mod retention;
 mod serve;
 mod server_url;
+mod service;
 mod share;
 pub mod size;
 mod status;
@@ -108,6 +112,10 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Link(link) => link::run(&link, directory, talk),
         Verb::Unlink(unlink) => unlink::run(&unlink, directory, talk),
         Verb::Bench(bench) => bench::run(&bench),
+        Verb::Completions(completions) => completions::run(&completions, talk),
+        Verb::Doctor(doctor) => doctor::run(&doctor, directory, talk),
+        Verb::Service(service) => service::run(&service, directory, talk),
+        Verb::Man(man) => completions::run_man(&man, directory, talk),
         Verb::Put(put) => put::run(&put, directory, talk),
         Verb::Get(get) => get::run(&get, directory, talk),
         Verb::Ignore(ignore) => ignore::run(&ignore, directory, talk),
@@ -226,6 +234,7 @@ fn run_on_folder(
         Verb::Log(log) => log::run(&log, folder, directory, talk),
         Verb::History(history) => history::run(&history, folder, directory, talk),
         Verb::Cat(cat) => cat::run(&cat, folder, directory, talk),
+        Verb::Diff(diff) => diff::run(&diff, folder, directory, talk),
         Verb::Restore(restore) => restore::run(&restore, folder, directory, talk),
         Verb::Trash(trash) => trash::run(&trash, folder, directory, talk),
         Verb::Retention(retention) => retention::run(&retention, folder, talk),
@@ -242,6 +251,10 @@ fn run_on_folder(
         | Verb::Unlink(_)
         | Verb::Ignore(_)
         | Verb::Bench(_)
+        | Verb::Completions(_)
+        | Verb::Doctor(_)
+        | Verb::Man(_)
+        | Verb::Service(_)
         | Verb::Put(_)
         | Verb::Get(_)
         | Verb::Gc(_) => Err(Failure::usage("a daemon does not run this verb")),

@@ -7,6 +7,7 @@
 mod asking;
 mod bell;
 pub mod binding;
+mod comparing;
 mod contents;
 pub mod control;
 pub mod daemon;
@@ -17,6 +18,7 @@ mod guarding;
 mod host;
 mod linking;
 mod listening;
+mod rewinding;
 pub mod settings;
 mod standing;
 mod store;
@@ -24,8 +26,10 @@ mod telling;
 mod trash;
 mod watching;
 
+pub use crate::watch::LIMIT_SYSCTL;
 pub use asking::{VersionLine, When};
 pub use binding::{Address, Binding, BindingError, STATE_FOLDER};
+pub use comparing::{Difference, DifferenceKind, FileState, Side};
 pub use error::ClientError;
 pub use events::{EventLine, EventsWanted};
 pub use folder::{Folder, SyncReport};

@@ -8,6 +8,7 @@
     reason = "a test fails where it says unwrap, and every file takes what it needs of the others"
 )]
 
+mod differing;
 mod feed;
 mod files;
 mod following;
@@ -16,11 +17,13 @@ mod full_disk;
 mod garbage;
 mod ignoring;
 mod in_the_way;
+mod keeping;
 mod limits;
 mod lost_folder;
 mod lost_server;
 mod lost_state;
 mod place;
+mod restoring;
 mod retention;
 mod scripts;
 mod server;

@@ -32,6 +32,7 @@ pub mod rate;
 pub mod replica;
 pub mod retention;
 pub mod retry;
+pub mod rewind;
 pub mod round;
 pub mod transport;
 pub mod trash;

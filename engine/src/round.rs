@@ -27,6 +27,7 @@ mod submit;
 pub use fetch::Fetcher;
 pub use look::Look;
 pub use report::{Report, RoundError, Step};
+pub use sift::scan;
 pub use sources::{OldFile, Sources};
 
 use crate::{

@@ -100,25 +100,36 @@ fn top_of(log: &Projections, entry: EntryId, deletes: &BTreeMap<EntryId, DotSet>
 #[must_use]
 pub fn restoring(log: &Projections, shown: &RemoteTree, removed: &Removed) -> (Vec<Said>, String) {
     let (place, path) = place_for(log, shown, removed);
+    (lifting(log, removed.entry, &removed.entries, &removed.deletes, place), path)
+}
+
+/// What lifts `deletes` from `entries`, at `top` and below it, which goes to `place` if that is another than it had.
+pub(crate) fn lifting(
+    log: &Projections,
+    top: EntryId,
+    entries: &[EntryId],
+    deletes: &DotSet,
+    place: Option<(EntryId, Name)>,
+) -> Vec<Said> {
     let mut parts = vec![DotSet::new()];
-    for entry in &removed.entries {
+    for entry in entries {
         if parts.last().is_some_and(|part| part.range_count() >= RANGES_MAX) {
             parts.push(DotSet::new());
         }
-        let held = |dot: &Dot| log.hidden_by(*dot).into_iter().any(|delete| removed.deletes.contains(delete));
+        let held = |dot: &Dot| log.hidden_by(*dot).into_iter().any(|delete| deletes.contains(delete));
         let dots = keeps_alive(log, *entry).into_iter().filter(held);
         parts.last_mut().expect("it begins with one").extend(dots);
     }
     let mut place = place;
     let said = parts.into_iter().map(|shows| {
-        let lifts = removed.deletes.clone();
+        let lifts = deletes.clone();
         let (place, body) = match place.take() {
             Some((folder, name)) => (Some(folder), Some(Body { name: Some(name), ..Body::default() })),
             None => (None, None),
         };
-        Said { fact: Fact::EntryRestored { entry: removed.entry, place, lifts, shows }, body }
+        Said { fact: Fact::EntryRestored { entry: top, place, lifts, shows }, body }
     });
-    (said.collect(), path)
+    said.collect()
 }
 
 /// Where to put it, if that is another place than it had, and the path there.

@@ -93,12 +93,18 @@ pub enum Verb {
         after_help = "Examples:\n  annals cat notes.txt --at '2h ago'\n  annals cat notes.txt --version 6f3c…:12"
     )]
     Cat(AtVersion),
-    /// Bring back one version of a file, as a new event
+    /// What is different between two versions of a file, or two states of a folder: by default what was synced last and
+    /// what lies in the folder
+    #[command(
+        after_help = "Examples:\n  annals diff notes.txt --from '2h ago'\n  annals diff notes.txt --from 6f3c…:12 --to 6f3c…:14\n  annals diff ~/Documents --from 2026-11-20"
+    )]
+    Diff(Diff),
+    /// Bring back one version of a file, or a file or a whole folder as it was at a time, as new events
     #[command(
         disable_version_flag = true,
-        after_help = "Example:\n  annals restore notes.txt --version 6f3c…:12"
+        after_help = "Examples:\n  annals restore notes.txt --version 6f3c…:12\n  annals restore ~/Documents/letters --at '2h ago' --dry-run\n  annals restore ~/Documents --at 2026-11-21\n\nOf a folder: what was removed since comes back, what was moved goes back, what was edited holds what it held. What was made since stays; where its name is needed it is called `NAME (newer)`. Nothing is lost: what a file held before is in its history."
     )]
-    Restore(AtVersion),
+    Restore(Restore),
     /// What was removed: look at it, bring it back, forget it for good
     #[command(
         subcommand,
@@ -156,6 +162,24 @@ pub enum Verb {
         after_help = "Examples:\n  annals gc --data /srv/annals --dry-run\n  annals gc --data /srv/annals\n\nA server does this by itself once a day."
     )]
     Gc(Gc),
+    /// Look at what may keep a folder from being in sync, and say what to do about it. Exit code 3 where that needs a
+    /// person, 1 where something else is wrong
+    #[command(after_help = "Example:\n  annals doctor ~/Documents")]
+    Doctor(FolderArg),
+    /// Keep a folder in sync from login on, as a systemd user unit
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals service install ~/Documents\n  annals service install ~/Documents --print"
+    )]
+    Service(Service),
+    /// What a shell needs to complete what is typed
+    #[command(
+        after_help = "Examples:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals\n  annals completions zsh > ~/.zfunc/_annals\n  annals completions fish > ~/.config/fish/completions/annals.fish"
+    )]
+    Completions(Completions),
+    /// Write the man pages
+    #[command(after_help = "Example:\n  annals man --to ~/.local/share/man/man1")]
+    Man(Man),
     /// Measure this machine, side by side with what is known
     #[command(subcommand, after_help = "Example:\n  annals bench replay --entries 1000000")]
     Bench(Bench),
@@ -381,7 +405,7 @@ pub struct Log {
     pub follow: bool,
 }
 
-/// A file at a version: `annals cat`, `annals restore`.
+/// A path at a version: `annals cat`, `annals restore`.
 #[derive(Args, Debug)]
 #[command(group(clap::ArgGroup::new("when").args(["version-id", "at"])))]
 pub struct AtVersion {
@@ -393,6 +417,30 @@ pub struct AtVersion {
     /// The version that was current then
     #[arg(long, value_name = "T")]
     pub at: Option<String>,
+}
+
+/// `annals diff`.
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// A path in a linked folder, also one that was deleted
+    pub path: PathBuf,
+    /// From this time or version on [default: what was synced last]
+    #[arg(long, value_name = "T|ID")]
+    pub from: Option<String>,
+    /// To this time or version [default: what lies in the folder]
+    #[arg(long, value_name = "T|ID")]
+    pub to: Option<String>,
+}
+
+/// `annals restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// What, and as it was when.
+    #[command(flatten)]
+    pub what: AtVersion,
+    /// Only say what would happen
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `annals trash …`.
@@ -617,6 +665,52 @@ pub struct Gc {
     /// How long what nothing needs is kept at least [default: 24h]
     #[arg(long, value_name = "TIME")]
     pub grace: Option<String>,
+}
+
+/// `annals service …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Service {
+    /// Write the unit, and start it where systemd answers
+    #[command(after_help = "Example:\n  annals service install ~/Documents")]
+    Install {
+        /// The linked folder [default: the one this runs in]
+        folder: Option<PathBuf>,
+        /// Only show the unit
+        #[arg(long)]
+        print: bool,
+    },
+    /// Stop it, and remove the unit
+    #[command(after_help = "Example:\n  annals service uninstall ~/Documents")]
+    Uninstall(FolderArg),
+    /// Whether there is one, and whether it runs
+    #[command(after_help = "Example:\n  annals service status ~/Documents")]
+    Status(FolderArg),
+}
+
+impl Service {
+    /// Which folder.
+    #[must_use]
+    pub fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Install { folder, .. } => folder.as_ref(),
+            Self::Uninstall(arg) | Self::Status(arg) => arg.folder.as_ref(),
+        }
+    }
+}
+
+/// `annals completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `annals man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// Where to, a page a verb; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// `annals bench …`.

@@ -223,7 +223,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
         RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
         RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
-        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, put the files back: nothing was deleted elsewhere"),
+        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, annals restore FOLDER --at '1h ago' puts them back: nothing was deleted elsewhere"),
         RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Paused => Failure::new(Exit::NeedsPerson, message).hint("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then"),

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 /// The linked folder that `verb` names, by its FOLDER, its PATH, or where it runs.
 pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failure> {
     let (folder, path) = match verb {
-        Verb::Invite(arg) | Verb::Status(arg) => (arg.folder.as_ref(), None),
+        Verb::Invite(arg) | Verb::Status(arg) | Verb::Doctor(arg) => (arg.folder.as_ref(), None),
         Verb::Devices(arg) => (arg.folder.as_ref(), None),
         Verb::Sync(arg) => (arg.folder.as_ref(), None),
         // `annals log PATH` means a path where PATH is no linked folder.
@@ -25,7 +25,9 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         Verb::Share(arg) => (Some(&arg.path), None),
         Verb::Unshare(arg) => (Some(&arg.path), None),
         Verb::History(arg) => (None, Some(&arg.path)),
-        Verb::Cat(arg) | Verb::Restore(arg) => (None, Some(&arg.path)),
+        Verb::Cat(arg) => (None, Some(&arg.path)),
+        Verb::Diff(arg) => (None, Some(&arg.path)),
+        Verb::Restore(arg) => (None, Some(&arg.what.path)),
         Verb::Tag(arg) => (None, Some(&arg.path)),
         Verb::Note(arg) => (None, Some(&arg.path)),
         Verb::Up(_)
@@ -35,6 +37,9 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         | Verb::Unlink(_)
         | Verb::Ignore(_)
         | Verb::Bench(_)
+        | Verb::Completions(_)
+        | Verb::Man(_)
+        | Verb::Service(_)
         | Verb::Put(_)
         | Verb::Get(_)
         | Verb::Gc(_) => (None, None),

@@ -4,13 +4,13 @@
 //! is believed chunk by chunk, each only once its bytes match its name.
 
 use super::{ClientError, Folder};
-use crate::content::{self, ChunkSink, FileToCut};
+use crate::content::{self, ChunkSink, CutFile, FileToCut};
 use annals_engine::{
     content::SealedChunk,
     disk::{Disk as _, PlainSink},
     round::{self, Fetcher, Sources},
 };
-use annals_events::{ChunkId, ChunkRef, Content, Dot, EntryKind};
+use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, EntryKind};
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -117,18 +117,22 @@ impl Folder {
         if content.manifest.is_none() {
             return Some(content.chunks.clone());
         }
-        let (opener, name) = (self.opener_shared(), path.to_owned());
-        let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&name);
-        let file = FileToCut { open: Box::new(open), replaced: Some(content.cut) };
-        let mut found = None;
-        let one = NonZero::new(1).expect("one is not zero");
-        let cut = content::cut_files_on(one, [file], &NoChunks, |_, result| found = result.ok());
-        match cut {
-            Ok(()) => {}
-        }
+        let found = self.cut_again(path, content.cut);
         let mut found = found.filter(|found| found.content.id == content.id)?;
         // Its manifest's own chunk is none of the file's.
         found.chunks.truncate(found.chunks.len() - usize::from(found.content.manifest.is_some()));
         Some(found.chunks)
+    }
+
+    /// The file at `path`, cut so; its chunks are not kept.
+    pub(super) fn cut_again(&self, path: &str, cut: Cut) -> Option<CutFile> {
+        let (opener, name) = (self.opener_shared(), path.to_owned());
+        let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&name);
+        let file = FileToCut { open: Box::new(open), replaced: Some(cut) };
+        let mut found = None;
+        let one = NonZero::new(1).expect("one is not zero");
+        match content::cut_files_on(one, [file], &NoChunks, |_, result| found = result.ok()) {
+            Ok(()) => found,
+        }
     }
 }

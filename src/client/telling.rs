@@ -72,18 +72,19 @@ impl Folder {
         // Of a file in conflict, only what stands at this path is replaced.
         let heads = shown.unwrap_or_else(|| self.replica.log().human_heads(entry));
         if heads != [version] {
-            let old = round::body_of(&self.replica, self.store.kept(), version)?;
-            let old = old.ok_or_else(|| ClientError::Withheld { version: version.to_string() })?;
-            let body = Body {
-                content: old.content,
-                mtime: old.mtime,
-                executable: old.executable,
-                ..Body::default()
-            };
-            let parents = heads.into_iter().collect();
-            said.push(Said { fact: Fact::VersionUploaded { entry, parents }, body: Some(body) });
+            said.push(self.again(entry, version, heads)?);
         }
         if said.is_empty() { Ok(()) } else { self.say(said) }
+    }
+
+    /// What `version` holds, as a new version of its file in the place of `over`.
+    pub(super) fn again(&self, entry: EntryId, version: Dot, over: Vec<Dot>) -> Result<Said, ClientError> {
+        let old = round::body_of(&self.replica, self.store.kept(), version)?;
+        let old = old.ok_or_else(|| ClientError::Withheld { version: version.to_string() })?;
+        let body =
+            Body { content: old.content, mtime: old.mtime, executable: old.executable, ..Body::default() };
+        let parents = over.into_iter().collect();
+        Ok(Said { fact: Fact::VersionUploaded { entry, parents }, body: Some(body) })
     }
 
     /// For how long what was replaced or removed is kept.
@@ -132,6 +133,11 @@ impl Folder {
 
     /// Signs and journals events; durable when it returns.
     pub(super) fn say(&mut self, said: Vec<Said>) -> Result<(), ClientError> {
+        self.say_deeds(deeds_of(said))
+    }
+
+    /// As [`say`](Self::say), each of them as far as it goes in one batch.
+    pub(super) fn say_deeds(&mut self, deeds: Vec<Deed>) -> Result<(), ClientError> {
         let is_owners = |fact: &Fact| {
             matches!(
                 fact,
@@ -141,8 +147,9 @@ impl Folder {
                     | Fact::RetentionSet { .. }
             )
         };
-        self.may(if said.iter().any(|said| is_owners(&said.fact)) { Role::Owner } else { Role::Editor })?;
-        let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds: deeds_of(said) });
+        let mut facts = deeds.iter().flat_map(|deed| &deed.0).map(|said| &said.fact);
+        self.may(if facts.any(is_owners) { Role::Owner } else { Role::Editor })?;
+        let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds });
         let mut replan = false;
         for effect in effects {
             match effect {

@@ -178,6 +178,15 @@ impl Http {
         self.get("server")
     }
 
+    /// `GET /v1/server`, and what time it is there, to the second, in milliseconds since 1970.
+    pub fn server_and_time(&self) -> Answer<(ServerInfo, Option<u64>)> {
+        let response = self.send(Method::GET, "server", |request| request)?;
+        let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
+        let zoned = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let time = zoned.and_then(|zoned| u64::try_from(zoned.timestamp().as_millisecond()).ok());
+        Ok((self.json_of(response)?, time))
+    }
+
     /// `POST /v1/link`.
     pub fn link(&self, request: &LinkRequest) -> Answer<Linked> {
         self.post("link", request)
