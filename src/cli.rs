@@ -15,6 +15,7 @@ pub mod failure;
 mod gc;
 mod get;
 mod history;
+mod hook;
 mod ignore;
 mod invite;
 mod link;
@@ -115,6 +116,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Completions(completions) => completions::run(&completions, talk),
         Verb::Doctor(doctor) => doctor::run(&doctor, directory, talk),
         Verb::Service(service) => service::run(&service, directory, talk),
+        Verb::Hook(hook) => hook::run(&hook, directory, talk),
         Verb::Man(man) => completions::run_man(&man, directory, talk),
         Verb::Put(put) => put::run(&put, directory, talk),
         Verb::Get(get) => get::run(&get, directory, talk),
@@ -150,7 +152,11 @@ fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>
             },
         };
         match opened {
-            Ok(mut folder) => return run_on_folder(verb, &mut folder, directory, talk),
+            Ok(mut folder) => {
+                let done = run_on_folder(verb, &mut folder, directory, talk);
+                folder.wait_for_hooks();
+                return done;
+            }
             Err(client::ClientError::Held { .. }) => {}
             Err(error) if matches!(verb, Verb::Verify(_)) && error.is_damage() => {
                 return verify::run_unopened(&root, &error, talk);
@@ -253,6 +259,7 @@ fn run_on_folder(
         | Verb::Bench(_)
         | Verb::Completions(_)
         | Verb::Doctor(_)
+        | Verb::Hook(_)
         | Verb::Man(_)
         | Verb::Service(_)
         | Verb::Put(_)

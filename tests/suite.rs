@@ -15,6 +15,7 @@ mod following;
 mod format;
 mod full_disk;
 mod garbage;
+mod hooks;
 mod ignoring;
 mod in_the_way;
 mod keeping;

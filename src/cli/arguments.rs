@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What a verb does stands in the file of its name.
 
+use crate::client::HookEvent;
 use annals_engine::protocol::Fingerprint;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -172,6 +173,12 @@ pub enum Verb {
         after_help = "Examples:\n  annals service install ~/Documents\n  annals service install ~/Documents --print"
     )]
     Service(Service),
+    /// A command to run when a conflict, or something else that needs a person, comes up
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals hook set ~/Documents --on conflict -- notify-send 'annals: a conflict'\n  annals hook set ~/Documents --on attention -- ~/bin/mail-me\n  annals hook remove ~/Documents --on conflict\n\nThe command gets ANNALS_EVENT, ANNALS_FOLDER and ANNALS_PATH, and more as JSON on its standard input. It runs once for each thing, also for what is there already, and may take a minute."
+    )]
+    Hook(Hook),
     /// What a shell needs to complete what is typed
     #[command(
         after_help = "Examples:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals\n  annals completions zsh > ~/.zfunc/_annals\n  annals completions fish > ~/.config/fish/completions/annals.fish"
@@ -694,6 +701,68 @@ impl Service {
         match self {
             Self::Install { folder, .. } => folder.as_ref(),
             Self::Uninstall(arg) | Self::Status(arg) => arg.folder.as_ref(),
+        }
+    }
+}
+
+/// `annals hook …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Hook {
+    /// Run COMMAND from now on, in place of the one that was set for the same
+    #[command(
+        after_help = "Example:\n  annals hook set ~/Documents --on conflict -- notify-send 'annals: a conflict'"
+    )]
+    Set {
+        /// The linked folder [default: the one this runs in]
+        folder: Option<PathBuf>,
+        /// When
+        #[arg(long, value_name = "conflict|attention")]
+        on: HookOn,
+        /// The command and its arguments; no shell reads them
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// The commands that are set
+    #[command(after_help = "Example:\n  annals hook show ~/Documents")]
+    Show(FolderArg),
+    /// Run it no more
+    #[command(after_help = "Example:\n  annals hook remove ~/Documents --on conflict")]
+    Remove {
+        /// The linked folder [default: the one this runs in]
+        folder: Option<PathBuf>,
+        /// Which [default: all]
+        #[arg(long, value_name = "conflict|attention")]
+        on: Option<HookOn>,
+    },
+}
+
+impl Hook {
+    /// Which folder.
+    #[must_use]
+    pub fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Set { folder, .. } | Self::Remove { folder, .. } => folder.as_ref(),
+            Self::Show(arg) => arg.folder.as_ref(),
+        }
+    }
+}
+
+/// What a command is for, as a word.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum HookOn {
+    /// Several versions of one file
+    Conflict,
+    /// Whatever needs a person
+    Attention,
+}
+
+impl HookOn {
+    /// The same for the client.
+    #[must_use]
+    pub fn event(self) -> HookEvent {
+        match self {
+            Self::Conflict => HookEvent::Conflict,
+            Self::Attention => HookEvent::Attention,
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failur
         | Verb::Ignore(_)
         | Verb::Bench(_)
         | Verb::Completions(_)
+        | Verb::Hook(_)
         | Verb::Man(_)
         | Verb::Service(_)
         | Verb::Put(_)

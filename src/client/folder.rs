@@ -4,6 +4,7 @@ use super::{
     ClientError,
     bell::Bell,
     binding::{Address, Binding, STATE_FOLDER},
+    hooks::Hooks,
     host::{Machine, Progress, http_of},
     listening::Listening,
     settings::{Settings, paused_by},
@@ -39,6 +40,7 @@ pub struct Folder {
     http: Option<Http>,
     wish: Wish,
     pub(super) last: LastRound,
+    pub(super) hooks: Hooks,
     /// Held as long as this is.
     lock: File,
 }
@@ -132,6 +134,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
+            hooks: Hooks::default(),
             lock,
         })
     }
@@ -162,6 +165,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
+            hooks: Hooks::default(),
             lock,
         })
     }

@@ -55,7 +55,7 @@ fn path_of(root: &Path, name: &str) -> PathBuf {
     root.join(STATE_FOLDER).join(name)
 }
 
-fn put(path: &Path, text: Option<&str>) -> io::Result<()> {
+pub(super) fn put(path: &Path, text: Option<&str>) -> io::Result<()> {
     match text {
         Some(text) => {
             let fresh = path.with_extension("new");

@@ -225,6 +225,7 @@ impl Folder {
     pub fn note_standing(&mut self) {
         let status = self.status();
         write(&self.root, &status);
+        self.call_hooks(&status);
     }
 
     /// What was not synced in the last round, and why.
