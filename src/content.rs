@@ -29,6 +29,8 @@ pub struct FileToCut<R> {
     pub open: Box<dyn FnOnce() -> Result<R, DiskError> + Send>,
     /// How the version that it replaces was cut.
     pub replaced: Option<Cut>,
+    /// Only so many bytes of it: all that it had when it was read before.
+    pub first: Option<u64>,
 }
 
 impl<R> std::fmt::Debug for FileToCut<R> {
@@ -44,8 +46,11 @@ pub struct CutFile {
     pub content: Content,
     /// All its chunks in order, and its manifest's own if it has one.
     pub chunks: Vec<ChunkRef>,
-    /// What it was before and after it was read.
+    /// What it was before and after it was read; of one that grew, what was read of it.
     pub node: Node,
+    /// Whether more was written behind what was read, meanwhile or since it was read before. That nothing before it
+    /// changed is seen by reading it [once more](FileToCut::first).
+    pub grew: bool,
 }
 
 /// Why a file could not be cut. The others go on.
@@ -178,12 +183,16 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
     /// Cuts one file. The outer error is the sink's, which the workshop keeps.
     fn cut<R: Reading>(&mut self, file: FileToCut<R>) -> Result<Result<CutFile, CutError>, Stopped> {
         let opened = (file.open)().and_then(|reading| Ok((reading.node()?, reading)));
-        let (node, mut reading) = match opened {
+        let (before, mut reading) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error.into())),
         };
-        if node.kind != EntryKind::File {
+        if before.kind != EntryKind::File {
             return Ok(Err(CutError::NotAFile));
+        }
+        let node = Node { size: file.first.unwrap_or(before.size), ..before.clone() };
+        if node.size > before.size {
+            return Ok(Err(CutError::ChangedWhileRead));
         }
         let cut = content::cut_for(node.size, file.replaced);
         let chunks = if node.size <= SMALL_FILE_BYTES_MAX {
@@ -191,16 +200,17 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         } else {
             self.cut_large(&mut reading, &node, cut)?
         };
-        let whole = chunks.and_then(|chunks| match reading.node() {
-            Ok(after) if after.identity() == node.identity() => {
-                let all = chunks.clone();
-                let (content, manifest) = content::assemble(cut, chunks)?;
-                Ok((content, manifest, all))
+        let whole = chunks.and_then(|chunks| {
+            let after = reading.node()?;
+            let grew = grew(&node, &after);
+            if !grew && (after.identity() != node.identity() || reading.read(&mut [0])? > 0) {
+                return Err(CutError::ChangedWhileRead);
             }
-            Ok(_) => Err(CutError::ChangedWhileRead),
-            Err(error) => Err(error.into()),
+            let all = chunks.clone();
+            let (content, manifest) = content::assemble(cut, chunks)?;
+            Ok((content, manifest, all, grew))
         });
-        let (content, manifest, mut chunks) = match whole {
+        let (content, manifest, mut chunks, grew) = match whole {
             Ok(whole) => whole,
             Err(error) => return Ok(Err(error)),
         };
@@ -208,7 +218,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             self.workshop.chunk(&mut self.sealer, manifest)?;
         }
         chunks.extend(content.manifest);
-        Ok(Ok(CutFile { content, chunks, node }))
+        Ok(Ok(CutFile { content, chunks, node, grew }))
     }
 
     fn cut_small(
@@ -218,7 +228,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         cut: Cut,
     ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
         self.buffer.clear();
-        if let Err(error) = io::Read::take(&mut *reading, node.size + 1).read_to_end(&mut self.buffer) {
+        if let Err(error) = io::Read::take(&mut *reading, node.size).read_to_end(&mut self.buffer) {
             return Ok(Err(error.into()));
         }
         if self.buffer.len() as u64 != node.size {
@@ -258,11 +268,19 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             chunker.feed(buffer, |chunk| workshop.offer(sealer, chunk));
         }
         chunker.finish(|chunk| workshop.offer(sealer, chunk));
-        match reading.read(&mut [0])? {
-            0 => Ok(()),
-            _ => Err(CutError::ChangedWhileRead),
-        }
+        Ok(())
     }
+}
+
+/// What a file that is always open may have got while it was read, however small it is.
+const GROWN_BYTES: u64 = 64 << 10;
+
+/// Whether a file, as far as it can be told, only got longer while it was read, and not by much: a log that never rests. One
+/// that is being copied here grows about as fast as it is read, and waits until it is whole.
+fn grew(read: &Node, after: &Node) -> bool {
+    let same = (read.kind, read.dev, read.ino) == (after.kind, after.dev, after.ino);
+    let more = after.size.saturating_sub(read.size);
+    same && more > 0 && (more <= GROWN_BYTES || more <= read.size / 16)
 }
 
 #[cfg(test)]

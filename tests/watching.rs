@@ -145,6 +145,37 @@ fn a_log_file_that_stays_open_is_synced_whenever_it_rests() {
 }
 
 #[test]
+fn a_log_that_never_rests_is_synced_as_far_as_it_is_and_whole_in_the_end() {
+    let pair = Pair::of(Place::with_server());
+    let path = pair.place.path("one/log");
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let mut log = File::create(path).unwrap();
+        let mut lines = 0;
+        // A line every two milliseconds: never as quiet as a file that is done.
+        while stopped.recv_timeout(std::time::Duration::from_millis(2)).is_err() {
+            writeln!(log, "line {lines}").unwrap();
+            lines += 1;
+        }
+        lines
+    });
+    let known = || fs::read_to_string(pair.place.path("two/log")).unwrap_or_default();
+    until("some of it is there", || known().lines().count() > 10);
+    let some = known().lines().count();
+    until("more of it is there", || known().lines().count() > some);
+    assert!(
+        known()
+            .lines()
+            .enumerate()
+            .all(|(n, line)| line == format!("line {n}") || n + 1 == known().lines().count())
+    );
+    stop.send(()).unwrap();
+    let all: String = (0..writer.join().unwrap()).map(|n| format!("line {n}\n")).collect();
+    pair.has("two/log", &all);
+    pair.same();
+}
+
+#[test]
 fn ten_thousand_files_in_one_folder_are_synced() {
     let pair = Pair::of(Place::with_server());
     for n in 0..10_000 {

@@ -45,6 +45,8 @@ pub struct Scene<'a> {
     pub next: u64,
     /// What absence means.
     pub removals: Removals,
+    /// How many were said to be removed a moment ago: a folder that is emptied is so bit by bit.
+    pub removed_lately: usize,
 }
 
 /// What it means that something known is not there.
@@ -52,6 +54,8 @@ pub struct Scene<'a> {
 pub enum Removals {
     /// A person removed it; where most of the folder vanished at once, a person has to say so again.
     Ask,
+    /// The same, once nothing more vanishes: somebody may be at it.
+    AskAtRest,
     /// A person removed it.
     Accept,
     /// Nothing: the folder may not be the one that was synced.
@@ -84,6 +88,8 @@ pub struct Authored {
     pub refused: Vec<(String, NameError)>,
     /// Whether something known was not found: where only a part was looked at, it may be elsewhere.
     pub missed: bool,
+    /// How many entries are said to be removed.
+    pub gone: usize,
 }
 
 /// Most of the folder is gone: a person has to say that this is meant.
@@ -107,7 +113,7 @@ pub const VANISHED_MAX: usize = 20;
 pub fn author(scene: Scene<'_>) -> Result<Authored, MassDelete> {
     let mut author = Author::new(scene);
     author.part_copies();
-    author.check_mass_delete()?;
+    author.out.gone = author.check_mass_delete()?;
     for local in author.matching.local.walk(TOP) {
         if local != TOP {
             author.visit(local);

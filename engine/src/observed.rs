@@ -95,11 +95,15 @@ impl LocalTree {
     }
 
     /// Takes note of what the file at `path` holds. `node` is the file as it was after reading: where it is
-    /// not what the scan saw, the file is being written and waits for a later scan.
-    pub fn read(&mut self, path: &str, node: &Node, content: Content) {
-        if let Some(local) = self.nodes.get_mut(path)
-            && local.node.identity().is(&node.identity())
-        {
+    /// not what the scan saw, the file is being written and waits for a later scan. One that only `grew` meanwhile is
+    /// what was read of it, and is read again by the next scan.
+    pub fn read(&mut self, path: &str, node: &Node, content: Content, grew: bool) {
+        let Some(local) = self.nodes.get_mut(path) else { return };
+        let number = |node: &Node| (node.kind, node.dev, node.ino);
+        if grew && number(&local.node) == number(node) && local.node.size <= node.size {
+            (local.node, local.settled) = (node.clone(), false);
+        }
+        if local.node.identity().is(&node.identity()) {
             local.content = Some(content.id);
             self.contents.insert(content.id, content);
         }

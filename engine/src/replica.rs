@@ -26,6 +26,7 @@ mod records;
 mod refusals;
 mod reopen;
 mod sight;
+mod vanishing;
 
 use crate::{
     author::{self, Authored, Deed, MassDelete, Removals, Scene},
@@ -51,6 +52,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use vanishing::Vanishing;
 
 /// The position of a pending batch, which no log has yet: [`Replica::pending_batch`] has it.
 pub const PENDING: u64 = u64::MAX;
@@ -144,6 +146,8 @@ pub enum Effect {
 pub enum Notice {
     /// Most of the folder is gone; nothing was authored.
     NeedsConfirmation(MassDelete),
+    /// Things vanish, and somebody may be at it: nothing was authored, to be looked at again in a moment.
+    Vanishing,
     /// Files wait: they are being written, or their chunks were not read.
     Unread(Vec<String>),
     /// What cannot be synced, and why.
@@ -200,6 +204,7 @@ pub struct Replica {
     merge_only: bool,
     /// The folders in which disk and log may differ; none: any.
     unsure: Option<BTreeSet<EntryId>>,
+    vanishing: Vanishing,
     working: Option<Working>,
     cursor: Head,
     broken: bool,
@@ -227,6 +232,7 @@ impl Replica {
             obstacles: BTreeMap::new(),
             merge_only: false,
             unsure: None,
+            vanishing: Vanishing::default(),
             working: None,
             cursor: Head::default(),
             broken: false,
@@ -420,6 +426,7 @@ impl Replica {
             device,
             next,
             removals,
+            removed_lately: self.vanishing.removed_lately(now_ms),
         };
         let authored = author::author(scene);
         drop(local); // Of a large folder there is enough to be held without it.
@@ -429,7 +436,14 @@ impl Replica {
                 self.persist(changes, effects);
                 effects.push(Effect::Notice(Notice::NeedsConfirmation(mass)));
             }
+            Ok(authored)
+                if removals == Removals::AskAtRest && !self.vanishing.is_at_rest(now_ms, authored.gone) =>
+            {
+                self.persist(changes, effects);
+                effects.push(Effect::Notice(Notice::Vanishing));
+            }
             Ok(authored) => {
+                self.vanishing.said(now_ms, authored.gone, removals);
                 self.take_authored(now_ms, authored, &aside, changes, effects);
                 self.make_plan(true, 0, effects);
             }
@@ -444,7 +458,7 @@ impl Replica {
         mut changes: Vec<StateChange>,
         effects: &mut Vec<Effect>,
     ) {
-        let Authored { deeds, changes: synced, unread, refused, missed: _ } = authored;
+        let Authored { deeds, changes: synced, unread, refused, missed: _, gone: _ } = authored;
         for change in synced {
             self.take_step(change.clone());
             changes.push(StateChange::Synced(change));

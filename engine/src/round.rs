@@ -145,6 +145,8 @@ pub struct FileToRead {
     pub size: u64,
     /// What the version that it replaces holds.
     pub replaced: Option<Content>,
+    /// Only so many bytes of it: all that it had when it was read before.
+    pub first: Option<u64>,
 }
 
 /// A file that was read.
@@ -156,6 +158,9 @@ pub struct FileRead {
     pub content: Content,
     /// All its chunks, its manifest's own included.
     pub chunks: Vec<ChunkRef>,
+    /// Whether more was written behind what was read: then `node` is what was read, and that nothing before it changed
+    /// is seen by reading it once more.
+    pub grew: bool,
 }
 
 /// Why a file was not read.
@@ -195,6 +200,8 @@ pub enum StoreError {
 pub struct Wish {
     /// How much of the folder to look at.
     pub look: Look,
+    /// Things that vanish are waited for: somebody may be at it, and there will be another round.
+    pub patient: bool,
     /// A person said that many entries vanished on purpose.
     pub accept_deletes: bool,
     /// Paths that somebody asked for by name: they go first.
@@ -470,6 +477,7 @@ impl<H: Host> Round<'_, H> {
     fn notice(&mut self, notice: Notice) -> Result<(), RoundError> {
         match notice {
             Notice::NeedsConfirmation(mass) => self.trouble(RoundError::MassDelete(mass)),
+            Notice::Vanishing => self.report.vanishing = true,
             Notice::Unread(paths) => {
                 let known: BTreeSet<&String> =
                     self.report.skipped.iter().map(|(path, _)| path).chain(&self.report.waiting).collect();

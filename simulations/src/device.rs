@@ -124,7 +124,7 @@ impl Machine {
         if after.identity() != node.identity() {
             return Err(Unreadable { why: "it changed while it was read".into(), passing: true });
         }
-        Ok((FileRead { node, content, chunks: all }, sealed))
+        Ok((FileRead { node, content, chunks: all, grew: false }, sealed))
     }
 }
 

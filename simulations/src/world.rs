@@ -257,11 +257,13 @@ impl World {
         self.depth.set(self.depth.get() + 1);
         self.trace.note(format_args!("{} device {n} begins a round", self.time.elapsed_ms()));
         let look = self.where_to_look(n);
-        let mut done = device.round(Wish { look, ..Wish::default() });
+        let patient = self.chaos.get() && self.watchers[n].borrow_mut().chance.percent(50);
+        let mut done = device.round(Wish { look, patient, ..Wish::default() });
         if matches!(done, Err(RoundError::MassDelete(_))) && !self.chaos.get() {
             done = device.round(Wish { accept_deletes: true, ..Wish::default() });
         }
-        self.watchers[n].borrow_mut().missed |= done.as_ref().map_or(true, |report| report.incomplete);
+        self.watchers[n].borrow_mut().missed |=
+            done.as_ref().map_or(true, |report| report.incomplete || report.vanishing);
         match done {
             Ok(report) => self.trace.note(format_args!("device {n} is done: {report:?}")),
             Err(error) => {

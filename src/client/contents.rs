@@ -128,7 +128,7 @@ impl Folder {
     pub(super) fn cut_again(&self, path: &str, cut: Cut) -> Option<CutFile> {
         let (opener, name) = (self.opener_shared(), path.to_owned());
         let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&name);
-        let file = FileToCut { open: Box::new(open), replaced: Some(cut) };
+        let file = FileToCut { open: Box::new(open), replaced: Some(cut), first: None };
         let mut found = None;
         let one = NonZero::new(1).expect("one is not zero");
         match content::cut_files_on(one, [file], &NoChunks, |_, result| found = result.ok()) {

@@ -94,7 +94,7 @@ pub fn run(
         asked_wait_ms: None,
         last: None,
         first: true,
-        unfinished: 0,
+        unfinished: None,
         noted: true,
         owes_look: false,
     };
@@ -124,8 +124,8 @@ struct Work<'a> {
     last: Option<String>,
     /// None did everything yet.
     first: bool,
-    /// Rounds in a row after which something was left to be looked at again.
-    unfinished: u32,
+    /// What has to be looked at again though nothing hints at it, and how often in a row it was that.
+    unfinished: Option<(Due, u32)>,
     /// Whether how the folder stands is written down.
     noted: bool,
     /// Whether the last one may have ended before it looked at what was hinted at.
@@ -152,8 +152,6 @@ impl Work<'_> {
                 return;
             }
             let next_look = self.watching.next_look().saturating_sub(looked.elapsed());
-            let unfinished = (self.unfinished > 0).then(|| wait_after(self.unfinished, None));
-            let next_look = unfinished.map_or(next_look, |unfinished| unfinished.min(next_look));
             match self.wait(next_look) {
                 Some((next, folders)) => (look, came) = (next, folders),
                 None => return,
@@ -216,7 +214,11 @@ impl Work<'_> {
             Err(error) if now != self.last => tell(News::Trouble(error)),
             _ => {}
         }
-        self.unfinished = if folder.wants_look() { self.unfinished + 1 } else { 0 };
+        let times = |due: &Due| match &self.unfinished {
+            Some((before, times)) if before == due => times.saturating_add(1),
+            _ => 1,
+        };
+        self.unfinished = folder.wants_look().map(|due| (due.clone(), times(&due)));
         // While much happens it is written down when there is a pause.
         self.noted = now.is_some() || self.last.is_some();
         if self.noted {
@@ -234,7 +236,8 @@ impl Work<'_> {
         let again = (self.failures > 0).then(|| wait_after(self.failures, self.asked_wait_ms));
         loop {
             let left = |time: Duration| time.saturating_sub(slept.elapsed());
-            let next = again.map_or(next_look, |again| again.min(next_look));
+            let unfinished = self.unfinished.as_ref().map(|(_, times)| PAUSE.max(wait_after(*times, None)));
+            let next = again.into_iter().chain(unfinished).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
             let Woken { stopped, reached, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
@@ -248,6 +251,11 @@ impl Work<'_> {
             if left(next_look).is_zero() || is_time {
                 // What failed may have been a look that did not get done.
                 return Some((Due::Whole, came));
+            }
+            if let Some((due, _)) =
+                self.unfinished.as_ref().filter(|_| unfinished.is_some_and(|at| left(at).is_zero()))
+            {
+                return Some((due.clone(), came));
             }
             // What this device said itself comes back on the feed.
             let news = head.is_some_and(|head| !held(self.folder).is_at(head));

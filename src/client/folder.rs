@@ -291,7 +291,11 @@ impl Folder {
             Due::At(paths) if paths.is_empty() => Look::Nowhere,
             Due::At(paths) => Look::At(paths),
         };
-        self.sync(look, progress)
+        // There will be another round.
+        self.wish.patient = true;
+        let result = self.sync(look, progress);
+        self.wish.patient = false;
+        result
     }
 
     /// Exchanges everything that can be exchanged, after a look at all of the folder.

@@ -157,7 +157,8 @@ impl Machine<'_> {
     fn to_cut(&self, file: &FileToRead) -> FileToCut<<FolderDisk as Disk>::Reading> {
         let (opener, path) = (self.opener.clone(), file.path.clone());
         let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);
-        FileToCut { open: Box::new(open), replaced: file.replaced.as_ref().map(|content| content.cut) }
+        let replaced = file.replaced.as_ref().map(|content| content.cut);
+        FileToCut { open: Box::new(open), replaced, first: file.first }
     }
 }
 
@@ -185,7 +186,7 @@ impl ChunkSink for Sink<'_> {
 }
 
 fn to_read(file: content::CutFile) -> FileRead {
-    FileRead { node: file.node, content: file.content, chunks: file.chunks }
+    FileRead { node: file.node, content: file.content, chunks: file.chunks, grew: file.grew }
 }
 
 fn unreadable(error: CutError) -> Unreadable {

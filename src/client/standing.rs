@@ -13,6 +13,7 @@ use annals_engine::{
     observed::{Totals, parent},
     replica::is_acknowledgement,
     round::{Report, RoundError},
+    watch::Due,
 };
 use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
@@ -149,8 +150,8 @@ pub(super) struct LastRound {
     in_the_way: Vec<PathLine>,
     /// Whether something could not be looked at.
     incomplete: bool,
-    /// Whether something was being written.
-    waiting: bool,
+    /// What was being written, or vanished.
+    moving: Option<Due>,
 }
 
 impl LastRound {
@@ -164,7 +165,7 @@ impl LastRound {
             skipped: status.skipped,
             in_the_way: status.in_the_way,
             incomplete: false,
-            waiting: false,
+            moving: None,
         })
     }
 
@@ -174,7 +175,11 @@ impl LastRound {
         }
         self.offline = matches!(result, Err(error) if error.is_passing());
         self.error = result.as_ref().err().map(ToString::to_string);
-        self.waiting = !report.waiting.is_empty();
+        let waiting = Some(&report.waiting).filter(|waiting| !waiting.is_empty());
+        self.moving = match report.vanishing {
+            true => Some(Due::Whole),
+            false => waiting.map(|waiting| Due::At(waiting.iter().cloned().collect())),
+        };
         if report.looks > 0 {
             self.incomplete = report.incomplete;
             self.skipped.clear();
@@ -216,9 +221,12 @@ impl Folder {
         self.last.take(&kept, report, result);
     }
 
-    /// Whether something could not be looked at, or is being written, and has to be looked at again.
-    pub(super) fn wants_look(&self) -> bool {
-        self.last.incomplete || self.last.waiting
+    /// What has to be looked at again though nothing hints at it: it is being written, vanishes, or could not be read.
+    pub(super) fn wants_look(&self) -> Option<Due> {
+        match (self.last.incomplete, &self.last.moving) {
+            (true, _) => Some(Due::Whole),
+            (_, moving) => moving.clone(),
+        }
     }
 
     /// Notes how the folder stands, for `status` in any process. Costs a look at everything that the log says.

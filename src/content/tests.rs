@@ -70,7 +70,7 @@ fn sample(bytes: Vec<u8>) -> Sample {
 fn to_cut(sample: &Sample, replaced: Option<Cut>, read: &Arc<AtomicU64>) -> FileToCut<SampleReading> {
     let (sample, read) = (sample.clone(), read.clone());
     let open = move || Ok(SampleReading { sample, at: 0, asked: AtomicUsize::new(0), read });
-    FileToCut { open: Box::new(open), replaced }
+    FileToCut { open: Box::new(open), replaced, first: None }
 }
 
 /// Noise with compressible stretches, different for each seed.
@@ -216,6 +216,25 @@ fn the_manifest_of_a_large_file_is_taken_like_any_chunk() {
 }
 
 #[test]
+fn a_log_that_is_written_to_while_it_is_read_is_what_was_read_of_it_and_the_same_when_it_is_read_again() {
+    for size in [0, 1000, 1 << 20, 3 << 20] {
+        let mut log = sample(generated(1, size + 500));
+        log.nodes = [node(size), Node { mtime_ns: 9, ctime_ns: 9, ..node(size + 300) }];
+        let first = cut_one(log.clone(), None).unwrap();
+        assert!(first.grew && first.node.size == size as u64, "{size}");
+        assert_eq!(
+            first.content,
+            cut_one(sample(generated(1, size + 500)[..size].to_vec()), None).unwrap().content
+        );
+        log.nodes = [node(size + 300), node(size + 500)];
+        let read = Arc::default();
+        let again = FileToCut { first: Some(size as u64), ..to_cut(&log, None, &read) };
+        let sink = Collector::default();
+        cut_files([again], &sink, |_, again| assert_eq!(again.unwrap().content, first.content)).unwrap();
+    }
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_read_is_noticed() {
     for size in [0, 1000, 1 << 20, 3 << 20] {
         let good = sample(generated(1, size));
@@ -225,12 +244,12 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
             sample
         };
         let bad = [
-            with(&|s| s.nodes[1].mtime_ns += 1),                   // written to
-            with(&|s| s.nodes[1].ctime_ns += 1),                   // written to by who can set times
-            with(&|s| s.nodes[1].size += 1),                       // has grown behind what was read
-            with(&|s| s.nodes[1].ino += 1),                        // replaced
-            with(&|s| Arc::make_mut(&mut s.bytes).push(0)),        // grows under the reader
-            with(&|s| s.nodes = [node(size + 1), node(size + 1)]), // shrinks under the reader
+            with(&|s| s.nodes[1].mtime_ns += 1),                         // written to
+            with(&|s| s.nodes[1].ctime_ns += 1),                         // written to by who can set times
+            with(&|s| s.nodes[1].size += size as u64 + GROWN_BYTES + 1), // is being copied here
+            with(&|s| s.nodes[1].ino += 1),                              // replaced
+            with(&|s| Arc::make_mut(&mut s.bytes).push(0)),              // grows under the reader
+            with(&|s| s.nodes = [node(size + 1), node(size + 1)]),       // shrinks under the reader
         ];
         for (row, sample) in bad.into_iter().enumerate() {
             let result = cut_one(sample, None);
@@ -265,7 +284,7 @@ fn what_cannot_be_read_is_reported_and_the_others_go_on() {
 fn a_file_that_cannot_be_opened_is_reported() {
     let open = || Err::<SampleReading, _>(DiskError::Missing { path: "gone".to_owned() });
     let mut seen = 0;
-    let files = vec![FileToCut { open: Box::new(open), replaced: None }];
+    let files = vec![FileToCut { open: Box::new(open), replaced: None, first: None }];
     cut_files(files, &Collector::default(), |_, result| {
         assert!(matches!(result, Err(CutError::Disk(DiskError::Missing { .. }))));
         seen += 1;
@@ -356,13 +375,13 @@ fn no_more_than_a_part_of_a_large_file_is_in_memory() {
             chunker.cut_whole(&file.bytes).map(|chunk| (ChunkId::of(chunk), chunk.len() as u64)).collect();
         let read = Arc::default();
         let reader = Arc::new(Mutex::new(None));
-        let FileToCut { open, replaced } = to_cut(&file, Some(cut), &read);
+        let FileToCut { open, replaced, first } = to_cut(&file, Some(cut), &read);
         let seen = reader.clone();
         let open = Box::new(move || {
             *seen.lock().unwrap() = Some(std::thread::current().id());
             open()
         });
-        let files = vec![FileToCut { open, replaced }];
+        let files = vec![FileToCut { open, replaced, first }];
         let gauge = Gauge {
             read,
             reader,

@@ -38,16 +38,19 @@ impl Author<'_> {
     }
 
     /// More than half of everything at once is more likely a lost disk than a person.
-    pub(super) fn check_mass_delete(&self) -> Result<(), MassDelete> {
-        let known = self.scene.synced.len();
+    /// Answers how many are gone.
+    pub(super) fn check_mass_delete(&self) -> Result<usize, MassDelete> {
+        let lately = self.scene.removed_lately;
+        let known = self.scene.synced.len() + lately;
+        let few = |gone: usize| gone + lately <= VANISHED_MAX || (gone + lately) * 2 <= known;
         let gone: Vec<Spot> = self.matching.tree.spots().filter(|spot| self.is_gone(*spot)).collect();
-        if self.scene.removals == Removals::Accept || gone.len() <= VANISHED_MAX || gone.len() * 2 <= known {
-            return Ok(());
+        if gone.is_empty() || self.scene.removals == Removals::Accept || few(gone.len()) {
+            return Ok(gone.len());
         }
         let shown = self.scene.remote.entries();
         let gone =
             gone.iter().filter(|spot| self.entries_of(**spot).iter().any(|e| shown.contains(e))).count();
-        if gone <= VANISHED_MAX || gone * 2 <= known { Ok(()) } else { Err(MassDelete { gone, known }) }
+        if few(gone) { Ok(gone) } else { Err(MassDelete { gone: gone + lately, known }) }
     }
 
     fn entries_of(&self, spot: Spot) -> &[EntryId] {

@@ -55,6 +55,7 @@ impl Replica {
             device,
             next,
             removals: Removals::Ask,
+            removed_lately: 0,
         };
         let authored = match author::author(scene) {
             Ok(authored) if !authored.missed => authored,

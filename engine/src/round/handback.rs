@@ -108,7 +108,12 @@ impl<H: Host> Round<'_, H> {
         }
         for (path, node) in self.replica.synced().iter() {
             if node.content.is_some_and(|content| wanted.remove(&content)) {
-                files.push(FileToRead { path: path.clone(), size: node.disk.size, replaced: None });
+                files.push(FileToRead {
+                    path: path.clone(),
+                    size: node.disk.size,
+                    replaced: None,
+                    first: None,
+                });
             }
         }
         for group in groups_of(files) {

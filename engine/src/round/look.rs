@@ -3,7 +3,7 @@
 //! What must always hold: whatever has not been looked at is not said to be changed, or gone.
 
 use super::{
-    FileToRead, Host, Round, RoundError, Step,
+    FileToRead, Host, Round, RoundError, Step, Wish,
     glance::{Glance, glance},
 };
 use crate::{
@@ -45,14 +45,18 @@ impl<H: Host> Round<'_, H> {
         }
         let scan = self.scan()?;
         self.report.looks += 1;
-        self.report.incomplete = !scan.complete;
+        (self.report.incomplete, self.report.vanishing) = (!scan.complete, false);
         self.report.glanced.clear();
         self.report.blocked.clear();
         self.report.waiting.clear();
         self.report.skipped = told(&scan);
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
         self.read(&mut local, unread, online)?;
-        let removals = if self.wish.accept_deletes { Removals::Accept } else { Removals::Ask };
+        let removals = match &self.wish {
+            Wish { accept_deletes: true, .. } => Removals::Accept,
+            Wish { patient: true, .. } => Removals::AskAtRest,
+            _ => Removals::Ask,
+        };
         let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
         self.perform(effects)
     }
@@ -82,7 +86,7 @@ impl<H: Host> Round<'_, H> {
             done += group.len() as u64;
             let read = self.read_group(group, online)?;
             for (path, read) in read {
-                local.read(&path, &read.node, read.content);
+                local.read(&path, &read.node, read.content, read.grew);
             }
             let bytes = self.report.plain_bytes;
             self.go_on(Step::Reading { done, of, bytes })?;
@@ -130,7 +134,7 @@ impl<H: Host> Round<'_, H> {
         for path in paths {
             let head = heads.get(path).copied();
             let replaced = head.and_then(|head| self.content_of(head).ok().flatten());
-            files.push(FileToRead { path: path.clone(), size: size(path), replaced });
+            files.push(FileToRead { path: path.clone(), size: size(path), replaced, first: None });
         }
         files
     }

@@ -39,6 +39,8 @@ pub struct Report {
     pub looks: u64,
     /// Whether something could not be looked at that time: it has to be looked at again.
     pub incomplete: bool,
+    /// Whether things vanish, and nothing was said of it yet: it has to be looked at again.
+    pub vanishing: bool,
     /// The folders that were looked at since: what follows is of the whole folder, or else of these.
     pub glanced: BTreeSet<String>,
     /// Files that are being written, and wait.

@@ -46,9 +46,9 @@ impl<H: Host> Round<'_, H> {
             (_, false) => self.lacking_in_outbox(&read)?,
         };
         read.extend(known);
-        let (complete, incomplete): (Vec<_>, Vec<_>) = read
-            .into_iter()
-            .partition(|(_, found)| !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
+        let (complete, incomplete): (Vec<_>, Vec<_>) = read.into_iter().partition(|(_, found)| {
+            !found.grew && !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id))
+        });
         let mut whole: Vec<(String, FileRead)> =
             complete.into_iter().map(|(file, found)| (file.path, found)).collect();
         whole.extend(self.deliver(incomplete, lacking, &before, online)?);
@@ -186,7 +186,11 @@ impl<H: Host> Round<'_, H> {
         let replacing = before.replaced_by(&files, &lacking);
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
-        let group: Vec<FileToRead> = files.iter().map(|(file, _)| file.clone()).collect();
+        let again = |(file, found): &(FileToRead, FileRead)| FileToRead {
+            first: found.grew.then_some(found.node.size),
+            ..file.clone()
+        };
+        let group: Vec<FileToRead> = files.iter().map(again).collect();
         let mut delivery = Delivery::new(self.replica.namespace(), online).replacing(replacing);
         let second = self
             .host
@@ -277,8 +281,10 @@ impl<H: Host> Round<'_, H> {
             .iter()
             .filter(|(_, node)| node.content.is_some_and(|id| contents.contains(&id)));
         let paths: Vec<(String, u64)> = held.map(|(path, node)| (path.clone(), node.disk.size)).collect();
-        let files: Vec<FileToRead> =
-            paths.into_iter().map(|(path, size)| FileToRead { path, size, replaced: None }).collect();
+        let files: Vec<FileToRead> = paths
+            .into_iter()
+            .map(|(path, size)| FileToRead { path, size, replaced: None, first: None })
+            .collect();
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
         let mut delivery = Delivery::new(self.replica.namespace(), online);

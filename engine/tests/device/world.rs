@@ -234,7 +234,7 @@ impl World {
             let text = device.folder.text(&path).to_owned();
             let content = content(&text);
             self.contents.insert(content.id, text);
-            local.read(&path, &device.folder.look(&path).unwrap(), content);
+            local.read(&path, &device.folder.look(&path).unwrap(), content, false);
         }
         device.wants_scan = false;
         let removals = device.removals;

@@ -20,6 +20,9 @@ use std::{
 
 /// sled takes two to three times of what it is told here.
 const CACHE_BYTES: u64 = 32 << 20;
+/// How often sled writes out what it has: what it loses with the power is read again from the segments, and a server at rest
+/// shall rest.
+const FLUSH_MS: u64 = 30_000;
 /// The key of what the index says about itself. Shorter than any chunk's id.
 const STATE: &[u8] = b"state 1";
 /// The key of how many packs had been taken away when it was written.
@@ -81,7 +84,8 @@ impl Index {
     }
 
     fn try_open(folder: &Path) -> Result<Self, IndexError> {
-        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+        let config =
+            sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
         // A damaged one makes it panic at times, where it should say so.
         let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
             .map_err(|_| IndexError::Failed("it could not be opened".to_owned()))??;

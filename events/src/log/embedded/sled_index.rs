@@ -13,6 +13,9 @@ use std::{
 
 /// sled takes a few times as much.
 const CACHE_BYTES: u64 = 32 << 20;
+/// How often sled writes out what it has: what it loses with the power is read again from the segments, and a server at rest
+/// shall rest.
+const FLUSH_MS: u64 = 30_000;
 
 /// The index in a folder.
 pub struct SledIndex {
@@ -52,7 +55,9 @@ impl SledIndex {
         }
         wait_for_last_user(path);
         // Damaged files make sled panic as well as fail.
-        let open = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open();
+        let open = || {
+            sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS)).open()
+        };
         let db = guarded(open)?;
         let open = |tree: Tree| guarded(|| db.open_tree(name(tree)));
         let trees = [
