@@ -1,10 +1,11 @@
 //! From a save to its being visible on the other device: a server and two daemons on loopback, real processes, on the
-//! disk of the temporary folder.
+//! disk of the temporary folder, beside a few files or a whole tree.
 
 use crate::processes::Bench;
 use std::{
     fs,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -15,17 +16,17 @@ const FILES: usize = 10;
 /// How long whoever saves thinks before the next save.
 const THINKS: Duration = Duration::from_millis(50);
 
-/// Measures `saves` saves by the program at `annals`, beside `files` files that nobody touches.
-pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
+/// Measures `saves` saves by the program at `annals`, beside `files` files that nobody touches, or a copy of `tree`.
+pub fn run(annals: &Path, saves: Option<usize>, files: usize, tree: Option<&Path>) {
     let place = tempfile::tempdir().unwrap();
     let bench = Bench::new(annals, place.path());
     let (_server, url) =
         bench.start(&["serve", "--data", "server", "--listen", "127.0.0.1:0"], "listening on ");
     bench.run(&["user", "add", "ada", "--server", &url, "--data", "server"]);
-    for n in 0..files {
-        let folder = place.path().join(format!("one/{}", n / 100));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(n.to_string()), format!("file {n}")).unwrap();
+    let one = place.path().join("one");
+    match tree {
+        Some(tree) => copy(tree, &one),
+        None => write_files(&one, files),
     }
     let daemons = ["one", "two"].map(|folder| {
         bench.run(&["link", &url, folder, "--user", "ada", "--device", folder]);
@@ -35,7 +36,8 @@ pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
     drop(daemons);
     taken.sort();
     let at = |percent: usize| taken[(taken.len() - 1) * percent / 100].as_secs_f64() * 1e3;
-    println!("{} saves beside {files} files, saved to visible on the other device:", taken.len());
+    let beside = tree.map_or_else(|| format!("{files} files"), |tree| tree.display().to_string());
+    println!("{} saves beside {beside}, saved to visible on the other device:", taken.len());
     println!(
         "  p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   longest {:.1} ms",
         at(50),
@@ -45,6 +47,19 @@ pub fn run(annals: &Path, saves: Option<usize>, files: usize) {
     );
     let sync = one_fsync(place.path());
     println!("  one fsync of a small file here: {:.2} ms", sync.as_secs_f64() * 1e3);
+}
+
+fn write_files(folder: &Path, files: usize) {
+    for n in 0..files {
+        let folder = folder.join((n / 100).to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(n.to_string()), format!("file {n}")).unwrap();
+    }
+}
+
+/// The given tree stays as it is: the program keeps its state in the folder.
+fn copy(tree: &Path, folder: &Path) {
+    assert!(Command::new("cp").arg("-a").args([tree, folder]).status().unwrap().success(), "{tree:?}");
 }
 
 impl Bench {

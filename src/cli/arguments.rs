@@ -801,6 +801,9 @@ pub enum Bench {
         /// How many other files the folder holds
         #[arg(long, default_value_t = 100)]
         files: usize,
+        /// Beside a copy of this tree in place of such files
+        #[arg(long, value_name = "DIR", conflicts_with = "files")]
+        tree: Option<PathBuf>,
     },
     /// One measurement of `replay`, in a process of its own
     #[command(hide = true)]

@@ -13,7 +13,7 @@ pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
         Bench::Append(size) => append::run(size.entries),
         Bench::Replay(size) => replay::run(size.entries),
         Bench::Content(size) => content::run(size.entries),
-        Bench::Latency { saves, files } => latency::run(&own()?, *saves, *files),
+        Bench::Latency { saves, files, tree } => latency::run(&own()?, *saves, *files, tree.as_deref()),
         Bench::Delta(size) => delta::run(&own()?, size.entries),
         Bench::Measure { role, path } => replay::measure(role, path),
     }
