@@ -65,9 +65,11 @@ pub fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(help) => {
-            let asked_for = !help.use_stderr();
-            let printed = help.print();
-            return code(if asked_for && printed.is_ok() { Exit::Done } else { Exit::Usage });
+            if help.use_stderr() {
+                eprint!("{}", failure::of_typing(&help));
+                return code(Exit::Usage);
+            }
+            return code(if help.print().is_ok() { Exit::Done } else { Exit::Usage });
         }
     };
     start_tracing(line.output);
@@ -212,7 +214,7 @@ fn answer_with(
     let (mut out, mut remarks) = (Vec::new(), Vec::new());
     let exit = match read_line(&request.arguments) {
         Err(wrong) => {
-            remarks.extend_from_slice(wrong.to_string().as_bytes());
+            remarks.extend_from_slice(failure::of_typing(&wrong).as_bytes());
             Exit::Usage
         }
         Ok(line) => {

@@ -55,7 +55,7 @@ fn what_was_refused_is_told_with_the_place_where_it_is_and_whose_folder_it_is() 
     let of = |path: &str| aside.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{said}"));
     assert_eq!(of("plan.txt")["where"], "plan (refused).txt", "{said}");
     assert_eq!(of("new.txt")["where"], "new.txt", "{said}");
-    assert!(!of("plan.txt")["why"].as_str().unwrap().is_empty());
+    assert!(of("plan.txt")["why"].as_str().unwrap().starts_with("one's role does not allow this"), "{said}");
     let text = place.annals(&["status", "bobs"]).ok().out;
     assert!(text.contains("home of ada, here as bob's device"), "{text}");
     assert!(text.contains("it is here as `plan (refused).txt`"), "{text}");
@@ -144,4 +144,44 @@ fn a_folder_that_cannot_be_written_still_says_how_it_stands() {
     let document: Value = serde_json::from_str(said.out.lines().next().unwrap()).unwrap();
     assert_eq!((&document["state"], &document["files"]), (&json!("attention"), &json!(1)), "{document}");
     assert!(said.out.contains("Read-only file system"), "{}", said.out);
+}
+
+#[test]
+fn what_waits_says_for_what_and_when_everything_was_exchanged() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let well = status(&place, "one");
+    let exchanged = well["last_exchange"].as_str().unwrap().to_owned();
+    assert_eq!((&well["waits_for"], &well["moving"]), (&json!(null), &json!(null)));
+    place.kill_server();
+    place.write("one/b.txt", "more");
+    place.sync("one").exits(4);
+    let said = status(&place, "one");
+    assert_eq!((&said["waits_for"], &said["last_exchange"]), (&json!("server"), &json!(exchanged)));
+    let text = place.annals(&["status", "one"]).ok().out;
+    assert!(text.contains("once the server is reached") && text.contains(&exchanged), "{text}");
+    place.annals(&["sync", "one", "--pause"]).ok();
+    assert_eq!(status(&place, "one")["waits_for"], "resume");
+}
+
+#[test]
+fn while_a_large_file_is_on_its_way_its_name_its_speed_and_the_time_left_are_said() {
+    let place = Place::with_server();
+    place.link("ada", "one");
+    let random: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    std::fs::write(place.path("one/large.bin"), random).unwrap();
+    place.annals(&["sync", "one", "--limit-rate", "500kB"]).ok();
+    let sending = place.start(&["sync", "one", "--once"]);
+    crate::place::until("it is said how fast it goes", || {
+        let said = status(&place, "one");
+        let moving = &said["moving"];
+        moving["path"] == "large.bin"
+            && moving["bytes_per_second"].as_u64() > Some(0)
+            && moving["seconds_left"].as_u64() > Some(0)
+    });
+    let text = place.annals(&["status", "one"]).ok().out;
+    assert!(text.contains("large.bin") && text.contains("a second on the wire"), "{text}");
+    drop(sending);
 }

@@ -372,6 +372,19 @@ pub struct Refused {
     pub chunks: Vec<annals_events::ChunkId>,
 }
 
+impl Refused {
+    /// What happened, for whoever saved something and never heard of events.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self.code {
+            Code::Forbidden | Code::Gone | Code::ReservedName | Code::FieldTooLong => {
+                format!("{}: {}", self.code.title(), self.code.hint())
+            }
+            _ => self.message.clone(),
+        }
+    }
+}
+
 /// `POST /v1/namespaces/{ns}/handback` in CBOR: records that a server admitted and does not have any more, in their
 /// order, as they were; [`BATCHES_BYTES_MAX`] of them at most.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ mod submit;
 
 pub use fetch::Fetcher;
 pub use look::Look;
-pub use report::{Report, RoundError, Step};
+pub use report::{Files, Report, RoundError, Step};
 pub use sift::scan;
 pub use sources::{OldFile, Sources};
 
@@ -526,7 +526,11 @@ impl<H: Host> Round<'_, H> {
         let (first, rest) = ops.split_at(together.min(ops.len()));
         let groups =
             std::iter::once(first).chain(rest.chunks(OPS_PER_GROUP)).filter(|group| !group.is_empty());
+        let mut files = Files { of: ops.len() as u64, of_bytes: written_by(ops), ..Files::default() };
         for group in groups {
+            let path = group.iter().find(|op| matches!(op, DiskOp::WriteFile { .. })).or(group.first());
+            files.path = path.map(|op| op.path().to_owned());
+            self.host.progress(Step::Writing(files.clone()));
             match self.apply(group) {
                 Ok(done) => outcomes.extend(done),
                 Err(error) => {
@@ -534,8 +538,9 @@ impl<H: Host> Round<'_, H> {
                     break;
                 }
             }
-            let step = Step::Writing { done: outcomes.len() as u64, of: ops.len() as u64 };
-            if let Err(stopped) = self.go_on(step)
+            (files.done, files.path) = (outcomes.len() as u64, None);
+            files.bytes += written_by(group);
+            if let Err(stopped) = self.go_on(Step::Writing(files.clone()))
                 && outcomes.len() < ops.len()
             {
                 failed = Some(stopped);
@@ -619,6 +624,11 @@ pub fn body_of(
     }
     let Some((position, index)) = replica.log().locate(dot) else { return Ok(None) };
     records.at(position)?.batch().body(index).map_err(|error| damaged(error.to_string()))
+}
+
+/// What operations write, in bytes.
+fn written_by(ops: &[DiskOp]) -> u64 {
+    ops.iter().map(|op| if let DiskOp::WriteFile { size, .. } = op { *size } else { 0 }).sum()
 }
 
 /// How many events of a record say more than how far a device is.

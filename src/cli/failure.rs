@@ -187,6 +187,26 @@ impl From<TransportError> for Failure {
     }
 }
 
+/// What clap says of what was typed, with its last line as a hint, as everywhere.
+pub(crate) fn of_typing(error: &clap::Error) -> String {
+    let said = error.to_string();
+    let (said, verb) = match said.split_once("\nUsage: ") {
+        Some((before, usage)) => {
+            let words = usage.split_whitespace().take_while(|word| !word.starts_with(['-', '<', '[']));
+            (before.trim_end().to_owned(), words.collect::<Vec<_>>().join(" "))
+        }
+        None => {
+            let said = said.split("\nFor more information").next().unwrap_or_default();
+            (said.trim_end().to_owned(), "annals".to_owned())
+        }
+    };
+    // Nothing went wrong where somebody typed too little and is shown what there is.
+    if !said.starts_with("error: ") {
+        return error.to_string();
+    }
+    format!("{said}\nhint: `{verb} --help` shows what it takes, with an example\n")
+}
+
 fn of_class(class: Class) -> Exit {
     match class {
         Class::Failed => Exit::Failed,

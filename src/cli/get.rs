@@ -36,7 +36,7 @@ pub(super) fn run(get: &Get, directory: &Path, talk: &mut Talk<'_>) -> Result<Ex
     if talk.output.json {
         talk.json(&serde_json::json!({ "file": to.display().to_string(), "bytes": bytes }))?;
     } else {
-        talk.remark(format_args!("{} bytes in {}", bytes, to.display()))?;
+        talk.remark(format_args!("{} in {}", super::size::many(bytes, "byte"), to.display()))?;
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,7 @@
 //! Progress bars on a terminal, nothing into a pipe.
 
-use crate::client::Progress;
+use crate::client::{Doing, Progress};
+use annals_engine::round::Files;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
@@ -24,10 +25,12 @@ fn spinner() -> ProgressBar {
 }
 
 impl Progress for Bar {
-    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
+    fn step(&mut self, doing: &Doing) {
         if !self.terminal {
             return;
         }
+        let Doing { what, files: Files { done, of, bytes, .. } } = doing;
+        let (done, of, bytes) = (*done, *of, *bytes);
         let bar = self.shown.get_or_insert_with(spinner);
         let size = if bytes == 0 { String::new() } else { format!(" ({})", super::size::human(bytes)) };
         if of == 0 {

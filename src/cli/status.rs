@@ -7,7 +7,7 @@ use super::{
     size::{self, many},
     talk::Talk,
 };
-use crate::client::{self, ClientError, Folder, SetAsideLine, Status, control};
+use crate::client::{self, ClientError, Folder, Moving, SetAsideLine, Status, control};
 use std::path::Path;
 
 /// On a folder that nobody else has.
@@ -71,16 +71,23 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
     }
     if let Some(doing) = &status.doing {
         talk.line(format_args!("  just now: {doing}"))?;
+        for line in status.moving.iter().flat_map(in_words) {
+            talk.line(format_args!("    {line}"))?;
+        }
     }
     if let Some(unwatched) = &status.unwatched {
         talk.line(format_args!("  {unwatched}"))?;
     }
     if status.pending_events > 0 {
         talk.line(format_args!(
-            "  waiting to be sent: {}, {}",
+            "  waiting to be sent: {}, {}{}",
             many(status.pending_events, "event"),
-            size::human(status.pending_bytes)
+            size::human(status.pending_bytes),
+            until(status)
         ))?;
+    }
+    if let Some(at) = &status.last_exchange {
+        talk.line(format_args!("  everything was exchanged at {at}"))?;
     }
     if status.conflicts > 0 {
         talk.line(format_args!(
@@ -95,6 +102,37 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
         talk.line(format_args!("  last error: {error}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// What has to happen for what waits to go on.
+fn until(status: &Status) -> &'static str {
+    match status.waits_for.as_deref() {
+        Some("resume") => ", after `annals sync --resume`",
+        Some("server") => ", once the server is reached",
+        Some("person") => ", once somebody has looked at what stands below",
+        _ => "",
+    }
+}
+
+/// What moves, how far that is and how long it takes.
+fn in_words(moving: &Moving) -> Vec<String> {
+    let mut lines: Vec<String> = moving.path.iter().cloned().collect();
+    if moving.of_bytes > 0 {
+        let far = format!("{} of {}", size::human(moving.bytes), size::human(moving.of_bytes));
+        let left =
+            moving.seconds_left.map_or_else(String::new, |left| format!(", about {} left", time(left)));
+        lines.push(format!("{far}, {} a second on the wire{left}", size::human(moving.bytes_per_second)));
+    }
+    lines
+}
+
+/// So many seconds, as people say it.
+fn time(seconds: u64) -> String {
+    match seconds {
+        ..120 => many(seconds, "second"),
+        120..7200 => many(seconds / 60, "minute"),
+        _ => many(seconds / 3600, "hour"),
+    }
 }
 
 /// What a person should look at, a line each.

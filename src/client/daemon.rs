@@ -14,6 +14,7 @@ use super::{
     ClientError, Folder, Progress, STATE_FOLDER, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
+    host::Doing,
     watching::Watching,
 };
 use crate::clock::Stopwatch;
@@ -279,8 +280,8 @@ struct UntilStopped<'a> {
 }
 
 impl Progress for UntilStopped<'_> {
-    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
-        self.watching.step(what, done, of, bytes);
+    fn step(&mut self, doing: &Doing) {
+        self.watching.step(doing);
     }
 
     fn is_stopped(&self) -> bool {

@@ -176,12 +176,16 @@ impl Folder {
             Fact::VersionsExpired { versions } => Some(format!("{} versions", versions.len())),
             Fact::EntryDeleted { .. } if entries > 1 => Some(format!("and {} more", entries - 1)),
             Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } | Fact::VersionsMerged { .. } => {
-                body?.content.as_ref().map(|content| format!("{} bytes", content.size))
+                body?.content.as_ref().map(|content| bytes_in_words(content.size))
             }
             Fact::AttributesChanged { .. } => body.map(attributes_in_words),
             _ => None,
         }
     }
+}
+
+fn bytes_in_words(bytes: u64) -> String {
+    format!("{bytes} byte{}", if bytes == 1 { "" } else { "s" })
 }
 
 fn attributes_in_words(body: &Body) -> String {

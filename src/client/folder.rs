@@ -7,8 +7,9 @@ use super::{
     hooks::Hooks,
     host::{Machine, Progress, http_of},
     listening::Listening,
+    noting::Noting,
     settings::{Settings, paused_by},
-    standing::{LastRound, Noting},
+    standing::LastRound,
     store::Store,
 };
 use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
@@ -355,7 +356,7 @@ impl Folder {
         http.limit_rate(Settings::read(&self.root).limit_rate);
         http.pause_by(paused_by(&self.root));
         let before = (http.traffic().sent(), http.traffic().received());
-        let mut noting = Noting::new(&self.root, progress);
+        let mut noting = Noting::new(&self.root, progress, http.traffic());
         let mut machine = Machine {
             disk: &mut self.disk,
             opener: &self.opener,

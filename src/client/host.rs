@@ -17,15 +17,15 @@ use annals_engine::{
     journal::Identity,
     observed::SyncedChange,
     replica::{Replica, StateChange},
-    round::{FileRead, FileToRead, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
+    round::{FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
 use annals_events::{ChunkId, Record, Seq, log::Logged};
 use std::sync::{Arc, Mutex, mpsc};
 
 /// Who is told how far a round is.
 pub trait Progress {
-    /// `done` of `of` (0: nobody knows) of something, and the bytes that went by.
-    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64);
+    /// What is being done now.
+    fn step(&mut self, doing: &Doing);
 
     /// There is nothing to watch for a while: what is shown of it goes, so that something can be said.
     fn rest(&mut self) {}
@@ -36,9 +36,18 @@ pub trait Progress {
     }
 }
 
+/// What a round is at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// In a few words.
+    pub what: &'static str,
+    /// How much of it is done; of nothing where nobody knows.
+    pub files: Files,
+}
+
 /// Nobody is watching.
 impl Progress for () {
-    fn step(&mut self, _: &'static str, _: u64, _: u64, _: u64) {}
+    fn step(&mut self, _: &Doing) {}
 }
 
 /// The capabilities of this machine, for one folder.
@@ -121,14 +130,13 @@ impl Host for Machine<'_> {
     }
 
     fn progress(&mut self, step: Step) {
-        match step {
-            Step::Pulling { done, of } => self.progress.step("pulling events", done, of, 0),
-            Step::Scanning => self.progress.step("looking at the folder", 0, 0, 0),
-            Step::Reading { done, of, bytes } => {
-                self.progress.step("reading and sending files", done, of, bytes)
-            }
-            Step::Writing { done, of } => self.progress.step("writing files", done, of, 0),
-        }
+        let (what, files) = match step {
+            Step::Pulling { done, of } => ("pulling events", Files { done, of, ..Files::default() }),
+            Step::Scanning => ("looking at the folder", Files::default()),
+            Step::Reading(files) => ("reading and sending files", files),
+            Step::Writing(files) => ("writing files", files),
+        };
+        self.progress.step(&Doing { what, files });
     }
 
     fn is_stopped(&self) -> bool {

@@ -5,7 +5,7 @@
 //! work, and where nothing can be written. It is a word for people and programs: nothing is decided by it, and it is not
 //! durable on purpose.
 
-use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, host::Progress, settings::Settings};
+use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, settings::Settings};
 use crate::{clock::SystemClock, disk::KEPT};
 use annals_engine::{
     chunk_store::ChunkStore as _,
@@ -25,8 +25,6 @@ use std::{
 
 /// Where it lies in `.annals/`.
 const STANDING: &str = "standing.json";
-/// How often at most a round notes how far it is, in milliseconds.
-const NOTE_EVERY_MS: u64 = 1_000;
 
 /// In which state a folder is, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +96,13 @@ pub struct Status {
     pub last_error: Option<String>,
     /// What somebody is doing there right now.
     pub doing: Option<String>,
+    /// How far that is, and how fast it goes.
+    pub moving: Option<Moving>,
+    /// What has to happen for what waits to go on: `server` is reached, a `person` decides, `resume` after a pause, or a
+    /// `round` is done.
+    pub waits_for: Option<String>,
+    /// When everything had been exchanged the last time, in RFC 3339.
+    pub last_exchange: Option<String>,
     /// Why changes are noticed late: the folder cannot be watched.
     pub unwatched: Option<String>,
     /// Changes that were refused.
@@ -106,6 +111,25 @@ pub struct Status {
     pub skipped: Vec<PathLine>,
     /// What the log says and the folder does not show, because something is in the way.
     pub in_the_way: Vec<PathLine>,
+}
+
+/// What a round moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// One of the files that are at work.
+    pub path: Option<String>,
+    /// Files, or events, that are done.
+    pub done: u64,
+    /// How many there are; nothing where nobody knows.
+    pub of: u64,
+    /// Bytes of files that are done, about.
+    pub bytes: u64,
+    /// How many there are.
+    pub of_bytes: u64,
+    /// Bytes that go over the wire each second, both ways.
+    pub bytes_per_second: u64,
+    /// How long it takes from now on at that speed, about.
+    pub seconds_left: Option<u64>,
 }
 
 /// A change that was refused, for the person who made it.
@@ -146,6 +170,8 @@ pub(super) struct LastRound {
     pub(super) unwatched: Option<String>,
     offline: bool,
     error: Option<String>,
+    /// When everything had been exchanged.
+    exchanged: Option<String>,
     skipped: Vec<PathLine>,
     in_the_way: Vec<PathLine>,
     /// Whether something could not be looked at.
@@ -162,6 +188,7 @@ impl LastRound {
             unwatched: None,
             offline: status.state == State::Offline,
             error: status.last_error,
+            exchanged: status.last_exchange,
             skipped: status.skipped,
             in_the_way: status.in_the_way,
             incomplete: false,
@@ -175,6 +202,9 @@ impl LastRound {
         }
         self.offline = matches!(result, Err(error) if error.is_passing());
         self.error = result.as_ref().err().map(ToString::to_string);
+        if result.is_ok() {
+            self.exchanged = Some(rfc3339(SystemClock.now_ms()));
+        }
         let waiting = Some(&report.waiting).filter(|waiting| !waiting.is_empty());
         self.moving = match report.vanishing {
             true => Some(Due::Whole),
@@ -287,13 +317,23 @@ impl Folder {
         let settings = Settings::read(&self.root);
         // What was undone in the folder needs nobody any more.
         let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
+        let state = match (self.last.offline, attention, settled) {
+            (true, ..) => State::Offline,
+            (_, true, _) => State::Attention,
+            (_, _, true) => State::Idle,
+            _ => State::Syncing,
+        };
+        let waits_for = match state {
+            _ if settings.paused => Some("resume"),
+            State::Offline => Some("server"),
+            State::Attention => Some("person"),
+            State::Syncing => Some("round"),
+            State::Idle => None,
+        };
         Status {
-            state: match (self.last.offline, attention, settled) {
-                (true, ..) => State::Offline,
-                (_, true, _) => State::Attention,
-                (_, _, true) => State::Idle,
-                _ => State::Syncing,
-            },
+            state,
+            waits_for: waits_for.map(str::to_owned),
+            last_exchange: self.last.exchanged.clone(),
             seq: cursor + pending_events,
             cursor,
             pending_events,
@@ -305,6 +345,7 @@ impl Folder {
             owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
             doing: None,
+            moving: None,
             paused: settings.paused,
             limit_rate: settings.limit_rate,
             unwatched: self.last.unwatched.clone(),
@@ -345,22 +386,27 @@ impl Status {
             status.doing.get_or_insert_with(|| "another command is at work in it".to_owned());
         } else {
             status.state = State::Attention;
-            status.doing = None;
+            (status.doing, status.moving) = (None, None);
             status.last_error = Some(hindrance.to_string());
         }
         Ok(status)
     }
 }
 
+fn rfc3339(ms: u64) -> String {
+    let moment = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    moment.map_or_else(String::new, |moment| format!("{moment:.3}"))
+}
+
 fn path_in(root: &Path) -> PathBuf {
     root.join(STATE_FOLDER).join(STANDING)
 }
 
-fn read(root: &Path) -> Option<Status> {
+pub(super) fn read(root: &Path) -> Option<Status> {
     serde_json::from_slice(&fs::read(path_in(root)).ok()?).ok()
 }
 
-fn write(root: &Path, status: &Status) {
+pub(super) fn write(root: &Path, status: &Status) {
     let path = path_in(root);
     let text = serde_json::to_vec(status).expect("plain data with text keys");
     if fs::read(&path).is_ok_and(|before| before == text) {
@@ -369,38 +415,5 @@ fn write(root: &Path, status: &Status) {
     let fresh = path.with_extension("new");
     if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
         tracing::debug!(%error, "how the folder stands could not be noted");
-    }
-}
-
-/// Notes how far a round is, once it takes a while, beside whoever watches.
-pub(super) struct Noting<'a> {
-    root: PathBuf,
-    watching: &'a mut dyn Progress,
-    noted_ms: u64,
-    status: Option<Status>,
-}
-
-impl<'a> Noting<'a> {
-    pub(super) fn new(root: &Path, watching: &'a mut dyn Progress) -> Self {
-        Self { root: root.to_owned(), watching, noted_ms: SystemClock.now_ms(), status: None }
-    }
-}
-
-impl Progress for Noting<'_> {
-    fn step(&mut self, what: &'static str, done: u64, of: u64, bytes: u64) {
-        self.watching.step(what, done, of, bytes);
-        let now_ms = SystemClock.now_ms();
-        if now_ms.abs_diff(self.noted_ms) < NOTE_EVERY_MS {
-            return;
-        }
-        self.noted_ms = now_ms;
-        let Self { root, status, .. } = self;
-        let status = status.get_or_insert_with(|| read(root).unwrap_or_default());
-        status.doing = Some(if of == 0 { what.to_owned() } else { format!("{what}, {done} of {of}") });
-        write(root, status);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.watching.is_stopped()
     }
 }

@@ -52,7 +52,7 @@ pub struct Http {
     is_pinned: bool,
     /// What requests belong to, in 32 hex digits: a round, say.
     trace: String,
-    traffic: Traffic,
+    traffic: Arc<Traffic>,
     brake: Brake,
 }
 
@@ -72,6 +72,12 @@ impl Traffic {
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of bytes that went.
+    pub(crate) fn count(&self, sent: u64, received: u64) {
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        self.received.fetch_add(received, Ordering::Relaxed);
     }
 }
 
@@ -125,7 +131,7 @@ impl Http {
             .tls_backend_preconfigured(config.clone())
             .build()
             .map_err(|error| malformed(error.to_string()))?;
-        let (tls, traffic, trace) = (Arc::new(config), Traffic::default(), random_hex(16));
+        let (tls, traffic, trace) = (Arc::new(config), Arc::default(), random_hex(16));
         let brake = Brake::default();
         Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake })
     }
@@ -169,7 +175,7 @@ impl Http {
     }
 
     /// What went over the wire so far.
-    pub fn traffic(&self) -> &Traffic {
+    pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
     }
 
@@ -287,7 +293,7 @@ impl Http {
         body: Vec<u8>,
         answer_bytes: usize,
     ) -> Answer<Response> {
-        self.traffic.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        self.traffic.count(body.len() as u64, 0);
         let route = format!("namespaces/{namespace}/{route}");
         let wait = Self::ANSWER + self.at_slowest(body.len().max(answer_bytes));
         self.send(Method::POST, &route, |request| {
@@ -362,7 +368,7 @@ impl Http {
                 bytes
             }
         };
-        self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.traffic.count(0, bytes.len() as u64);
         Ok(bytes)
     }
 

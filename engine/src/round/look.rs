@@ -3,7 +3,7 @@
 //! What must always hold: whatever has not been looked at is not said to be changed, or gone.
 
 use super::{
-    FileToRead, Host, Round, RoundError, Step, Wish,
+    FileToRead, Files, Host, Round, RoundError, Step, Wish,
     glance::{Glance, glance},
 };
 use crate::{
@@ -81,15 +81,19 @@ impl<H: Host> Round<'_, H> {
     fn read(&mut self, local: &mut LocalTree, unread: Vec<String>, online: bool) -> Result<(), RoundError> {
         let unread = self.in_order(unread, local, online);
         let mut groups = groups_of(self.files_to_read(&unread, local));
-        let (mut done, of) = (0, unread.len() as u64);
+        let of_bytes = groups.iter().flatten().map(|file| file.size).sum();
+        let mut files = Files { of: unread.len() as u64, of_bytes, ..Files::default() };
         while let Some(group) = groups.pop_front() {
-            done += group.len() as u64;
+            files.path = group.first().map(|file| file.path.clone());
+            self.host.progress(Step::Reading(files.clone()));
+            let bytes = group.iter().map(|file| file.size).sum::<u64>();
+            (files.done, files.bytes) = (files.done + group.len() as u64, files.bytes + bytes);
             let read = self.read_group(group, online)?;
             for (path, read) in read {
                 local.read(&path, &read.node, read.content, read.grew);
             }
-            let bytes = self.report.plain_bytes;
-            self.go_on(Step::Reading { done, of, bytes })?;
+            files.path = None;
+            self.go_on(Step::Reading(files.clone()))?;
         }
         self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
         Ok(())

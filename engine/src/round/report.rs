@@ -54,7 +54,7 @@ pub struct Report {
 }
 
 /// How far a round is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Records are coming.
     Pulling {
@@ -66,21 +66,24 @@ pub enum Step {
     /// The folder is being looked at.
     Scanning,
     /// Changed files are read, and sent.
-    Reading {
-        /// Files.
-        done: u64,
-        /// Files.
-        of: u64,
-        /// Plain bytes so far.
-        bytes: u64,
-    },
+    Reading(Files),
     /// The folder is brought up to date.
-    Writing {
-        /// Operations.
-        done: u64,
-        /// Operations.
-        of: u64,
-    },
+    Writing(Files),
+}
+
+/// How far a round is with files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Done, of files or operations.
+    pub done: u64,
+    /// How many there are.
+    pub of: u64,
+    /// What those that are done hold, in bytes.
+    pub bytes: u64,
+    /// What all of them hold.
+    pub of_bytes: u64,
+    /// The next one; several are at work at once.
+    pub path: Option<String>,
 }
 
 /// Why a round did not get everything done.

@@ -161,7 +161,8 @@ impl<H: Host> Round<'_, H> {
             _ => {}
         }
         let lost = refused.code == Code::ChunksMissing;
-        let input = Input::Refused { batch, dots: refused.dots, why: refused.message, lost };
+        let why = refused.in_words();
+        let input = Input::Refused { batch, dots: refused.dots, why, lost };
         let effects = self.replica.step(self.host.now_ms(), input);
         self.perform(effects)?;
         if lost {
