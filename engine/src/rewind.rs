@@ -80,6 +80,10 @@ pub enum Step {
         version: Dot,
         /// What it takes the place of.
         over: Vec<Dot>,
+        /// When it had been changed, by what was said then.
+        mtime: Option<i64>,
+        /// Whether it could be executed.
+        executable: bool,
     },
 }
 
@@ -122,6 +126,8 @@ struct Work<'a> {
     /// Names that are spoken for.
     taken: BTreeSet<String>,
     visited: BTreeSet<EntryId>,
+    /// What made room already.
+    renamed: BTreeSet<EntryId>,
     /// What returns to the place that it had last.
     lifted: Vec<EntryId>,
     out_of_the_way: Vec<Step>,
@@ -151,6 +157,7 @@ impl<'a> Work<'a> {
             above: (was, is),
             taken: BTreeSet::new(),
             visited: BTreeSet::new(),
+            renamed: BTreeSet::new(),
             lifted: Vec::new(),
             out_of_the_way: Vec::new(),
             placed: Vec::new(),
@@ -169,7 +176,7 @@ impl<'a> Work<'a> {
             return path.to_owned();
         }
         let rest = path[was.len()..].trim_start_matches('/');
-        if is.is_empty() { rest.to_owned() } else { format!("{is}/{rest}") }
+        joined(is, rest)
     }
 
     fn visit(&mut self, path: &str, node: &RemoteNode) {
@@ -218,7 +225,13 @@ impl<'a> Work<'a> {
             return;
         }
         let Ok(given) = Name::new(was.name.clone()) else { return };
-        self.make_room(here, node);
+        // What is at its path, and what is under its name in its folder, which may be elsewhere still.
+        let top = (was.parent == EntryId::ROOT).then_some("");
+        let around = top.or_else(|| self.places.get(&was.parent).copied());
+        let beside = around.map(|folder| joined(folder, &was.name));
+        for there in BTreeSet::from_iter(beside.into_iter().chain([here.to_owned()])) {
+            self.make_room(&there, here, node);
+        }
         let body = Body { name: Some(given), ..Body::default() };
         let from = self.places.get(&entry).map(|path| (*path).to_owned());
         let change = if is.alive { Change::MovedBack } else { Change::BroughtBack };
@@ -236,32 +249,34 @@ impl<'a> Work<'a> {
         self.lines.push(Line { change, path: here.to_owned(), from });
     }
 
-    /// What was made since under a name that is needed gets another one. Two folders of one name are shown as one.
-    fn make_room(&mut self, here: &str, node: &RemoteNode) {
-        let Some(there) = self.now.shown.nodes.get(here) else { return };
-        let in_the_way: Vec<EntryId> =
-            there.entries.iter().copied().filter(|entry| !self.meant.contains(entry)).collect();
-        let united = there.kind == EntryKind::Folder && node.kind == EntryKind::Folder;
+    /// What was made since at `there` and whose name is needed at `here` gets another one. Two folders of one name are
+    /// shown as one.
+    fn make_room(&mut self, there: &str, here: &str, node: &RemoteNode) {
+        let Some(occupant) = self.now.shown.nodes.get(there) else { return };
+        let is_in_the_way = |entry: &EntryId| !self.meant.contains(entry) && !self.renamed.contains(entry);
+        let in_the_way: Vec<EntryId> = occupant.entries.iter().copied().filter(is_in_the_way).collect();
+        let united = occupant.kind == EntryKind::Folder && node.kind == EntryKind::Folder;
         if in_the_way.is_empty() || united {
             return;
         }
-        let at = |name: &str| parent(here).map_or_else(|| name.to_owned(), |above| format!("{above}/{name}"));
+        let at = |path: &str, name: &str| joined(parent(path).unwrap_or_default(), name);
         let free = |name: &String| {
-            let path = at(name);
-            !self.now.shown.nodes.contains_key(&path) && !self.taken.contains(&path)
+            let is_shown = |path: &str| self.now.shown.nodes.contains_key(&at(path, name));
+            !is_shown(there) && !is_shown(here) && !self.taken.contains(&at(here, name))
         };
         let names = (0..).map(|n| path::suffixed(name(here), NEWER, &"~".repeat(n)));
         let found = { names }.find(free).expect("there are more marks than siblings");
-        let to = at(&found);
+        let to = at(here, &found);
         let Ok(found) = Name::new(found) else { return };
         for entry in in_the_way {
             let Some(view) = self.now.log.entry(entry) else { continue };
             let fact = Fact::EntryMoved { entry, parent: view.parent };
             let body = Body { name: Some(found.clone()), ..Body::default() };
             self.out_of_the_way.push(say(Said { fact, body: Some(body) }));
+            self.renamed.insert(entry);
         }
         self.taken.insert(to.clone());
-        self.lines.push(Line { change: Change::OutOfTheWay, path: to, from: Some(here.to_owned()) });
+        self.lines.push(Line { change: Change::OutOfTheWay, path: to, from: Some(there.to_owned()) });
     }
 
     /// Makes a file hold what it held.
@@ -274,7 +289,8 @@ impl<'a> Work<'a> {
                 return self.not_kept.push(here.to_owned());
             }
             let over = self.now.log.human_heads(entry);
-            self.changed.push(Step::Again { entry, version, over });
+            let (mtime, executable) = (was.mtime, was.executable);
+            self.changed.push(Step::Again { entry, version, over, mtime, executable });
             return self.lines.push(line(Change::Content));
         }
         let mtime = was.mtime.filter(|_| was.mtime != is.mtime);
@@ -313,6 +329,10 @@ impl<'a> Work<'a> {
         });
         said.flatten().collect()
     }
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 fn say(said: Said) -> Step {

@@ -12,6 +12,8 @@ mod folder;
 mod laws;
 #[path = "device/plans.rs"]
 mod plans;
+#[path = "device/rewinding.rs"]
+mod rewinding;
 #[path = "device/stories.rs"]
 mod stories;
 #[path = "device/world.rs"]

@@ -3,7 +3,7 @@
 use super::{ClientError, Folder};
 use crate::clock::SystemClock;
 use annals_engine::{
-    author::Deed,
+    author::{Deed, Said},
     clock::Clock as _,
     observed::RemoteTree,
     replica::{Effect, Input},
@@ -35,12 +35,24 @@ impl Folder {
     /// # Errors
     /// [`ClientError::NotAllowed`], [`ClientError::Withheld`].
     pub fn say_rewind(&mut self, rewind: &Rewind) -> Result<(), ClientError> {
-        let said = rewind.steps.iter().map(|step| match step {
-            Step::Say(said) => Ok((**said).clone()),
-            Step::Again { entry, version, over } => self.again(*entry, *version, over.clone()),
-        });
-        let deeds: Vec<Deed> = said.map(|said| Ok(Deed(vec![said?]))).collect::<Result<_, ClientError>>()?;
+        let deeds = rewind.steps.iter().map(|step| Ok(Deed(vec![self.said(step)?])));
+        let deeds: Vec<Deed> = deeds.collect::<Result<_, ClientError>>()?;
         if deeds.is_empty() { Ok(()) } else { self.say_deeds(deeds) }
+    }
+
+    fn said(&self, step: &Step) -> Result<Said, ClientError> {
+        let (entry, version, over, mtime, executable) = match step {
+            Step::Say(said) => return Ok((**said).clone()),
+            Step::Again { entry, version, over, mtime, executable } => {
+                (*entry, *version, over.clone(), *mtime, *executable)
+            }
+        };
+        let mut said = self.again(entry, version, over)?;
+        // Both may have been said apart from the content, before and since.
+        if let Some(body) = &mut said.body {
+            (body.mtime, body.executable) = (mtime.or(body.mtime), Some(executable));
+        }
+        Ok(said)
     }
 
     /// The log as far as the server had it at `at_ms`.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// Something that happens. Numbers are taken modulo what there is, so that every sequence is possible.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Act(u8, Act, u8, u8),
     Scan(u8),
     Push(u8),
@@ -22,7 +22,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+pub(crate) enum Act {
     Write,
     Save,
     WriteCommon,
@@ -39,7 +39,7 @@ enum Act {
 
 const NAMES: [&str; 5] = ["a", "A", "b", "c.txt", "d"];
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let act = prop_oneof![
         4 => Just(Act::Write), 2 => Just(Act::Save), 1 => Just(Act::WriteCommon), 3 => Just(Act::Mkdir),
         1 => Just(Act::Symlink), 4 => Just(Act::Rename), 1 => Just(Act::RenameOver), 2 => Just(Act::Swap),
@@ -184,6 +184,13 @@ fn shown(world: &mut World) -> BTreeSet<String> {
 
 fn run(devices: usize, steps: &[Step]) -> World {
     let mut world = World::new(devices);
+    play(&mut world, steps);
+    world
+}
+
+/// What happens, and what follows until everybody is at rest.
+pub(crate) fn play(world: &mut World, steps: &[Step]) {
+    let devices = world.devices.len();
     let mut memory = Memory::default();
     for (n, step) in steps.iter().enumerate() {
         match step {
@@ -208,11 +215,10 @@ fn run(devices: usize, steps: &[Step]) -> World {
     (0..devices).for_each(|d| world.pull(d, usize::MAX));
     world.heal();
     world.assert_equal();
-    let shown = shown(&mut world);
+    let shown = shown(world);
     for text in memory.written.difference(&memory.removed) {
         assert!(shown.contains(text), "{text:?} is lost");
     }
-    world
 }
 
 /// Pulls, and says again what may be said by now and looks at the folder, as a round does.
