@@ -584,6 +584,9 @@ impl Replica {
             effects.push(Effect::Materialise(plan.clone()));
             self.working = Some(Working { plan, remote: realised, fresh, plans: plans + 1 });
         }
-        self.put_back(sight);
+        // The next comparison is of a part; of a large folder it is much to be held for nothing.
+        if self.working.is_some() {
+            self.put_back(sight);
+        }
     }
 }

@@ -35,33 +35,36 @@ impl Projections {
 
     /// Several heads, and several siblings of one name.
     fn shown_conflicts(&self) -> Vec<Conflict> {
-        let mut found = Vec::new();
-        let mut plain: BTreeMap<String, EntryIx> = BTreeMap::new();
+        let (mut found, mut siblings) = (Vec::new(), Vec::new());
         self.walk(|prefix, line| {
             let entry = line.entries[0];
-            if line.why == Why::Plain {
-                plain.insert(format!("{prefix}{}", line.name), entry);
-            }
-        });
-        self.walk(|prefix, line| {
-            let entry = line.entries[0];
-            let path = format!("{prefix}{}", line.name);
+            let path = || format!("{prefix}{}", line.name);
             if line.why == Why::Sibling {
-                let first = plain.get(&format!("{prefix}{}", line.given)).copied();
-                let heads =
-                    first.into_iter().chain([entry]).map(|ix| self.devices.dot(self.entries.edge(ix)));
-                found.push(self.conflict(ConflictKind::Name, entry, path.clone(), heads.collect(), true));
+                siblings.push((path(), entry, format!("{prefix}{}", line.given)));
             }
             if line.why != Why::Head && self.entries.kind(entry) == EntryKind::File {
                 let heads = self.heads_of(entry);
                 if heads.len() > 1 {
                     let named = heads.iter().map(|&head| self.devices.dot(head)).collect();
                     let base = self.base_of(&heads).map(|base| self.devices.dot(base));
-                    let conflict = self.conflict(ConflictKind::BothModified, entry, path, named, true);
+                    let conflict = self.conflict(ConflictKind::BothModified, entry, path(), named, true);
                     found.push(Conflict { base, ..conflict });
                 }
             }
         });
+        let mut plain: BTreeMap<String, EntryIx> = BTreeMap::new();
+        if !siblings.is_empty() {
+            self.walk(|prefix, line| {
+                if line.why == Why::Plain {
+                    plain.insert(format!("{prefix}{}", line.name), line.entries[0]);
+                }
+            });
+        }
+        for (path, entry, given) in siblings {
+            let first = plain.get(&given).copied();
+            let heads = first.into_iter().chain([entry]).map(|ix| self.devices.dot(self.entries.edge(ix)));
+            found.push(self.conflict(ConflictKind::Name, entry, path, heads.collect(), true));
+        }
         found
     }
 
