@@ -9,6 +9,8 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=benches/material.sh
 . "$here/material.sh"
+# shellcheck source=benches/syncthing.sh
+. "$here/syncthing.sh"
 
 usage() {
     cat <<'END'
@@ -202,6 +204,18 @@ await() {
     done
 }
 
+# Puts things aside until the end: for minutes, ext4 makes files slowly where many were just removed, and that would be
+# the next one's loss.
+discarded=0
+discard() {
+    local path
+    for path in "$@"; do
+        [ -e "$path" ] || continue
+        discarded=$((discarded + 1))
+        mv "$path" "$place/discarded/$discarded"
+    done
+}
+
 # ---- Figures --------------------------------------------------------------------------------------------------------
 
 calc() { awk "BEGIN { printf \"%.6f\", $1 }"; }
@@ -230,7 +244,7 @@ export ANNALS_PASSWORD="correct horse battery staple"
 
 # A new server with one account: its address in $url, its process in $server.
 serve() {
-    rm -rf "$place/server"
+    discard "$place/server"
     begin "$place/server.log" "$annals" serve --data "$place/server" --listen 127.0.0.1:0
     server=$started
     await grep -q '^listening on ' "$place/server.log"
@@ -258,58 +272,9 @@ must_be_all() { [ "$(count_files "$1")" = "$count" ] || die "$1 has $(count_file
 
 metric() { curl -s "$url/metrics" | awk -v name="$1" '$1 == name { print $2 }'; }
 
-# ---- Syncthing ------------------------------------------------------------------------------------------------------
-
-# Two instances that know each other and nobody else: homes $place/st-a and $place/st-b, processes ${st[a]} and ${st[b]}.
-declare -A st st_id
-syncthing_pair() {
-    local side home
-    for side in a b; do
-        home=$place/st-$side
-        rm -rf "$home"
-        quietly syncthing generate --home "$home" --no-default-folder --skip-port-probing
-        sed -i -e 's#<listenAddress>.*<#<listenAddress>tcp://127.0.0.1:0<#' \
-            -e 's#<\(globalAnnounceEnabled\|localAnnounceEnabled\|relaysEnabled\|natEnabled\)>true<#<\1>false<#' \
-            -e 's#<\(startBrowser\|crashReportingEnabled\|setLowPriority\)>true<#<\1>false<#' \
-            -e 's#<urAccepted>.*<#<urAccepted>-1<#' -e 's#<autoUpgradeIntervalH>.*<#<autoUpgradeIntervalH>0<#' \
-            -e 's#<stunKeepaliveStartS>.*<#<stunKeepaliveStartS>0<#' -e 's#<apikey>.*<#<apikey>peers<#' \
-            -e "s#<address>127.0.0.1:8384<#<address>$home/api<#" "$home/config.xml"
-        st_id[$side]=$(syncthing serve --home "$home" --device-id)
-        STMONITORED=yes begin "$home.log" syncthing serve --home "$home" --no-browser --no-restart --no-upgrade
-        st[$side]=$started
-        await grep -q 'GUI and API listening' "$home.log"
-        await grep -q 'TCP listener' "$home.log"
-    done
-    local listens
-    listens=$(sed -n 's/.*TCP listener (\(127.0.0.1:[0-9]*\)) starting/\1/p' "$place/st-a.log")
-    ask a -X PUT -d "{\"deviceID\":\"${st_id[b]}\",\"addresses\":[\"dynamic\"]}" "config/devices/${st_id[b]}"
-    ask b -X PUT -d "{\"deviceID\":\"${st_id[a]}\",\"addresses\":[\"tcp://$listens\"]}" "config/devices/${st_id[a]}"
-    await connected
-}
-
-ask() {
-    local side=$1 what=${*: -1}
-    curl -sS --fail --unix-socket "$place/st-$side/api" -H 'X-API-Key: peers' "${@:2:$#-2}" "http://localhost/rest/$what"
-}
-connected() { ask b system/connections | grep -q '"connected": true'; }
-
-# Shares a folder of one side with the other; a change is taken up after so many seconds.
-share() {
-    local side=$1 folder=$2 delay=$3
-    mkdir -p "$folder"
-    ask "$side" -X PUT -d "{\"id\":\"peers\",\"path\":\"$folder\",\"rescanIntervalS\":0,\"fsWatcherDelayS\":$delay,
-        \"devices\":[{\"deviceID\":\"${st_id[a]}\"},{\"deviceID\":\"${st_id[b]}\"}]}" config/folders/peers
-}
-
-syncthing_has_all() {
-    local status
-    status=$(ask b 'db/status?folder=peers' | tr -d ' \n')
-    [[ $status == *'"localFiles":'"$regular",* && $status == *'"needTotalItems":0'* && $status == *'"state":"idle"'* ]]
-}
-
 # ---- The rows -------------------------------------------------------------------------------------------------------
 
-forget_state() { rm -rf "$tree/.annals" "$tree/.stfolder"; }
+forget_state() { discard "$tree/.annals" "$tree/.stfolder"; }
 
 row_first() {
     local run
@@ -319,14 +284,14 @@ row_first() {
         timed restic backup -q "$tree"
         note first-restic "$seconds" && note first-restic-peak "$peak"
         note first-restic-stored "$(stored_bytes "$place/repo")"
-        rm -rf "$place/repo" "$place/restic-cache"
+        discard "$place/repo" "$place/restic-cache"
         serve
         link "$tree"
         timed "$annals" sync "$tree" --once
         note first-annals "$seconds" && note first-annals-peak "$peak"
         note first-server-peak "$(peak_of "$server")"
         note first-annals-stored "$(stored_bytes "$place/server")"
-        end_all && forget_state && rm -rf "$place/server"
+        end_all && forget_state && discard "$place/server"
         say "first sync, run $run of $runs"
     done
     local a r ap sp rp as rs
@@ -354,7 +319,7 @@ row_device() {
         must_be_all "$place/two"
         note device-one-peak "$(peak_of "$one")" && note device-two-peak "$(peak_of "$two")"
         note device-server-peak "$(peak_of "$server")"
-        end_all && forget_state && rm -rf "$place/two" "$place/server"
+        end_all && forget_state && discard "$place/two" "$place/server"
         syncthing_pair
         share b "$place/two" 10
         sync
@@ -364,7 +329,7 @@ row_device() {
         microseconds && note device-syncthing "$(calc "($now - $since) / 1e6")"
         must_be_all "$place/two"
         note device-a-peak "$(peak_of "${st[a]}")" && note device-b-peak "$(peak_of "${st[b]}")"
-        end_all && forget_state && rm -rf "$place/two"
+        end_all && forget_state && discard "$place/two"
         say "to a second device, run $run of $runs"
     done
     local a s one_peak two_peak server_peak
@@ -390,7 +355,7 @@ row_rescan() {
         timed rsync -a "$tree/" "$place/two/"
         note rescan-rsync "$seconds"
     done
-    rm -rf "$place/two" "$UNISON"
+    discard "$place/two" "$UNISON"
     serve
     link "$tree"
     quietly "$annals" sync "$tree" --once
@@ -399,7 +364,7 @@ row_rescan() {
         timed "$annals" sync "$tree" --once
         note rescan-annals "$seconds" && note rescan-annals-peak "$peak"
     done
-    end_all && forget_state && rm -rf "$place/server"
+    end_all && forget_state && discard "$place/server"
     local a u r
     a=$(median rescan-annals) u=$(median rescan-unison) r=$(median rescan-rsync)
     line "rescan, nothing changed" "$(in_seconds "$a"), $(in_mib "$(median rescan-annals-peak)")" \
@@ -431,7 +396,7 @@ row_rename() {
         must_be_all "$place/two/renamed"
         end_all
         mv "$place/one/renamed" "$tree"
-        rm -rf "$place/one" "$place/two" "$place/server"
+        discard "$place/one" "$place/two" "$place/server"
         say "rename, run $run of $runs"
     done
     local seconds events
@@ -464,7 +429,7 @@ row_latency() {
         pause=0.005 await shows "$place/two/$((n % 10)).txt" "$text"
         microseconds && note latency-syncthing "$(calc "($now - $since) / 1e3")"
     done
-    end_all && rm -rf "$place/one" "$place/two"
+    end_all && discard "$place/one" "$place/two"
     local p50 p99 s longest
     p50=$(median latency-50) p99=$(median latency-99) s=$(median latency-syncthing)
     longest=$(sort -g "$place/figures/latency-syncthing" | tail -n 1)
@@ -485,7 +450,7 @@ row_edits() {
         mkdir "$place/one"
         noise "$size" >"$place/one/file"
         ten_versions "ten edits of $(in_bytes "$size")" "$place/one" edit_the_middle
-        rm -rf "$place/one"
+        discard "$place/one"
     done
     ten_versions "ten versions of the tree, one line in 2 % of its files" "$tree" edit_some_files
 }
@@ -514,7 +479,7 @@ ten_versions() {
     done
     wire=$(($(wire_bytes) - wire)) stored=$(($(stored_bytes "$place/server") - stored))
     repo=$(($(stored_bytes "$place/repo") - repo))
-    end_all && rm -rf "$folder/.annals" "$place/server" "$place/repo" "$place/copy" "$place/restic-cache"
+    end_all && discard "$folder/.annals" "$place/server" "$place/repo" "$place/copy" "$place/restic-cache"
     saved_line "$label, on the wire" "$wire" rsync "$sent" "$edited" "$whole"
     saved_line "$label, stored" "$stored" restic "$repo" "$edited" "$whole"
 }
@@ -560,7 +525,7 @@ trap on_exit EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 place=$(mktemp -d "$temp/peers.XXXXXX")
-mkdir "$place/figures"
+mkdir "$place/figures" "$place/discarded"
 tree=$place/tree
 # Tools that keep something in a home find one here.
 export HOME=$place/home
@@ -568,7 +533,7 @@ mkdir "$HOME"
 
 free_kib() { df -Pk "$place" | awk 'NR == 2 { print $4 }'; }
 if [ -n "$tree_given" ]; then
-    [ "$(free_kib)" -gt $(($(du -sk "$tree_given" | cut -f 1) * 4)) ] || die "too little free space in $temp"
+    [ "$(free_kib)" -gt $(($(du -sk "$tree_given" | cut -f 1) * 12 * runs)) ] || die "too little free space in $temp"
     say "copying $tree_given"
     cp -a "$tree_given" "$tree"
     what=$(basename "$tree_given")
@@ -594,7 +559,7 @@ cat "$place/table"
 echo
 echo "$("$annals" --version), $(restic version | cut -d ' ' -f 1,2), rsync $(rsync --version | awk 'NR == 1 { print $3 }')," \
     "$(unison -version | cut -d ' ' -f 1,3), Syncthing $(syncthing --version | cut -d ' ' -f 2);" \
-    "$(nproc) cores, $(df -PT "$place" | awk 'NR == 2 { print $2 }'), Linux $(uname -r);" \
+    "$(nproc) cores, $(df -PT "$place" | awk 'NR == 2 { print $2 }'), Linux $(uname -r | cut -d - -f 1);" \
     "load $load_before before, $(load) after; $runs run(s), medians."
 echo "The column of ratios is Annals / beside, of one run on one machine; everything else is this machine's at this moment."
 echo "Not alike: restic and Syncthing encrypt, Annals speaks plain HTTP on loopback, and signs every event; Syncthing has no server between."
