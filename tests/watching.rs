@@ -276,3 +276,31 @@ fn where_sockets_are_blocked_saves_appear_all_the_same() {
         pair.has("two/a.txt", &format!("save {n}"));
     }
 }
+
+#[test]
+fn a_removal_beside_news_from_elsewhere_and_an_edit_below_a_folder_that_just_moved_arrive_without_another_hint()
+ {
+    let place = Place::with_server();
+    for n in 0..10 {
+        place.write(&format!("one/d/{n}"), "old");
+        place.write(&format!("one/sw1/sub/{n}"), "old");
+        place.write(&format!("one/sw2/sub/{n}"), "old too");
+    }
+    let pair = Pair::of(place);
+    pair.has("two/sw2/sub/9", "old too");
+    for round in 0..3 {
+        pair.place.write("one/d/0", &format!("edited {round}"));
+        pair.place.remove(&format!("one/d/{}", 9 - round));
+        pair.place.write("two/f", &format!("{round}"));
+        pair.has("two/d/0", &format!("edited {round}"));
+        pair.has("one/f", &format!("{round}"));
+        until("it is gone", || !pair.place.exists(&format!("two/d/{}", 9 - round)));
+        // Two folders change names, and what is below one of them is written at once.
+        pair.place.rename("one/sw1", "one/swap");
+        pair.place.rename("one/sw2", "one/sw1");
+        pair.place.rename("one/swap", "one/sw2");
+        pair.place.write("one/sw1/sub/3", &format!("after {round}"));
+        pair.has("two/sw1/sub/3", &format!("after {round}"));
+    }
+    pair.same();
+}

@@ -95,6 +95,7 @@ pub fn run(
         asked_wait_ms: None,
         last: None,
         first: true,
+        came_lately: false,
         unfinished: None,
         noted: true,
         owes_look: false,
@@ -125,6 +126,8 @@ struct Work<'a> {
     last: Option<String>,
     /// None did everything yet.
     first: bool,
+    /// Folders came: hints from below them may have had the names that those had before.
+    came_lately: bool,
     /// What has to be looked at again though nothing hints at it, and how often in a row it was that.
     unfinished: Option<(Due, u32)>,
     /// Whether how the folder stands is written down.
@@ -146,6 +149,8 @@ impl Work<'_> {
             if let Some(why) = self.watching.hindrance().filter(|_| was_watched) {
                 tell(News::Unwatched(why));
             }
+            // Seen by a look that began after they were watched under the names that they have now.
+            self.came_lately = !came.is_empty() || self.came_lately && look != Due::Whole;
             if look == Due::Whole {
                 looked = Stopwatch::start();
             }
@@ -238,7 +243,8 @@ impl Work<'_> {
         loop {
             let left = |time: Duration| time.saturating_sub(slept.elapsed());
             let unfinished = self.unfinished.as_ref().map(|(_, times)| PAUSE.max(wait_after(*times, None)));
-            let next = again.into_iter().chain(unfinished).fold(next_look, Duration::min);
+            let came_lately = self.came_lately.then_some(PAUSE);
+            let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
             let Woken { stopped, reached, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
@@ -249,7 +255,7 @@ impl Work<'_> {
                 self.noted = true;
             }
             let is_time = again.is_some_and(|again| left(again).is_zero());
-            if left(next_look).is_zero() || is_time {
+            if left(next_look).is_zero() || is_time || self.came_lately && left(PAUSE).is_zero() {
                 // What failed may have been a look that did not get done.
                 return Some((Due::Whole, came));
             }

@@ -18,7 +18,7 @@ use annals_engine::{
 use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -205,11 +205,7 @@ impl LastRound {
         if result.is_ok() {
             self.exchanged = Some(rfc3339(SystemClock.now_ms()));
         }
-        let waiting = Some(&report.waiting).filter(|waiting| !waiting.is_empty());
-        self.moving = match report.vanishing {
-            true => Some(Due::Whole),
-            false => waiting.map(|waiting| Due::At(waiting.iter().cloned().collect())),
-        };
+        self.moving = still_moving(self.moving.take(), report);
         if report.looks > 0 {
             self.incomplete = report.incomplete;
             self.skipped.clear();
@@ -228,6 +224,32 @@ impl LastRound {
         self.skipped = each_once(std::mem::take(&mut self.skipped), skipped);
         let in_the_way = report.blocked.iter().chain(&report.in_the_way).cloned();
         self.in_the_way = each_once(std::mem::take(&mut self.in_the_way), in_the_way);
+    }
+}
+
+/// What is being written, or vanishes, after a round: what it did not look at is as it was before.
+fn still_moving(before: Option<Due>, report: &Report) -> Option<Due> {
+    let waiting = Some(&report.waiting).filter(|waiting| !waiting.is_empty());
+    let found = match report.vanishing {
+        true => Some(Due::Whole),
+        false => waiting.map(|waiting| Due::At(waiting.iter().cloned().collect())),
+    };
+    let is_left = |path: &String| !report.glanced.contains(parent(path).unwrap_or(""));
+    let left = match before {
+        _ if report.looks > 0 => None,
+        Some(Due::At(paths)) => {
+            let left: BTreeSet<String> = paths.into_iter().filter(is_left).collect();
+            (!left.is_empty()).then_some(Due::At(left))
+        }
+        whole => whole,
+    };
+    match (left, found) {
+        (Some(Due::At(mut left)), Some(Due::At(found))) => {
+            left.extend(found);
+            Some(Due::At(left))
+        }
+        (Some(_), Some(_)) => Some(Due::Whole),
+        (left, found) => left.or(found),
     }
 }
 

@@ -45,11 +45,16 @@ pub(super) fn glance<D: Disk>(
     };
     loop {
         // A folder that moved makes hints of what is in it mean something.
+        let mut lost = false;
         for hint in hints {
-            search.want_folder_of(hint)?;
+            let mut found = search.want_folder_of(hint)?;
             for moved in search.is_now(hint) {
-                search.want_folder_of(&moved)?;
+                found |= search.want_folder_of(&moved)?;
             }
+            lost |= !found;
+        }
+        if search.todo.is_empty() && lost {
+            return Ok(None); // It happened in a folder that is elsewhere by now, or gone.
         }
         if search.todo.is_empty() {
             return search.finish().map(Some);
@@ -74,14 +79,16 @@ struct Search<'a, D: Disk> {
 }
 
 impl<D: Disk> Search<'_, D> {
-    fn want_folder_of(&mut self, hint: &str) -> Result<(), DiskError> {
+    /// Wants the folder that is nearest to what was hinted at. False: one on the way there is not there.
+    fn want_folder_of(&mut self, hint: &str) -> Result<bool, DiskError> {
         let mut folders: Vec<&str> = ancestors(hint).collect();
         folders.reverse();
         folders.push(hint);
         let mut folder = "";
         for path in folders.into_iter().filter(|path| !path.is_empty()) {
             if !self.is_known_folder(path)? {
-                break;
+                self.want(folder, false);
+                return Ok(path == hint || self.disk.look(path)?.is_some());
             }
             if path == hint {
                 // What is hinted at is its name as well.
@@ -90,7 +97,7 @@ impl<D: Disk> Search<'_, D> {
             folder = path;
         }
         self.want(folder, false);
-        Ok(())
+        Ok(true)
     }
 
     fn want(&mut self, folder: &str, deep: bool) {
@@ -180,6 +187,8 @@ impl<D: Disk> Search<'_, D> {
             if kind == EntryKind::Folder && !self.listed.contains(&path) {
                 self.want(&path, false);
                 self.moved.insert(path, was);
+                // What was not known under its name may be by where it was.
+                self.above.retain(|_, known| known.is_some());
             }
         }
         for path in strange.into_values() {
