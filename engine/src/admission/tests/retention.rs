@@ -105,6 +105,7 @@ impl Years {
     fn forget(&mut self) {
         let shown: Vec<EntryId> =
             self.log().entries().filter(|entry| self.log().entry(*entry).unwrap().shown).collect();
+        let gone = self.gone();
         let proposed = due(self.log(), self.world.now, None);
         for issued in proposed.events() {
             let batch = issue(self.log(), &self.world.server, self.world.now, vec![issued]);
@@ -114,11 +115,19 @@ impl Years {
         for entry in shown {
             assert!(self.log().entry(entry).is_some_and(|entry| entry.shown && !entry.purged));
         }
-        self.nobody_misses_anything();
+        self.nobody_misses_anything(&gone);
     }
 
-    /// What a file holds, shown or in the trash, is there, and so is what was replaced or removed a short while ago.
-    fn nobody_misses_anything(&self) {
+    /// The versions whose contents went.
+    fn gone(&self) -> BTreeSet<Dot> {
+        let log = self.log();
+        let versions = log.entries().flat_map(|entry| log.versions(entry));
+        versions.filter(|dot| !log.version(*dot).unwrap().retained).collect()
+    }
+
+    /// What a file holds, shown or in the trash, is there, and so is what was replaced or removed a short while ago, unless it
+    /// had `gone` before: what a choice dropped long ago may be replaced once more with what was left.
+    fn nobody_misses_anything(&self, gone: &BTreeSet<Dot>) {
         let log = self.log();
         for entry in log.entries().filter(|entry| !log.entry(*entry).unwrap().purged) {
             for head in log.human_heads(entry) {
@@ -126,7 +135,8 @@ impl Years {
             }
             for (version, later) in log.superseded(entry) {
                 let lately = later.iter().all(|dot| log.admitted(*dot).unwrap().1 + 100 > self.world.now);
-                assert!(!lately || log.version(version).unwrap().retained, "replaced lately");
+                let kept = log.version(version).unwrap().retained || gone.contains(&version);
+                assert!(!lately || kept, "replaced lately");
             }
         }
     }
