@@ -163,7 +163,7 @@ mod tests {
 
     fn told_of(event: notify::Result<Event>) -> Vec<Told> {
         let mut told = Vec::new();
-        hints_of(Path::new("/root"), event, &mut |one| told.push(one));
+        hints_of(Path::new("/top"), event, &mut |one| told.push(one));
         told
     }
 
@@ -175,30 +175,30 @@ mod tests {
         let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let closed = |mode| EventKind::Access(AccessKind::Close(mode));
         for (event, hint, came) in [
-            (at(data, "/root/a/b"), Hint::Writing("a/b".into()), None),
-            (at(closed(AccessMode::Write), "/root/a/b"), changed("a/b"), None),
-            (at(EventKind::Create(CreateKind::Folder), "/root/a"), changed("a"), Some("a")),
+            (at(data, "/top/a/b"), Hint::Writing("a/b".into()), None),
+            (at(closed(AccessMode::Write), "/top/a/b"), changed("a/b"), None),
+            (at(EventKind::Create(CreateKind::Folder), "/top/a"), changed("a"), Some("a")),
             // Gone already: whoever looks finds out.
-            (at(EventKind::Create(CreateKind::File), "/root/a"), changed("a"), None),
-            (at(name(RenameMode::From), "/root/a"), changed("a"), None),
-            (at(name(RenameMode::To), "/root/b"), changed("b"), Some("b")),
-            (at(EventKind::Remove(RemoveKind::File), "/root/b"), changed("b"), None),
+            (at(EventKind::Create(CreateKind::File), "/top/a"), changed("a"), None),
+            (at(name(RenameMode::From), "/top/a"), changed("a"), None),
+            (at(name(RenameMode::To), "/top/b"), changed("b"), Some("b")),
+            (at(EventKind::Remove(RemoveKind::File), "/top/b"), changed("b"), None),
             // The folder itself.
-            (at(EventKind::Remove(RemoveKind::Folder), "/root"), Hint::Anywhere, None),
+            (at(EventKind::Remove(RemoveKind::Folder), "/top"), Hint::Anywhere, None),
             // Hints were lost.
             (Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), Hint::Anywhere, None),
             (Err(notify::Error::generic("what")), Hint::Anywhere, None),
             // Only the top's is the device's own.
-            (at(data, "/root/a/.annals"), Hint::Writing("a/.annals".into()), None),
+            (at(data, "/top/a/.annals"), Hint::Writing("a/.annals".into()), None),
         ] {
             let what = format!("{event:?}");
             assert_eq!(told_of(event), [Told { hint, came: came.map(str::to_owned) }], "{what}");
         }
         for event in [
-            at(data, "/root/.annals"),
-            at(data, "/root/.annals/journal/1"),
-            at(closed(AccessMode::Read), "/root/a"),
-            at(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/root/a"),
+            at(data, "/top/.annals"),
+            at(data, "/top/.annals/journal/1"),
+            at(closed(AccessMode::Read), "/top/a"),
+            at(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/top/a"),
         ] {
             assert_eq!(told_of(event), []);
         }

@@ -6,7 +6,7 @@
 
 use annals_events::{ChunkId, ChunkRef};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 /// Level 3 is where zstd still keeps up with a disk on one core.
 const ZSTD_LEVEL: i32 = 3;
@@ -176,9 +176,15 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
+thread_local! {
+    /// Working memory that costs more to get than most chunks to open; nothing of one chunk is left in it for the next.
+    static OPENER: RefCell<zstd::bulk::Decompressor<'static>> =
+        RefCell::new(zstd::bulk::Decompressor::new().expect("without a dictionary there is nothing to go wrong"));
+}
+
 /// What the zstd frame holds, if that is at most `plain_bytes`.
 fn decompress(frame: &[u8], plain_bytes: u32) -> Option<Vec<u8>> {
-    zstd::bulk::decompress(frame, plain_bytes as usize).ok()
+    OPENER.with_borrow_mut(|zstd| zstd.decompress(frame, plain_bytes as usize).ok())
 }
 
 #[cfg(test)]
