@@ -155,6 +155,7 @@ fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>
         };
         match opened {
             Ok(mut folder) => {
+                folder.advise(sync::advice);
                 let done = run_on_folder(verb, &mut folder, directory, talk);
                 folder.wait_for_hooks();
                 return done;

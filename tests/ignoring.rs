@@ -36,7 +36,7 @@ fn what_is_ignored_stays_here_and_the_rules_travel() {
     assert!(!said.err.contains("build"), "{}", said.err);
     place.sync("one").ok();
     assert!(!place.exists("one/b.o") && !place.exists("one/build/z"));
-    assert_eq!(place.json(&["status", "two", "--json"])["state"], "idle");
+    assert_eq!(place.status("two")["state"], "idle");
     // What rules no longer keep is synced.
     place.write("two/.annalsignore", "build/\n!*.part\n");
     place.sync_all(&["two", "one"]);

@@ -31,7 +31,7 @@ fn a_wiped_server_is_refilled_by_the_devices_after_a_person_said_so() {
     for folder in ["one", "two"] {
         let before = place.tree(folder);
         let said = place.sync(folder).fails(3, "has begun anew");
-        assert_eq!(place.json(&["status", folder, "--json"])["state"], "attention");
+        assert_eq!(place.status(folder)["state"], "attention");
         assert_eq!(place.tree(folder), before);
         follow(&place, said.err.split("hint: ").nth(1).unwrap());
         place.sync(folder).ok();
@@ -98,7 +98,7 @@ fn a_folder_emptied_by_accident_under_a_daemon_is_emptied_nowhere_else() {
     // Bit by bit, while the daemon looks.
     (0..200).for_each(|file| place.remove(&format!("one/all/{file}.txt")));
     place.remove("one/all");
-    while place.json(&["status", "one", "--json"])["state"] != "attention" {}
+    while place.status("one")["state"] != "attention" {}
     place.sync("two").ok();
     assert_eq!(place.tree("two").len(), 201);
     // Whoever asks is asked back.
@@ -127,7 +127,7 @@ fn a_disk_that_goes_under_a_daemon_deletes_nothing_and_is_taken_up_when_it_is_ba
         [ -z "$(ls -A one)" ]
         $ANNALS sync two --once && [ -e two/a.txt ]
         mount --bind disk one
-        until [ -e one/b.txt ]; do :; done
+        until $ANNALS status one | grep -q ^idle; do :; done
         kill $daemon && wait $daemon
         $ANNALS sync one --once && [ -e one/a.txt ]
     "#;

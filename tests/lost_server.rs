@@ -56,7 +56,7 @@ fn todays_events_come_back_from_the_devices_with_the_same_dots() {
     place.write("two/later.txt", "said to nobody yet");
     let said = place.sync("one").ok();
     assert!(said.err.contains("put back to an older copy"), "{}", said.err);
-    assert!(place.json(&["status", "one", "--json"])["last_error"].is_null());
+    assert!(place.status("one")["last_error"].is_null());
     let said = place.sync("two").ok();
     assert!(said.err.contains("put back to an older copy"), "{}", said.err);
     place.sync_all(&["one", "two"]);

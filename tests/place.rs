@@ -183,6 +183,20 @@ impl Place {
         self.path(path).symlink_metadata().is_ok()
     }
 
+    /// How `folder` stands, whatever that is.
+    pub fn status(&self, folder: &str) -> serde_json::Value {
+        let said = self.annals(&["status", folder, "--json"]);
+        let status: serde_json::Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}: {}", said.code, said.err));
+        let code = match status["state"].as_str() {
+            Some("attention") => 3,
+            Some("offline") => 4,
+            _ => 0,
+        };
+        assert_eq!(said.code, code, "{status}");
+        status
+    }
+
     /// The tags of a JSON document that a command prints.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.annals(arguments).ok().out).unwrap()
@@ -208,7 +222,12 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub fn of(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::of_with(command, Stdio::inherit())
+    }
+
+    /// Starts it, what it remarks goes there.
+    pub fn of_with(command: &mut Command, remarks: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(remarks).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self { child, out }
     }

@@ -138,7 +138,7 @@ fn exit_codes_are_those_of_the_interface() {
     place.write("one/0.txt", "one's");
     place.write("two/0.txt", "two's");
     place.sync_all(&["one", "two"]);
-    assert_eq!(place.json(&["status", "one", "--json"])["conflicts"], 1);
+    assert_eq!(place.status("one")["conflicts"], 1);
     place.annals(&["serve", "--data", "server", "--listen", "127.0.0.1:0"]).exits(1);
     place.annals(&["status", "nowhere"]).exits(2);
     (0..30).for_each(|file| place.remove(&format!("two/{file}.txt")));

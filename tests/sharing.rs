@@ -20,7 +20,7 @@ fn a_viewers_edits_and_those_after_a_loss_are_refused_set_aside_and_never_delete
         "what was refused is kept, beside what the log says"
     );
     assert_eq!(place.read("bobs/plan.txt"), "the plan");
-    let status = place.annals(&["status", "bobs"]).ok().out;
+    let status = place.annals(&["status", "bobs"]).out;
     assert!(status.contains("set aside: plan.txt"), "{status}");
     place.sync("adas").ok();
     assert_eq!(place.read("adas/plan.txt"), "the plan");
@@ -35,7 +35,7 @@ fn a_viewers_edits_and_those_after_a_loss_are_refused_set_aside_and_never_delete
     place.write("bobs/late.txt", "made before learning of it");
     place.sync("bobs").fails(6, "");
     assert_eq!(place.read("bobs/late.txt"), "made before learning of it");
-    let status = place.annals(&["status", "bobs"]).ok().out;
+    let status = place.annals(&["status", "bobs"]).out;
     assert!(status.contains("set aside: late.txt"), "{status}");
     place.sync("adas").ok();
     assert!(!place.exists("adas/late.txt"));
@@ -67,7 +67,7 @@ fn only_the_round_in_which_something_is_refused_says_so_by_its_exit_code() {
     for _ in 0..2 {
         let said = place.sync("bobs").ok();
         assert!(said.err.contains("plan (refused).txt"), "{}", said.err);
-        let status = place.annals(&["status", "bobs"]).ok().out;
+        let status = place.annals(&["status", "bobs"]).out;
         assert!(status.starts_with("attention"), "{status}");
         for path in ["plan (refused).txt", "list (refused).txt", "new.txt"] {
             assert!(status.contains(path), "{path}: {status}");
@@ -79,11 +79,11 @@ fn only_the_round_in_which_something_is_refused_says_so_by_its_exit_code() {
     place.remove("bobs/list (refused).txt");
     place.remove("bobs/new.txt");
     place.sync("bobs").ok();
-    let status = place.annals(&["status", "bobs"]).ok().out;
+    let status = place.annals(&["status", "bobs"]).out;
     assert!(!status.contains("list") && !status.contains("new.txt"), "{status}");
     place.remove("bobs/plan (refused).txt");
     place.sync("bobs").ok();
-    assert_eq!(place.json(&["status", "bobs", "--json"])["state"], "idle");
+    assert_eq!(place.status("bobs")["state"], "idle");
     assert_eq!(place.tree("bobs"), place.tree("adas"));
 }
 
@@ -99,8 +99,8 @@ fn what_was_refused_arrives_as_what_it_was_once_its_author_may() {
     place.sync("bobs").ok();
     grant(&place, "editor");
     place.sync("bobs").ok();
-    let status = place.annals(&["status", "bobs"]).ok().out;
-    assert!(status.starts_with("idle") && !status.contains("set aside"), "{status}");
+    let status = place.annals(&["status", "bobs"]).out;
+    assert!(status.starts_with("stopped") && !status.contains("set aside"), "{status}");
     place.sync_all(&["adas", "bobs"]);
     assert_eq!(place.tree("adas"), place.tree("bobs"));
     assert_eq!(place.read("adas/plan.txt"), "bob's idea", "an edit, not another file");
@@ -118,8 +118,8 @@ fn a_rename_or_removal_that_was_refused_is_undone_and_listed() {
     place.sync("bobs").fails(6, "refused");
     assert_eq!(place.tree("bobs"), place.tree("adas"));
     place.sync("bobs").ok();
-    let status = place.annals(&["status", "bobs"]).ok().out;
-    assert!(status.starts_with("idle"), "{status}");
+    let status = place.annals(&["status", "bobs"]).out;
+    assert!(status.starts_with("stopped"), "{status}");
     assert!(status.contains("undone: plan.txt") && status.contains("undone: list.txt"), "{status}");
     grant(&place, "editor");
     place.sync("bobs").ok();
@@ -145,7 +145,7 @@ fn losing_the_right_to_read_leaves_the_folder_as_it_is() {
         after.sort();
         assert_eq!(after, before);
     }
-    let status = place.annals(&["status", "bobs"]).ok().out;
+    let status = place.annals(&["status", "bobs"]).out;
     assert!(status.starts_with("attention") && status.contains("plan.txt"), "{status}");
     // The right comes back, and with it what was said meanwhile.
     grant(&place, "editor");
@@ -156,7 +156,7 @@ fn losing_the_right_to_read_leaves_the_folder_as_it_is() {
     for text in ["bob's last words", "what bob may not read", "made before learning of it"] {
         assert!(texts.contains(text), "{texts}");
     }
-    assert_eq!(place.json(&["status", "bobs", "--json"])["state"], "idle");
+    assert_eq!(place.status("bobs")["state"], "idle");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn what_would_be_refused_is_not_said_and_what_is_nobodys_is_told() {
     place.annals(&["tag", "bobs/plan.txt", "+mine"]).fails(6, "only editors and owners");
     place.annals(&["share", "bobs", "--with", "bob", "--role", "owner"]).fails(6, "only owners");
     for folder in ["adas", "bobs"] {
-        let status = place.json(&["status", folder, "--json"]);
+        let status = place.status(folder);
         assert_eq!((&status["state"], &status["set_aside"]), (&"idle".into(), &serde_json::json!([])));
     }
     // What the device does not know yet it asks for.
@@ -203,5 +203,5 @@ fn a_bit_and_a_time_that_were_refused_arrive_once_their_author_may() {
     assert_eq!(place.tree("adas"), place.tree("bobs"));
     let tree = place.tree("adas").join("\n");
     assert!(tree.contains("t=978307200") && tree.contains("plan.txt x=true"), "{tree}");
-    assert_eq!(place.json(&["status", "bobs", "--json"])["set_aside"], serde_json::json!([]));
+    assert_eq!(place.status("bobs")["set_aside"], serde_json::json!([]));
 }

@@ -23,6 +23,7 @@ mod limits;
 mod lost_folder;
 mod lost_server;
 mod lost_state;
+mod noticing;
 mod place;
 mod restoring;
 mod retention;

@@ -167,7 +167,7 @@ fn a_pause_lets_nothing_through_and_ends_where_it_began() {
     fs::write(place.path("two/file"), b"saved in a pause").unwrap();
     let paused = place.annals(&["sync", "two", "--once"]).fails(3, "paused");
     assert!(paused.err.contains("--resume"), "{}", paused.err);
-    let status = place.json(&["status", "two", "--json"]);
+    let status = place.status("two");
     assert_eq!((&status["paused"], &status["pending_events"]), (&true.into(), &1.into()), "{status}");
     assert_eq!(daemon.ends("TERM"), Some(0));
     // It holds for whoever comes next.
@@ -185,13 +185,13 @@ fn a_limited_connection_keeps_to_its_rate() {
     let (place, _wire) = two_with(b"before");
     place.annals(&["sync", "one", "--limit-rate", "7kB"]).fails(2, "too slow");
     place.annals(&["sync", "one", "--limit-rate", "500kB"]).ok();
-    assert_eq!(place.json(&["status", "one", "--json"])["limit_rate"], 500_000);
+    assert_eq!(place.status("one")["limit_rate"], 500_000);
     fs::write(place.path("one/file"), noise(1_000_000, 7)).unwrap();
     let began = annals::clock::Stopwatch::start();
     place.sync("one").ok();
     assert!(began.elapsed().as_millis() >= 1_700, "{:?}", began.elapsed());
     place.annals(&["sync", "one", "--limit-rate", "off"]).ok();
-    assert!(place.json(&["status", "one", "--json"])["limit_rate"].is_null());
+    assert!(place.status("one")["limit_rate"].is_null());
 }
 
 #[test]

@@ -53,9 +53,9 @@ fn edits_renames_and_deletes_travel_in_every_direction() {
     place.sync_all(&all);
     assert_eq!(place.read("three/dir/a.txt"), "a, edited on two");
     place.rename("three/dir", "three/renamed");
-    let before = place.json(&["status", "three", "--json"])["cursor"].as_u64().unwrap();
+    let before = place.status("three")["cursor"].as_u64().unwrap();
     place.sync_all(&all);
-    let after = place.json(&["status", "three", "--json"])["cursor"].as_u64().unwrap();
+    let after = place.status("three")["cursor"].as_u64().unwrap();
     assert_eq!(after - before, 1, "the rename of a folder is one event");
     assert_eq!(place.read("one/renamed/a.txt"), "a, edited on two");
     assert!(!place.exists("one/dir"));
@@ -65,7 +65,7 @@ fn edits_renames_and_deletes_travel_in_every_direction() {
     assert!(!place.exists("two/renamed/b.txt") && !place.exists("three/c.txt"));
     for folder in all {
         assert_eq!(place.tree(folder), place.tree("one"), "{folder}");
-        assert_eq!(place.json(&["status", folder, "--json"])["state"], "idle");
+        assert_eq!(place.status(folder)["state"], "idle");
     }
 }
 
@@ -83,7 +83,7 @@ fn concurrent_edits_of_one_file_are_both_kept_on_all_devices() {
     assert!(texts.iter().any(|line| line.contains("edited on one")), "{texts:?}");
     assert!(texts.iter().any(|line| line.contains("edited on two")), "{texts:?}");
     assert!(texts.iter().any(|line| line.contains("(conflict ")), "{texts:?}");
-    assert_eq!(place.json(&["status", "one", "--json"])["conflicts"], 1);
+    assert_eq!(place.status("one")["conflicts"], 1);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn saves_made_without_a_server_wait_in_the_journal_and_arrive_as_versions() {
     place.sync("one").fails(4, "cannot be reached");
     place.write("one/a.txt", "third, still on the train");
     place.sync("one").fails(4, "cannot be reached");
-    let status = place.json(&["status", "one", "--json"]);
+    let status = place.status("one");
     assert_eq!(
         (status["state"].as_str(), status["pending_events"].as_u64()),
         (Some("offline"), Some(2)),

@@ -129,11 +129,11 @@ fn a_device_that_only_pulls_was_here_and_says_how_far_it_is() {
     }
     // It is no change that anybody made: nothing is said of it, and nobody answers.
     place.sync("one").ok();
-    let before = place.json(&["status", "one", "--json"])["cursor"].as_u64();
+    let before = place.status("one")["cursor"].as_u64();
     let report = place.json(&["sync", "bobs", "--once", "--json"]);
     assert_eq!((&report["events_sent"], &report["events_received"]), (&0.into(), &0.into()), "{report}");
     place.sync("one").ok();
-    let after = place.json(&["status", "one", "--json"])["cursor"].as_u64();
+    let after = place.status("one")["cursor"].as_u64();
     assert_eq!(after, before);
     let text = place.annals(&["devices", "one"]).ok().out;
     assert!(text.contains("was at event") && text.contains("(this device)"), "{text}");

@@ -52,7 +52,7 @@ impl Pair {
     }
 
     fn seq(&self) -> u64 {
-        self.place.json(&["status", "one", "--json"])["cursor"].as_u64().unwrap()
+        self.place.status("one")["cursor"].as_u64().unwrap()
     }
 }
 
@@ -195,13 +195,11 @@ fn saves_while_the_server_is_away_become_versions_in_order_and_arrive_when_it_is
     pair.place.kill_server();
     for n in 1..=4u64 {
         pair.place.write("one/a.txt", &n.to_string());
-        until("it is in the journal", || {
-            pair.place.json(&["status", "one", "--json"])["pending_events"].as_u64() == Some(n)
-        });
+        until("it is in the journal", || pair.place.status("one")["pending_events"].as_u64() == Some(n));
     }
     pair.place.serve();
     pair.has("two/a.txt", "4");
-    until("everything is sent", || pair.place.json(&["status", "one", "--json"])["state"] == "idle");
+    until("everything is sent", || pair.place.status("one")["state"] == "idle");
     let history = pair.place.json(&["history", "one/a.txt", "--json"]);
     let text = |version: &serde_json::Value| {
         let version = version["version"].as_str().unwrap().to_owned();
@@ -224,7 +222,7 @@ fn where_no_more_folders_may_be_watched_that_is_said_once_and_changes_are_found_
     alone.current_dir(place.dir.path()).env("HOME", place.dir.path());
     let mut daemon = Running::of(&mut alone);
     daemon.says("in sync");
-    let status = place.json(&["status", "one", "--json"]);
+    let status = place.status("one");
     let why = status["unwatched"].as_str().unwrap_or_else(|| panic!("{status}"));
     assert!(why.contains("sysctl fs.inotify.max_user_watches="), "{why}");
     place.write("one/19/file", "edited");

@@ -14,8 +14,8 @@ mod proof;
 
 pub use code::{Class, Code, Problem};
 pub use feed::{
-    FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_MESSAGE_BYTES_MAX, FeedEnd, FeedHead, FeedQuery,
-    WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX,
+    FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_CONNECT_MS, FEED_LOST_MS_MAX, FEED_MESSAGE_BYTES_MAX,
+    FEED_SILENCE_MS, FeedEnd, FeedHead, FeedQuery, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX,
 };
 pub use proof::{
     Fingerprint, LINK_CHALLENGE_BYTES, fingerprint_in, link_message, normal_ticket, spell_ticket,

@@ -12,7 +12,7 @@ use super::{
     verify::Scratch,
 };
 use crate::{
-    client::{Binding, ClientError, Folder, LIMIT_SYSCTL, STATE_FOLDER, Status, control},
+    client::{AtWork, Binding, ClientError, Folder, LIMIT_SYSCTL, STATE_FOLDER, Status, control},
     clock::SystemClock,
     disk,
     transport::{Http, Pin},
@@ -145,7 +145,7 @@ fn examine(root: &Path, directory: &Path, found: &mut Findings) {
 fn state(root: &Path, directory: &Path, found: &mut Findings) -> Option<Status> {
     let typed = ["status".into(), "--json".into(), root.display().to_string()];
     let request = control::Request { arguments: typed.to_vec(), directory: directory.into() };
-    let answer = control::ask(&root.join(STATE_FOLDER), &request).filter(|answer| answer.exit == 0);
+    let answer = control::ask(&root.join(STATE_FOLDER), &request);
     if let Some(status) = answer.and_then(|answer| serde_json::from_slice::<Status>(&answer.output).ok()) {
         found.ok("daemon", "keeps it in sync");
         return Some(status);
@@ -162,12 +162,12 @@ fn state(root: &Path, directory: &Path, found: &mut Findings) -> Option<Status> 
             found.ok("state", "can be read");
             Some(status)
         }
-        Ok(Err(held @ ClientError::Held { .. })) => {
+        Ok(Err(ClientError::Held { .. })) => {
             found.ok("state", "another command is at work in it");
-            Status::as_noted(root, &held).ok()
+            Status::as_noted(root, AtWork::Command).ok()
         }
         Ok(Err(error)) => {
-            let noted = Status::as_noted(root, &error).ok();
+            let noted = Status::as_noted(root, AtWork::Nobody(&error)).ok();
             found.bad("state", error.into());
             noted
         }

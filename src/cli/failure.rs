@@ -93,58 +93,63 @@ impl fmt::Display for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let message = error.to_string();
-        match error {
-            ClientError::Binding(error) => of_binding(&error, message),
-            ClientError::Transport(error) => of_transport(&error, message),
-            ClientError::Round(error) => of_round(&error, message),
-            ClientError::Store(error) => of_store(&error, message),
-            ClientError::Disk(error) => of_disk(&error, message),
-            ClientError::Copied { folder, server, user } => {
-                let folder = folder.display();
-                Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
-            }
-            ClientError::Stranger { folder, server, user, .. } => {
-                let folder = folder.display();
-                Self::new(Exit::NeedsPerson, message).hint(format!("to link it anew, which merges both sides and deletes nothing: annals link {server} {folder} --user {user}"))
-            }
-            ClientError::Unsent { folder, .. } => {
-                let folder = folder.display();
-                Self::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"))
-            }
-            ClientError::Held { .. } => Self::failed(message)
-                .hint("a daemon or another command has it: stop that, or try again when it is done"),
-            ClientError::Folder { .. } => {
-                Self::failed(message).hint("is it a folder, and may you write to it?")
-            }
-            ClientError::NoSuchPath { .. } => Self::usage(message)
-                .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
-            ClientError::NotInTrash { .. } => Self::usage(message).hint("`annals trash list` shows what is"),
-            ClientError::NotAFile { .. } => {
-                Self::usage(message).hint("contents and versions are those of files: name one")
-            }
-            ClientError::Changed { .. } => Self::failed(message).hint("try again once it is at rest"),
-            ClientError::NoSuchVersion { path, .. } => {
-                Self::usage(message).hint(format!("`annals history {path}` lists them"))
-            }
-            ClientError::NotYet { path } => Self::usage(message)
-                .hint(format!("`annals history {path}` says since when there are versions")),
-            ClientError::Withheld { .. } => Self::failed(message),
-            ClientError::Forgotten { .. } => {
-                Self::failed(message).hint("`annals history` lists the versions; later ones are kept")
-            }
-            ClientError::NotAllowed { .. } => {
-                Self::new(Exit::Refused, message).hint("ask an owner for another role: `annals share`")
-            }
-            ClientError::Owner { .. } => {
-                Self::usage(message).hint("an owner's role is not given and not taken away")
-            }
-            ClientError::NoMember { .. } => {
-                Self::usage(message).hint("nothing has to be done: they are not let in")
-            }
-            ClientError::BadText { .. } => Self::usage(message),
-            ClientError::Output(error) => Self::writing(error),
+        of_client(&error)
+    }
+}
+
+/// What is said of something that went wrong with a linked folder.
+pub(crate) fn of_client(error: &ClientError) -> Failure {
+    let message = error.to_string();
+    match error {
+        ClientError::Binding(error) => of_binding(error, message),
+        ClientError::Transport(error) => of_transport(error, message),
+        ClientError::Round(error) => of_round(error, message),
+        ClientError::Store(error) => of_store(error, message),
+        ClientError::Disk(error) => of_disk(error, message),
+        ClientError::Copied { folder, server, user } => {
+            let folder = folder.display();
+            Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
         }
+        ClientError::Stranger { folder, server, user, .. } => {
+            let folder = folder.display();
+            Failure::new(Exit::NeedsPerson, message).hint(format!("to link it anew, which merges both sides and deletes nothing: annals link {server} {folder} --user {user}"))
+        }
+        ClientError::Unsent { folder, .. } => {
+            let folder = folder.display();
+            Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"))
+        }
+        ClientError::Held { .. } => Failure::failed(message)
+            .hint("a daemon or another command has it: stop that, or try again when it is done"),
+        ClientError::Folder { .. } => {
+            Failure::failed(message).hint("is it a folder, and may you write to it?")
+        }
+        ClientError::NoSuchPath { .. } => Failure::usage(message)
+            .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
+        ClientError::NotInTrash { .. } => Failure::usage(message).hint("`annals trash list` shows what is"),
+        ClientError::NotAFile { .. } => {
+            Failure::usage(message).hint("contents and versions are those of files: name one")
+        }
+        ClientError::Changed { .. } => Failure::failed(message).hint("try again once it is at rest"),
+        ClientError::NoSuchVersion { path, .. } => {
+            Failure::usage(message).hint(format!("`annals history {path}` lists them"))
+        }
+        ClientError::NotYet { path } => Failure::usage(message)
+            .hint(format!("`annals history {path}` says since when there are versions")),
+        ClientError::Withheld { .. } => Failure::failed(message),
+        ClientError::Forgotten { .. } => {
+            Failure::failed(message).hint("`annals history` lists the versions; later ones are kept")
+        }
+        ClientError::NotAllowed { .. } => {
+            Failure::new(Exit::Refused, message).hint("ask an owner for another role: `annals share`")
+        }
+        ClientError::Owner { .. } => {
+            Failure::usage(message).hint("an owner's role is not given and not taken away")
+        }
+        ClientError::NoMember { .. } => {
+            Failure::usage(message).hint("nothing has to be done: they are not let in")
+        }
+        ClientError::BadText { .. } => Failure::usage(message),
+        ClientError::Output(error) => Failure::of_writing(error),
     }
 }
 

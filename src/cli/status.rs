@@ -1,4 +1,5 @@
-//! `annals status`: how a linked folder stands, without asking a server, whoever has the folder.
+//! `annals status`: how a linked folder stands, without asking a server, whoever has the folder. The exit code says in
+//! which state it is: 3 where a person has to look, 4 where the server was not reached.
 
 use super::{
     arguments::FolderArg,
@@ -7,7 +8,7 @@ use super::{
     size::{self, many},
     talk::Talk,
 };
-use crate::client::{self, ClientError, Folder, Moving, SetAsideLine, Status, control};
+use crate::client::{self, AtWork, ClientError, Folder, Moving, SetAsideLine, State, Status, control};
 use std::path::Path;
 
 /// On a folder that nobody else has.
@@ -26,11 +27,13 @@ pub(super) fn run_beside(
     let root = place::folder_of(&super::Verb::Status(arg.clone()), directory)?;
     match Folder::open(&root) {
         Ok(mut folder) => run(&mut folder, talk),
-        Err(held @ ClientError::Held { .. }) => {
+        Err(ClientError::Held { .. }) => {
             let asked = super::ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk);
-            asked.unwrap_or_else(|| show(&Status::as_noted(&root, &held)?, &root, talk))
+            asked.unwrap_or_else(|| show(&Status::as_noted(&root, AtWork::Command)?, &root, talk))
         }
-        Err(error) if error.is_read_only() => show(&Status::as_noted(&root, &error)?, &root, talk),
+        Err(error) if error.is_read_only() => {
+            show(&Status::as_noted(&root, AtWork::Nobody(&error))?, &root, talk)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -39,19 +42,28 @@ pub(super) fn run_beside(
 pub(super) fn answer_meanwhile(request: &control::Request, root: &Path) -> Option<control::Answer> {
     let line = super::read_line(&request.arguments).ok()?;
     matches!(line.verb, super::Verb::Status(_)).then(|| {
-        super::answer_with(request, |_, talk| {
-            let held = ClientError::Held { folder: root.to_owned() };
-            show(&Status::as_noted(root, &held)?, root, talk)
-        })
+        super::answer_with(request, |_, talk| show(&Status::as_noted(root, AtWork::Daemon)?, root, talk))
     })
 }
 
 fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     if talk.output.json {
         talk.json(status)?;
-        return Ok(Exit::Done);
+        return Ok(exit_in(status.state));
     }
-    talk.line(format_args!("{}  {}", status.state.word(), root.display()))?;
+    let stopped = !status.daemon && status.doing.is_none();
+    let word = match status.state {
+        State::Idle | State::Syncing if status.paused => "paused",
+        // What is idle by what was seen last may not be so any more.
+        State::Idle | State::Syncing if stopped => "stopped",
+        state => state.word(),
+    };
+    talk.line(format_args!("{word}  {}", root.display()))?;
+    trouble(status).iter().try_for_each(|line| talk.line(format_args!("  {line}")))?;
+    if stopped {
+        let root = root.display();
+        talk.line(format_args!("  no daemon keeps it in sync: `annals sync {root}` does, `annals service install {root}` from login on"))?;
+    }
     let Status { namespace_name, owner, user, device, server, .. } = status;
     let whose = if owner.is_empty() { user } else { owner };
     talk.line(format_args!("  {namespace_name} of {whose}, here as {user}'s device {device}, on {server}"))?;
@@ -90,19 +102,61 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
         talk.line(format_args!("  everything was exchanged at {at}"))?;
     }
     if status.conflicts > 0 {
-        talk.line(format_args!(
-            "  {}: look for names with `(conflict …)`",
-            many(status.conflicts, "conflict")
-        ))?;
+        let conflicts = many(status.conflicts, "conflict");
+        talk.line(format_args!("  {conflicts}: both sides are kept, one under a name with `(conflict …)`"))?;
+        for line in &status.conflicting {
+            talk.line(format_args!("    {} ({})", line.path, line.why))?;
+        }
+        if let more @ 1.. = status.conflicts - status.conflicting.len() as u64 {
+            talk.line(format_args!("    and {more} more"))?;
+        }
     }
     for line in attention(&status.set_aside, &status.skipped, &status.in_the_way) {
         talk.line(format_args!("  {line}"))?;
     }
-    if let Some(error) = &status.last_error {
-        talk.line(format_args!("  last error: {error}"))?;
-    }
-    Ok(Exit::Done)
+    Ok(exit_in(status.state))
 }
+
+/// The exit code of whoever says in which state a folder is.
+pub(super) fn exit_in(state: State) -> Exit {
+    match state {
+        State::Idle | State::Syncing => Exit::Done,
+        State::Attention => Exit::NeedsPerson,
+        State::Offline => Exit::Unreachable,
+    }
+}
+
+/// What is wrong, and what to do about it, a line each.
+pub(super) fn trouble(status: &Status) -> Vec<String> {
+    let error = status.last_error.as_deref();
+    let what = match status.state {
+        State::Offline => {
+            let since = status.offline_since.as_deref().unwrap_or("the last time");
+            let waits = match status.pending_events {
+                0 => "nothing waits".to_owned(),
+                1 => "1 change waits".to_owned(),
+                more => format!("{more} changes wait"),
+            };
+            let why = error.map_or_else(String::new, |error| format!(" ({error})"));
+            Some(format!("offline: server not reached since {since}, {waits}{why}"))
+        }
+        State::Attention => {
+            Some(format!("attention: {}", error.unwrap_or("changes were refused, and are kept here")))
+        }
+        State::Idle | State::Syncing => error.map(|error| format!("last error: {error}")),
+    };
+    let goes_on = if status.state == State::Offline && status.daemon {
+        " It goes on by itself once the server is there."
+    } else {
+        ""
+    };
+    let hint = status.hint.as_deref().or_else(|| (status.state == State::Attention).then_some(REFUSED_HINT));
+    let hint = hint.map(|hint| format!("hint: {hint}{goes_on}"));
+    what.into_iter().chain(hint).collect()
+}
+
+/// What to do about changes that were refused once, as long as what they wrote is there.
+const REFUSED_HINT: &str = "what stands below lies here under its own name: move it to where you may write, or remove it to discard it";
 
 /// What has to happen for what waits to go on.
 fn until(status: &Status) -> &'static str {
@@ -135,12 +189,16 @@ fn time(seconds: u64) -> String {
     }
 }
 
+/// So many lines of a kind are said; `--json` has all.
+const LINES_MAX: usize = 20;
+
 /// What a person should look at, a line each.
 pub(super) fn attention(
     set_aside: &[SetAsideLine],
     skipped: &[client::PathLine],
     in_the_way: &[client::PathLine],
 ) -> Vec<String> {
+    let counts = (set_aside.len(), in_the_way.len());
     let set_aside = set_aside.iter().map(|line| {
         let what = if line.path.is_empty() { &line.kind } else { &line.path };
         match line.place.as_deref().filter(|place| place != what) {
@@ -150,6 +208,18 @@ pub(super) fn attention(
         }
     });
     let in_the_way = in_the_way.iter().map(|line| format!("in the way: {} ({})", line.path, line.why));
-    let skipped = skipped.iter().map(|line| format!("not synced: {} ({})", line.path, line.why));
-    set_aside.chain(in_the_way).chain(skipped).collect()
+    let more = |all: usize, what: &str| {
+        let more = all.saturating_sub(LINES_MAX);
+        (more > 0).then(|| format!("{what}: {more} more, {all} in all; `annals status --json` lists them"))
+    };
+    let said = skipped.iter().map(|line| format!("not synced: {} ({})", line.path, line.why));
+    let (set_aside, in_the_way, said) =
+        (set_aside.take(LINES_MAX), in_the_way.take(LINES_MAX), said.take(LINES_MAX));
+    set_aside
+        .chain(more(counts.0, "set aside"))
+        .chain(in_the_way)
+        .chain(more(counts.1, "in the way"))
+        .chain(said)
+        .chain(more(skipped.len(), "not synced"))
+        .collect()
 }

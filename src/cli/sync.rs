@@ -2,19 +2,20 @@
 
 use super::{
     arguments::Sync,
-    failure::{Exit, Failure},
+    failure::{self, Exit, Failure},
     place,
     progress::Bar,
     serve,
     size::{self, many},
-    status::attention,
+    status::{attention, exit_in, trouble},
     talk::Talk,
 };
 use crate::client::{
-    self, Address, ClientError, Folder, SyncReport,
+    self, Address, ClientError, Folder, State, SyncReport,
     daemon::{Answers, News, Stop},
     settings::{RATE_MIN, Settings},
 };
+use annals_engine::round::RoundError;
 use std::path::{Path, PathBuf};
 
 pub(super) fn run_once(
@@ -71,7 +72,8 @@ pub(super) fn open(
     talk: &mut Talk<'_>,
 ) -> Result<Result<Folder, ClientError>, Failure> {
     Ok(match client::open_or_renew(root, moved) {
-        Ok((folder, renewed)) => {
+        Ok((mut folder, renewed)) => {
+            folder.advise(advice);
             if renewed {
                 talk.remark("this is a copy of another folder, or was put back from one: it goes on as a device of its own; both sides are merged, nothing is deleted")?;
             }
@@ -79,6 +81,11 @@ pub(super) fn open(
         }
         Err(error) => Err(error),
     })
+}
+
+/// What to do about something that went wrong.
+pub(super) fn advice(error: &ClientError) -> Option<String> {
+    failure::of_client(error).hint
 }
 
 /// After a verb that made events: they go out now if they can. False: without a server they wait in the journal.
@@ -143,7 +150,7 @@ pub(super) fn set(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<
     let root = root_of(sync, directory)?;
     take_settings(sync, &root)?;
     if sync.pause {
-        talk.remark("paused: nothing is sent or fetched until `annals sync --resume`")?;
+        talk.remark(PAUSED)?;
     }
     if sync.resume {
         let typed = ["sync".into(), "--once".into(), root.display().to_string()];
@@ -155,6 +162,8 @@ pub(super) fn set(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<
     }
     Ok(Exit::Done)
 }
+
+const PAUSED: &str = "paused: nothing is sent or fetched until `annals sync --resume`";
 
 fn take_settings(sync: &Sync, root: &Path) -> Result<(), Failure> {
     if !(sync.pause || sync.resume || sync.limit_rate.is_some()) {
@@ -210,8 +219,7 @@ pub(super) fn keep(folder: Folder, talk: &mut Talk<'_>, stop: &Stop) -> Result<E
     let mut bar = Bar::new(talk.terminal);
     // Whoever watches may have gone: the work goes on.
     let mut tell = |news: News<'_>| drop(say_news(news, talk));
-    client::daemon::run(folder, answers, &mut tell, &mut bar, stop)?;
-    Ok(Exit::Done)
+    Ok(exit_in(client::daemon::run(folder, answers, &mut tell, &mut bar, stop)?))
 }
 
 fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
@@ -232,10 +240,15 @@ fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
         News::StateLost(report) => {
             lost_state(&report).into_iter().try_for_each(|line| talk.remark(line))?;
         }
-        News::Trouble(error) => {
-            let failure = Failure::from(error);
-            talk.remark(format_args!("error: {}", failure.message))?;
-            failure.hint.iter().try_for_each(|hint| talk.remark(format_args!("hint: {hint}")))?;
+        News::Trouble(error, status) if matches!(status.state, State::Offline | State::Attention) => {
+            tracing::debug!(%error, "trouble");
+            trouble(status).into_iter().try_for_each(|line| talk.remark(line))?;
+        }
+        News::Trouble(ClientError::Round(RoundError::Paused), _) => talk.remark(PAUSED)?,
+        News::Trouble(error, _) => {
+            let Failure { message, hint, .. } = Failure::from(error);
+            talk.remark(format_args!("error: {message}"))?;
+            hint.iter().try_for_each(|hint| talk.remark(format_args!("hint: {hint}")))?;
         }
         News::Unwatched(why) => talk.remark(why)?,
         News::Recovered => talk.remark("in sync again")?,

@@ -93,6 +93,10 @@ impl Columns {
 impl Failure {
     /// Stdout or stderr did not take what was said.
     pub(crate) fn writing(error: std::io::Error) -> Self {
+        Self::of_writing(&error)
+    }
+
+    pub(crate) fn of_writing(error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Done, CLOSED_PIPE);
         }

@@ -56,9 +56,9 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
     let kept = keep(up, &wanted, &data, &serving, talk, &stop);
     socket.close();
     let stopped = serving.stop();
-    kept?;
+    let exit = kept?;
     stopped?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn keep(
@@ -68,7 +68,7 @@ fn keep(
     serving: &Serving,
     talk: &mut Talk<'_>,
     stop: &Stop,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
     let data = data_folder.canonicalize().unwrap_or_else(|_| data_folder.to_owned());
     let data = data.to_string_lossy().into_owned();
     let root = linked(wanted, &data, serving, talk)?;
@@ -77,8 +77,7 @@ fn keep(
     folder.served_from(&data)?;
     serve::remember(data_folder, up.listen.as_deref(), serving)?;
     say_how_to_link(&mut folder, talk)?;
-    sync::keep(folder, talk, stop)?;
-    Ok(())
+    sync::keep(folder, talk, stop)
 }
 
 fn address_of(serving: &Serving) -> Address {

@@ -6,6 +6,7 @@
 use crate::clock::Stopwatch;
 use annals_engine::{
     protocol::HeadInfo,
+    transport::TransportError,
     watch::{Debouncer, Due, Hint},
 };
 use std::{
@@ -29,6 +30,7 @@ struct Inner {
 struct Rung {
     stopped: bool,
     reached: bool,
+    lost: Option<TransportError>,
     head: Option<HeadInfo>,
     debouncer: Debouncer,
     came: BTreeSet<String>,
@@ -41,6 +43,8 @@ pub(super) struct Woken {
     pub(super) stopped: bool,
     /// The server was reached, after it was not.
     pub(super) reached: bool,
+    /// Why the server does not talk to this device, or is not there, if that is so.
+    pub(super) lost: Option<TransportError>,
     /// The newest head that was heard of.
     pub(super) head: Option<HeadInfo>,
     /// What is to be looked at.
@@ -69,7 +73,15 @@ impl Bell {
 
     /// The server is there again.
     pub(super) fn reach(&self) {
-        self.rung().reached = true;
+        let mut rung = self.rung();
+        (rung.reached, rung.lost) = (true, None);
+        self.0.woken.notify_all();
+    }
+
+    /// The server is not there, or does not talk to this device.
+    pub(super) fn lose(&self, why: TransportError) {
+        let mut rung = self.rung();
+        (rung.reached, rung.lost) = (false, Some(why));
         self.0.woken.notify_all();
     }
 
@@ -95,11 +107,13 @@ impl Bell {
         loop {
             let due = rung.debouncer.take(self.now_ms());
             let left = until.saturating_sub(self.0.since.elapsed());
-            if due.is_some() || rung.stopped || rung.reached || rung.head.is_some() || left.is_zero() {
+            let is_rung = rung.stopped || rung.reached || rung.lost.is_some() || rung.head.is_some();
+            if due.is_some() || is_rung || left.is_zero() {
                 let came = if due.is_some() { std::mem::take(&mut rung.came) } else { BTreeSet::new() };
                 return Woken {
                     stopped: rung.stopped,
                     reached: std::mem::take(&mut rung.reached),
+                    lost: rung.lost.take(),
                     head: rung.head.take(),
                     due,
                     came,

@@ -11,14 +11,14 @@
 //! is done while nothing happens.
 
 use super::{
-    ClientError, Folder, Progress, STATE_FOLDER, Status, SyncReport,
+    ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
     host::Doing,
     watching::Watching,
 };
 use crate::clock::Stopwatch;
-use annals_engine::{ignore::RULES_FILE, retry, round::RoundError, watch::Due};
+use annals_engine::{ignore::RULES_FILE, retry, round::RoundError, transport::TransportError, watch::Due};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -60,15 +60,15 @@ pub enum News<'a> {
     InSync(&'a Status),
     /// The folder cannot be watched: why, and what is done instead.
     Unwatched(&'a str),
-    /// A round did not get everything done: why, where that is new.
-    Trouble(ClientError),
+    /// A round did not get everything done: why, where that is new, and how the folder stands for it.
+    Trouble(ClientError, &'a Status),
     /// Somebody had lost state, and it is there again.
     StateLost(SyncReport),
     /// And now one did.
     Recovered,
 }
 
-/// Keeps `folder` in sync until `stop`. `tell` takes what is worth telling.
+/// Keeps `folder` in sync until `stop`; answers with how it stood then. `tell` takes what is worth telling.
 ///
 /// # Errors
 /// [`ClientError::Folder`] where the control socket cannot be opened.
@@ -78,11 +78,13 @@ pub fn run(
     tell: &mut dyn FnMut(News<'_>),
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<(), ClientError> {
+) -> Result<State, ClientError> {
     let root = folder.root().to_owned();
     let state = root.join(STATE_FOLDER);
     let failed = |source| ClientError::Folder { folder: root.clone(), source };
     let socket = Arc::new(ControlSocket::open(&state).map_err(failed)?);
+    let mut folder = folder;
+    folder.kept = true;
     let folder = Arc::new(Mutex::new(folder));
     let ear = listen(socket.clone(), folder.clone(), answers, root.clone());
     let listening = held(&folder).listen(&stop.0);
@@ -94,6 +96,8 @@ pub fn run(
         failures: 0,
         asked_wait_ms: None,
         last: None,
+        offline: false,
+        lost: None,
         first: true,
         came_lately: false,
         unfinished: None,
@@ -105,7 +109,8 @@ pub fn run(
     // The folder is free, and nobody finds a socket, once this returns.
     socket.close();
     drop(ear.join());
-    Ok(())
+    let state = held(&folder).state();
+    Ok(state)
 }
 
 fn held(folder: &Mutex<Folder>) -> MutexGuard<'_, Folder> {
@@ -124,6 +129,10 @@ struct Work<'a> {
     asked_wait_ms: Option<u64>,
     /// What the last one said.
     last: Option<String>,
+    /// Whether that was that the server is not there.
+    offline: bool,
+    /// Why the server is not there, or does not talk to this device, as the feed has it.
+    lost: Option<TransportError>,
     /// None did everything yet.
     first: bool,
     /// Folders came: hints from below them may have had the names that those had before.
@@ -154,6 +163,9 @@ impl Work<'_> {
             if look == Due::Whole {
                 looked = Stopwatch::start();
             }
+            if let Some(why) = self.lost.take() {
+                self.lose(why, tell);
+            }
             if !self.round(look, tell, progress) {
                 return;
             }
@@ -181,6 +193,19 @@ impl Work<'_> {
         let folder = held(self.folder);
         paths.retain(|path| !folder.passes_by(path));
         (!paths.is_empty()).then_some(Due::At(paths))
+    }
+
+    /// The feed is gone, and nobody is there to take it up again: that is said before a round that may take long to
+    /// find out as much.
+    fn lose(&mut self, why: TransportError, tell: &mut dyn FnMut(News<'_>)) {
+        if self.last.is_some() || !why.is_passing() {
+            return;
+        }
+        let mut folder = held(self.folder);
+        folder.lose(why.clone());
+        let error = ClientError::from(RoundError::from(why));
+        (self.last, self.offline) = (Some(error.to_string()), true);
+        tell(News::Trouble(error, &folder.status()));
     }
 
     /// One round. False: it was told to end.
@@ -214,12 +239,16 @@ impl Work<'_> {
             // Where nobody is reached, the look was done all the same.
             Err(error) => !error.is_passing(),
         };
+        let is_offline = result.as_ref().is_err_and(ClientError::is_passing);
         match result {
             Ok(_) if self.first => tell(News::InSync(&folder.status())),
             Ok(_) if self.last.is_some() => tell(News::Recovered),
-            Err(error) if now != self.last => tell(News::Trouble(error)),
+            Err(error) if now != self.last && !(error.is_passing() && self.offline) => {
+                tell(News::Trouble(error, &folder.status()));
+            }
             _ => {}
         }
+        self.offline = is_offline;
         let times = |due: &Due| match &self.unfinished {
             Some((before, times)) if before == due => times.saturating_add(1),
             _ => 1,
@@ -246,7 +275,7 @@ impl Work<'_> {
             let came_lately = self.came_lately.then_some(PAUSE);
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
-            let Woken { stopped, reached, head, due, came } = self.stop.0.wait(left(next));
+            let Woken { stopped, reached, lost, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
                 return None;
             }
@@ -267,7 +296,10 @@ impl Work<'_> {
             // What this device said itself comes back on the feed.
             let news = head.is_some_and(|head| !held(self.folder).is_at(head));
             let due = due.and_then(|due| self.sifted(due));
-            if news || due.is_some() || reached && self.failures > 0 {
+            // What keeps failing is tried again by itself; that it was refused may have another reason now.
+            self.lost = lost.filter(|why| self.failures == 0 || !why.is_passing());
+            let is_other = reached && self.failures > 0 || self.lost.is_some();
+            if news || due.is_some() || is_other {
                 return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
             }
         }

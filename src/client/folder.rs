@@ -9,7 +9,7 @@ use super::{
     listening::Listening,
     noting::Noting,
     settings::{Settings, paused_by},
-    standing::LastRound,
+    standing::{Advice, LastRound},
     store::Store,
 };
 use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
@@ -41,6 +41,10 @@ pub struct Folder {
     http: Option<Http>,
     wish: Wish,
     pub(super) last: LastRound,
+    /// What a person is told to do about what went wrong.
+    pub(super) advice: Advice,
+    /// Whether a daemon keeps it in sync.
+    pub(super) kept: bool,
     pub(super) hooks: Hooks,
     /// Held as long as this is.
     lock: File,
@@ -135,6 +139,8 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
+            advice: |_| None,
+            kept: false,
             hooks: Hooks::default(),
             lock,
         })
@@ -166,9 +172,16 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
+            advice: |_| None,
+            kept: false,
             hooks: Hooks::default(),
             lock,
         })
+    }
+
+    /// What a person is told to do about what goes wrong, from now on.
+    pub fn advise(&mut self, advice: Advice) {
+        self.advice = advice;
     }
 
     /// Where it is.
@@ -310,6 +323,14 @@ impl Folder {
     }
 
     fn sync(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+        let result = self.rounds(look, progress);
+        if let Err(error) = &result {
+            self.last.explain(error, self.advice);
+        }
+        result
+    }
+
+    fn rounds(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         let mut report = match self.round(look, progress) {
             Err(ClientError::Round(RoundError::PutBack(why))) => {
                 tracing::warn!(%why, "this device is not what it was");
@@ -336,10 +357,10 @@ impl Folder {
         if self.disk.is_at(&self.root) {
             return Ok(());
         }
-        let (root, wish) = (self.root.clone(), self.wish.clone());
+        let root = self.root.clone();
         let is_this = Binding::read(&root).is_ok_and(|(binding, _)| binding.device == self.binding.device);
         if is_this && let Ok(again) = Self::open(&root) {
-            *self = Self { wish, ..again };
+            self.go_on_as(again);
             return Ok(());
         }
         let why = "it is not where it was".to_owned();
@@ -367,6 +388,8 @@ impl Folder {
         };
         let wish = Wish { look, ..self.wish.clone() };
         let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);
+        // Whoever ends may have ended the server as well, as `up` does.
+        let result = if noting.is_stopped() { result.map_err(|_| RoundError::Stopped) } else { result };
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
         let paused = matches!(&result, Err(error) if error.is_passing()) && Settings::read(&self.root).paused;
@@ -396,10 +419,16 @@ impl Folder {
     fn become_another(&mut self) -> Result<(), ClientError> {
         let failed = |source| ClientError::Folder { folder: self.root.clone(), source };
         let lock = self.lock.try_clone().map_err(failed)?;
-        let (root, wish) = (self.root.clone(), self.wish.clone());
+        let root = self.root.clone();
         super::guarding::renew_held(&root, None)?;
-        *self = Self { wish, ..Self::open_held(&root, lock)? };
+        self.go_on_as(Self::open_held(&root, lock)?);
         Ok(())
+    }
+
+    /// What was opened anew takes the place of this, and what was said to this holds for it.
+    fn go_on_as(&mut self, again: Self) {
+        let (wish, advice, kept) = (self.wish.clone(), self.advice, self.kept);
+        *self = Self { wish, advice, kept, ..again };
     }
 
     /// Why the server knows nothing of this folder, and what to do.

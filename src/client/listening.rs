@@ -1,11 +1,15 @@
 //! The ear on the feed: a thread that is told as soon as the namespace gets further, and rings.
 //!
-//! By a WebSocket; by answers that wait where there is none on the way. Whoever cannot be reached is tried again after a
-//! while that grows. What must always hold: what was heard is rung, also what was missed while nobody listened: the
-//! server says that at once. Left out: pulling.
+//! By a WebSocket; by answers that wait where there is none on the way. A line that was cut is taken up again at once,
+//! and whoever cannot be reached is tried again after a while that grows. What must always hold: what was heard is rung,
+//! also what was missed while nobody listened: the server says that at once; and so is that nobody is there, or that the
+//! server does not talk to this device, though there is nothing to be said. Left out: pulling.
 
 use super::{bell::Bell, binding::Binding};
-use crate::transport::{HangUp, Http};
+use crate::{
+    clock::Stopwatch,
+    transport::{HangUp, Http},
+};
 use annals_engine::{
     protocol::{Class, FeedHead, FeedQuery},
     retry,
@@ -22,6 +26,10 @@ use std::{
 const POLLS: u32 = 20;
 /// How long somebody who was refused waits before asking again.
 const REFUSED: Duration = Duration::from_secs(60);
+/// How long such an answer is waited for, in seconds: if none comes, that is noticed within the minute.
+const POLL_SECONDS: u64 = 25;
+/// A line that was up so long is taken up again at once. One that breaks sooner may do so each time.
+const STEADY: Duration = Duration::from_secs(2);
 
 /// Listens until it is dropped, or the bell is stopped.
 pub(super) struct Listening {
@@ -34,7 +42,8 @@ impl Listening {
         let line = Arc::new(Mutex::new(None));
         // No two devices come back at one moment.
         let seed = u64::from_be_bytes(binding.device.0[..8].try_into().expect("an id has 16 bytes"));
-        let ear = Ear { http, namespace: binding.namespace, seed, query, bell, line: Arc::clone(&line) };
+        let (namespace, line_held) = (binding.namespace, Arc::clone(&line));
+        let ear = Ear { http, namespace, seed, query, bell, line: line_held, up: None };
         thread::spawn(move || ear.listen());
         Self { line }
     }
@@ -57,6 +66,8 @@ struct Ear {
     bell: Bell,
     /// By which it can be told to stop reading.
     line: Arc<Mutex<Option<HangUp>>>,
+    /// Since when somebody answers, if anybody does.
+    up: Option<Stopwatch>,
 }
 
 impl Ear {
@@ -68,17 +79,22 @@ impl Ear {
                 Err(error) if is_blocked(&error) => self.by_answers(),
                 result => result,
             };
+            let up = self.up.take();
             let Err(error) = result else { continue };
             tracing::debug!(%error, "the feed ended");
+            if up.as_ref().is_some_and(|since| since.elapsed() >= STEADY) {
+                failures = 0;
+                continue;
+            }
             failures = if self.query == heard_before { failures + 1 } else { 1 };
-            let wait = match &error {
-                // A round finds out why, and says so.
-                error if !error.is_passing() => {
-                    self.bell.reach();
-                    REFUSED
-                }
-                _ => Duration::from_millis(retry::wait_ms(failures, self.seed)),
+            let wait = if error.is_passing() {
+                Duration::from_millis(retry::wait_ms(failures, self.seed))
+            } else {
+                REFUSED
             };
+            if up.is_none() {
+                self.bell.lose(error);
+            }
             if self.bell.pause(wait) {
                 return;
             }
@@ -93,7 +109,7 @@ impl Ear {
         if self.bell.is_stopped() {
             return Ok(());
         }
-        self.bell.reach();
+        self.is_up();
         loop {
             let heard = feed.hear()?;
             self.take(&heard);
@@ -102,19 +118,25 @@ impl Ear {
 
     /// For a while, after which a WebSocket may be possible again.
     fn by_answers(&mut self) -> Result<(), TransportError> {
-        for answer in 0..POLLS {
+        self.query.wait = Some(POLL_SECONDS);
+        for _ in 0..POLLS {
             let heard = self.http.changes(self.namespace, &self.query)?;
             if self.bell.is_stopped() {
                 break;
             }
-            if answer == 0 {
-                self.bell.reach();
+            if self.up.is_none() {
+                self.is_up();
             }
             if heard.changed {
                 self.take(&heard);
             }
         }
         Ok(())
+    }
+
+    fn is_up(&mut self) {
+        self.up = Some(Stopwatch::start());
+        self.bell.reach();
     }
 
     fn take(&mut self, heard: &FeedHead) {

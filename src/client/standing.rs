@@ -13,6 +13,7 @@ use annals_engine::{
     observed::{Totals, parent},
     replica::is_acknowledgement,
     round::{Report, RoundError},
+    transport::TransportError,
     watch::Due,
 };
 use annals_events::{EntryId, Fact};
@@ -25,6 +26,8 @@ use std::{
 
 /// Where it lies in `.annals/`.
 const STANDING: &str = "standing.json";
+/// So many of the files with conflicts are named.
+const CONFLICTS_NAMED: usize = 20;
 
 /// In which state a folder is, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,17 @@ impl State {
             Self::Attention => "attention",
         }
     }
+}
+
+/// Who is at work with a folder whose state cannot be asked.
+#[derive(Clone, Copy, Debug)]
+pub enum AtWork<'a> {
+    /// The daemon that keeps it, at a round.
+    Daemon,
+    /// A command that is no daemon.
+    Command,
+    /// Nobody: why it cannot be opened.
+    Nobody(&'a ClientError),
 }
 
 /// `annals status --json`.
@@ -103,6 +117,14 @@ pub struct Status {
     pub waits_for: Option<String>,
     /// When everything had been exchanged the last time, in RFC 3339.
     pub last_exchange: Option<String>,
+    /// Since when the server has not been reached, in RFC 3339.
+    pub offline_since: Option<String>,
+    /// What to do about what went wrong.
+    pub hint: Option<String>,
+    /// Whether a daemon keeps the folder in sync.
+    pub daemon: bool,
+    /// The first of the files with conflicts, by name.
+    pub conflicting: Vec<PathLine>,
     /// Why changes are noticed late: the folder cannot be watched.
     pub unwatched: Option<String>,
     /// Changes that were refused.
@@ -169,7 +191,11 @@ pub(super) struct LastRound {
     /// Why the folder was not watched.
     pub(super) unwatched: Option<String>,
     offline: bool,
+    /// Since when.
+    offline_since: Option<String>,
     error: Option<String>,
+    /// What to do about that.
+    hint: Option<String>,
     /// When everything had been exchanged.
     exchanged: Option<String>,
     skipped: Vec<PathLine>,
@@ -187,7 +213,9 @@ impl LastRound {
             // That is for a daemon to say that would watch.
             unwatched: None,
             offline: status.state == State::Offline,
+            offline_since: status.offline_since,
             error: status.last_error,
+            hint: status.hint,
             exchanged: status.last_exchange,
             skipped: status.skipped,
             in_the_way: status.in_the_way,
@@ -201,7 +229,13 @@ impl LastRound {
             return;
         }
         self.offline = matches!(result, Err(error) if error.is_passing());
-        self.error = result.as_ref().err().map(ToString::to_string);
+        self.offline_since = match self.offline_since.take() {
+            since @ Some(_) if self.offline => since,
+            _ => self.offline.then(|| rfc3339(SystemClock.now_ms())),
+        };
+        // Who made a pause knows of it.
+        let error = result.as_ref().err().filter(|error| !matches!(error, RoundError::Paused));
+        (self.error, self.hint) = (error.map(ToString::to_string), None);
         if result.is_ok() {
             self.exchanged = Some(rfc3339(SystemClock.now_ms()));
         }
@@ -225,7 +259,17 @@ impl LastRound {
         let in_the_way = report.blocked.iter().chain(&report.in_the_way).cloned();
         self.in_the_way = each_once(std::mem::take(&mut self.in_the_way), in_the_way);
     }
+
+    /// What went wrong, as it is said to a person, and what to do about it.
+    pub(super) fn explain(&mut self, error: &ClientError, advice: Advice) {
+        if !matches!(error, ClientError::Round(RoundError::Stopped | RoundError::Paused)) {
+            (self.error, self.hint) = (Some(error.to_string()), advice(error));
+        }
+    }
 }
+
+/// What to do about something that went wrong, in a line.
+pub type Advice = fn(&ClientError) -> Option<String>;
 
 /// What is being written, or vanishes, after a round: what it did not look at is as it was before.
 fn still_moving(before: Option<Due>, report: &Report) -> Option<Due> {
@@ -288,6 +332,14 @@ impl Folder {
         self.call_hooks(&status);
     }
 
+    /// The server was not reached, though nobody asked for a round.
+    pub(super) fn lose(&mut self, why: TransportError) {
+        let (error, result) = (RoundError::Transport(why.clone()), Err(why.into()));
+        self.remember(&Report::default(), &result);
+        self.last.explain(&error.into(), self.advice);
+        self.note_standing();
+    }
+
     /// What was not synced in the last round, and why.
     #[must_use]
     pub fn skipped(&self) -> &[PathLine] {
@@ -328,23 +380,37 @@ impl Folder {
         }
     }
 
+    /// In which state it is.
+    pub(super) fn state(&mut self) -> State {
+        let set_aside = self.set_aside();
+        self.state_with(&set_aside)
+    }
+
+    fn state_with(&mut self, set_aside: &[SetAsideLine]) -> State {
+        // What was undone in the folder needs nobody any more.
+        let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
+        match (self.last.offline, attention, self.replica.is_settled()) {
+            (true, ..) => State::Offline,
+            (_, true, _) => State::Attention,
+            (_, _, true) => State::Idle,
+            _ => State::Syncing,
+        }
+    }
+
     /// How the folder stands, by what is known here.
     pub fn status(&mut self) -> Status {
-        let settled = self.replica.is_settled();
-        let conflicts = self.replica.log().conflicts().iter().filter(|conflict| conflict.open).count() as u64;
+        let conflicts: Vec<_> =
+            self.replica.log().conflicts().into_iter().filter(|conflict| conflict.open).collect();
+        let conflicting = conflicts.iter().take(CONFLICTS_NAMED);
+        let conflicting = conflicting
+            .map(|conflict| PathLine { path: conflict.path.clone(), why: conflict.kind.word().to_owned() });
+        let conflicting = conflicting.collect();
         let pending_events: u64 = self.replica.pending().map(|batch| batch.events().len() as u64).sum();
         let cursor = self.replica.cursor().seq.0;
         let Totals { files, folders, bytes } = self.replica.synced().totals();
         let set_aside = self.set_aside();
         let settings = Settings::read(&self.root);
-        // What was undone in the folder needs nobody any more.
-        let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
-        let state = match (self.last.offline, attention, settled) {
-            (true, ..) => State::Offline,
-            (_, true, _) => State::Attention,
-            (_, _, true) => State::Idle,
-            _ => State::Syncing,
-        };
+        let state = self.state_with(&set_aside);
         let waits_for = match state {
             _ if settings.paused => Some("resume"),
             State::Offline => Some("server"),
@@ -360,12 +426,16 @@ impl Folder {
             cursor,
             pending_events,
             pending_bytes: self.store.outbox.stats().map_or(0, |stats| stats.stored_bytes),
-            conflicts,
+            conflicts: conflicts.len() as u64,
+            conflicting,
             files,
             folders,
             bytes,
             owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
+            hint: self.last.hint.clone(),
+            offline_since: self.last.offline_since.clone(),
+            daemon: self.kept,
             doing: None,
             moving: None,
             paused: settings.paused,
@@ -392,24 +462,36 @@ impl Status {
         }
     }
 
-    /// How a folder stood after its last round: without its state, which another process has, or which cannot be opened
-    /// here because of `hindrance`.
+    /// How a folder stood after its last round: without its state, which somebody is at work with, or which cannot be
+    /// opened.
     ///
     /// # Errors
     /// [`ClientError::Binding`] where it is not linked.
-    pub fn as_noted(root: &Path, hindrance: &ClientError) -> Result<Self, ClientError> {
+    pub fn as_noted(root: &Path, at_work: AtWork<'_>) -> Result<Self, ClientError> {
         let (binding, _) = Binding::read(root)?;
         let noted = read(root).filter(|noted| noted.namespace == binding.namespace.to_hex());
         let mut status = noted.unwrap_or_else(|| Self::of(&binding));
         let settings = Settings::read(root);
         (status.paused, status.limit_rate) = (settings.paused, settings.limit_rate);
-        if matches!(hindrance, ClientError::Held { .. }) {
-            status.state = State::Syncing;
-            status.doing.get_or_insert_with(|| "another command is at work in it".to_owned());
-        } else {
-            status.state = State::Attention;
-            (status.doing, status.moving) = (None, None);
-            status.last_error = Some(hindrance.to_string());
+        status.daemon = matches!(at_work, AtWork::Daemon);
+        match at_work {
+            AtWork::Daemon => {
+                // Until something moves, what was wrong may be so still.
+                let moves = status.moving.as_ref().is_some_and(|moving| moving.bytes_per_second > 0);
+                if moves || !matches!(status.state, State::Offline | State::Attention) {
+                    status.state = State::Syncing;
+                }
+                status.doing.get_or_insert_with(|| "looking what there is to exchange".to_owned());
+            }
+            AtWork::Command => {
+                status.state = State::Syncing;
+                status.doing.get_or_insert_with(|| "another command is at work in it".to_owned());
+            }
+            AtWork::Nobody(hindrance) => {
+                status.state = State::Attention;
+                (status.doing, status.moving) = (None, None);
+                (status.last_error, status.hint) = (Some(hindrance.to_string()), None);
+            }
         }
         Ok(status)
     }

@@ -16,9 +16,9 @@ use crate::clock::pause;
 use annals_engine::{
     protocol::{
         self, Account, AccountChange, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo,
-        Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer, MissingQuestion,
-        NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records, RecordsQuery,
-        ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
+        FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer,
+        MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records,
+        RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
         frame::{self, Framed},
     },
     transport::{Transport, TransportError},
@@ -32,7 +32,7 @@ use reqwest::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    io::{self, Read as _},
+    io::{self, Read},
     path::PathBuf,
     sync::{
         Arc,
@@ -81,11 +81,28 @@ impl Traffic {
     }
 }
 
+/// Takes note of so many bytes.
+type Count = Box<dyn Fn(u64) + Send>;
+
+/// Bytes that are counted as they go: of a slow way it can be told how far they are.
+struct Counted<R> {
+    inner: R,
+    by: Count,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        (self.by)(got as u64);
+        Ok(got)
+    }
+}
+
 type Answer<T> = Result<T, TransportError>;
 
 impl Http {
     /// Whoever cannot be connected to within this time is not there.
-    const CONNECT: Duration = Duration::from_secs(10);
+    const CONNECT: Duration = Duration::from_millis(FEED_CONNECT_MS);
     /// Longest wait for an answer, what has to travel for it not counted.
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
@@ -293,16 +310,21 @@ impl Http {
         body: Vec<u8>,
         answer_bytes: usize,
     ) -> Answer<Response> {
-        self.traffic.count(body.len() as u64, 0);
         let route = format!("namespaces/{namespace}/{route}");
         let wait = Self::ANSWER + self.at_slowest(body.len().max(answer_bytes));
         self.send(Method::POST, &route, |request| {
             let request = request.timeout(wait).header(CONTENT_TYPE, media_type);
+            let bytes = body.len() as u64;
             match &self.brake.sending {
-                None => request.body(body),
+                None => {
+                    self.traffic.count(bytes, 0);
+                    request.body(body)
+                }
                 Some(pace) => {
-                    let bytes = body.len() as u64;
-                    request.body(Body::sized(pace.slow(io::Cursor::new(body)), bytes))
+                    let traffic = Arc::clone(&self.traffic);
+                    let by = Box::new(move |bytes| traffic.count(bytes, 0));
+                    let leaving = Counted { inner: pace.slow(io::Cursor::new(body)), by };
+                    request.body(Body::sized(leaving, bytes))
                 }
             }
         })
@@ -356,20 +378,24 @@ impl Http {
     }
 
     fn bytes_of(&self, response: Response) -> Answer<Vec<u8>> {
-        let bytes: Vec<u8> = match &self.brake.receiving {
-            None => response.bytes().map_err(|error| self.unreachable(&error))?.into(),
+        match &self.brake.receiving {
+            None => {
+                let bytes: Vec<u8> = response.bytes().map_err(|error| self.unreachable(&error))?.into();
+                self.traffic.count(0, bytes.len() as u64);
+                Ok(bytes)
+            }
             Some(pace) => {
                 let mut bytes = Vec::new();
                 let cut = |error: io::Error| TransportError::Unreachable {
                     server: self.base.clone(),
                     what: error.to_string(),
                 };
-                pace.slow(response).read_to_end(&mut bytes).map_err(cut)?;
-                bytes
+                let traffic = Arc::clone(&self.traffic);
+                let by = Box::new(move |bytes| traffic.count(0, bytes));
+                Counted { inner: pace.slow(response), by }.read_to_end(&mut bytes).map_err(cut)?;
+                Ok(bytes)
             }
-        };
-        self.traffic.count(0, bytes.len() as u64);
-        Ok(bytes)
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> TransportError {

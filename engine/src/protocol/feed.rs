@@ -10,10 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// Longest message on the feed, in bytes, in either direction.
 pub const FEED_MESSAGE_BYTES_MAX: usize = 4096;
-/// How often either side of a feed shows that it is there, in milliseconds. Below what proxies take for silence.
-pub const FEED_BEAT_MS: u64 = 45_000;
-/// How long somebody is taken to be there who shows nothing: in beats.
+/// How often a server shows on a feed that it is there, in milliseconds. Below what proxies take for silence.
+pub const FEED_BEAT_MS: u64 = 18_000;
+/// How long a device is taken to be there that shows nothing: in beats.
 pub const FEED_BEATS_MISSED_MAX: u32 = 2;
+/// How long a device waits for a beat before it asks for a sign of life, in milliseconds, and then for that.
+pub const FEED_SILENCE_MS: u64 = FEED_BEAT_MS + FEED_BEAT_MS / 4;
+/// Within this time a device knows of its own accord that nobody is there, in milliseconds.
+pub const FEED_LOST_MS_MAX: u64 = 60_000;
+/// How long a device waits for a server to take up a connection, in milliseconds.
+pub const FEED_CONNECT_MS: u64 = 10_000;
 /// How long `changes` waits unless something else is asked for, in seconds.
 pub const WAIT_SECONDS_DEFAULT: u64 = 60;
 /// How long it waits at most.
@@ -112,6 +118,13 @@ mod tests {
             assert_eq!(query.is_behind(&head), behind, "{query:?}");
             assert!(!query.having(&head).is_behind(&head));
         }
+    }
+
+    #[test]
+    fn who_is_gone_without_a_word_is_missed_within_a_minute() {
+        // Silence, an unanswered question, and as long as it may take to find that nobody takes a new line.
+        const { assert!(2 * FEED_SILENCE_MS + FEED_CONNECT_MS <= FEED_LOST_MS_MAX) }
+        const { assert!(FEED_SILENCE_MS > FEED_BEAT_MS) }
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! The live feed as a device hears it: a WebSocket, or an answer that waits where that is not possible.
 //!
-//! What must always hold: who listens notices within some beats that nobody talks any more. Left out: connecting again,
+//! What must always hold: who listens notices within a minute that nobody talks any more. Left out: connecting again,
 //! and what is done about what was heard.
 
 use super::{Answer, Http, stream::Stream};
 use annals_engine::{
-    protocol::{
-        FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_MESSAGE_BYTES_MAX, FeedHead, FeedQuery, Problem,
-        WAIT_SECONDS_DEFAULT,
-    },
+    protocol::{FEED_MESSAGE_BYTES_MAX, FEED_SILENCE_MS, FeedHead, FeedQuery, Problem, WAIT_SECONDS_DEFAULT},
     transport::TransportError,
 };
 use annals_events::NamespaceId;
@@ -26,11 +23,15 @@ use tungstenite::{
     protocol::WebSocketConfig,
 };
 
+/// How long an answer that was to come after a wait may be late.
+const LATE: Duration = Duration::from_secs(20);
+
 /// A device that listens.
 pub struct Feed {
     server: String,
     socket: WebSocket<Stream>,
-    missed: u32,
+    /// Whether it was silent for so long that a sign of life was asked for.
+    is_asked: bool,
 }
 
 /// Ends a [`Feed`] from another thread.
@@ -71,9 +72,9 @@ impl Http {
                 return Err(self.unreached(&io::ErrorKind::TimedOut.into()));
             }
         };
-        let silence = Duration::from_millis(FEED_BEAT_MS + FEED_BEAT_MS / 4);
+        let silence = Duration::from_millis(FEED_SILENCE_MS);
         socket.get_ref().tcp().set_read_timeout(Some(silence)).map_err(|error| self.unreached(&error))?;
-        Ok(Feed { server: self.base.clone(), socket, missed: 0 })
+        Ok(Feed { server: self.base.clone(), socket, is_asked: false })
     }
 
     /// `GET /v1/namespaces/{ns}/changes`.
@@ -83,9 +84,7 @@ impl Http {
     pub fn changes(&self, namespace: NamespaceId, query: &FeedQuery) -> Answer<FeedHead> {
         let wait = Duration::from_secs(query.wait.unwrap_or(WAIT_SECONDS_DEFAULT));
         let route = format!("namespaces/{namespace}/changes");
-        self.json_of(
-            self.send(Method::GET, &route, |request| request.timeout(Self::ANSWER + wait).query(query))?,
-        )
+        self.json_of(self.send(Method::GET, &route, |request| request.timeout(wait + LATE).query(query))?)
     }
 
     /// The request for a WebSocket.
@@ -121,7 +120,7 @@ impl Feed {
         loop {
             let read = self.socket.read();
             if read.is_ok() {
-                self.missed = 0;
+                self.is_asked = false;
             }
             match read {
                 Ok(Message::Text(text)) => {
@@ -135,11 +134,12 @@ impl Feed {
                 Ok(Message::Close(frame)) => {
                     return Err(self.ended(frame.map_or_else(String::new, |frame| frame.reason.to_string())));
                 }
-                Err(tungstenite::Error::Io(error))
-                    if is_silence(&error) && self.missed < FEED_BEATS_MISSED_MAX =>
-                {
-                    self.missed += 1;
+                Err(tungstenite::Error::Io(error)) if is_silence(&error) && !self.is_asked => {
+                    self.is_asked = true;
                     self.socket.send(Message::Ping(Default::default())).map_err(|error| self.ended(error))?;
+                }
+                Err(tungstenite::Error::Io(error)) if is_silence(&error) => {
+                    return Err(self.ended("it gives no sign of life"));
                 }
                 Err(error) => return Err(self.ended(error)),
             }
