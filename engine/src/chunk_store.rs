@@ -4,7 +4,8 @@
 //! with the bytes it had; a chunk is stored once, however often and from how many threads it is put; bytes that are
 //! not what was stored are never handed out, they are [`ChunkStoreError::Damaged`] and say where. The store keeps
 //! sealed chunks as they are and does not open what it is given: whoever puts a chunk that came from elsewhere
-//! has [checked](crate::content::SealedChunk::check) it.
+//! has [checked](crate::content::SealedChunk::check) it. A chunk that [replaces](Incoming) another may be stored as
+//! the difference to that one, its base, which then stays as long as the difference is stored.
 //!
 //! Calls are plain and may wait for a disk: whoever must not block runs them elsewhere. Left out: which chunks may be
 //! removed; who may read which of them.
@@ -14,10 +15,29 @@ pub mod contract;
 pub mod memory;
 pub mod service;
 
-use crate::content::SealedChunk;
+use crate::content::{ChunkDelta, SealedChunk};
 use annals_events::ChunkId;
 
 pub use memory::MemoryChunks;
+
+/// Most differences that have to be read one after the other for a chunk: its own, that of its base, and so on.
+pub const CHAIN_MAX: usize = 8;
+
+/// A chunk to be stored: whole, or as the difference to one that is stored already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The chunk.
+    pub whole: SealedChunk,
+    /// The same as the difference to a single base, made with the base's bytes; there only where that is clearly
+    /// smaller.
+    pub delta: Option<ChunkDelta>,
+}
+
+impl From<SealedChunk> for Incoming {
+    fn from(whole: SealedChunk) -> Self {
+        Self { whole, delta: None }
+    }
+}
 
 /// One server's chunks, or one device's.
 pub trait ChunkStore: Send + Sync {
@@ -33,11 +53,48 @@ pub trait ChunkStore: Send + Sync {
     /// After an error any of them may be stored; putting them again is always right.
     fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError>;
 
-    /// The chunk of this name, as it was put.
+    /// Stores what is not stored yet, as the difference where there is one and the store has its base and keeps
+    /// differences; all of it is durable when it returns. Answers with what was new, as it is stored.
     ///
     /// # Errors
-    /// [`ChunkStoreError::Damaged`] where its stored bytes are not those that were put.
+    /// As for [`put_all`](Self::put_all).
+    fn take(&self, incoming: &[Incoming]) -> Result<ChunkStats, ChunkStoreError> {
+        let ids: Vec<ChunkId> = incoming.iter().map(|chunk| chunk.whole.id).collect();
+        let missing = self.missing(&ids)?;
+        let whole: Vec<SealedChunk> = incoming.iter().map(|chunk| chunk.whole.clone()).collect();
+        self.put_all(&whole)?;
+        self.measure(&missing)
+    }
+
+    /// The chunk of this name, as it was put; sealed again where it is stored as a difference.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Damaged`] where its stored bytes, or those of a base, are not those that were put.
     fn get(&self, id: &ChunkId) -> Result<Option<SealedChunk>, ChunkStoreError>;
+
+    /// The plain bytes of the chunk of this name.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); also where it does not open.
+    fn plain(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, ChunkStoreError> {
+        let Some(chunk) = self.get(id)? else { return Ok(None) };
+        chunk.open().map(Some).map_err(|error| {
+            ChunkStoreError::Damaged(ChunkDamage {
+                id: Some(*id),
+                place: "as it was put".to_owned(),
+                what: error.to_string(),
+            })
+        })
+    }
+
+    /// The chunks that have to be read beside this one: its base, the base of that, and so on; [`CHAIN_MAX`] at most.
+    /// None where it is stored whole, or not at all.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Unavailable`].
+    fn bases(&self, _id: &ChunkId) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        Ok(Vec::new())
+    }
 
     /// Whether a chunk is stored. Its bytes are not looked at.
     ///
@@ -59,14 +116,16 @@ pub trait ChunkStore: Send + Sync {
     /// [`ChunkStoreError::Unavailable`].
     fn stats(&self) -> Result<ChunkStats, ChunkStoreError>;
 
-    /// How much those of `ids` take that are stored.
+    /// How much those of `ids` take that are stored: at most what removing them gives back.
     ///
     /// # Errors
     /// [`ChunkStoreError::Unavailable`].
     fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError>;
 
-    /// Removes those of `ids` that are stored, which nothing needs any more; answers with how much that was. Their room
-    /// is free after [`compact`](Self::compact) at the latest. After a crash any of them may be there again.
+    /// Removes those of `ids` that are stored, which nothing needs any more; answers with how much that was. A base of
+    /// something that stays is left where it is, and goes once it is named when nothing is stored as the difference to
+    /// it. Their room is free after [`compact`](Self::compact) at the latest. After a crash any of them may be there
+    /// again.
     ///
     /// # Errors
     /// After an error any of them may be removed; removing them again is always right.
@@ -102,6 +161,13 @@ impl ChunkStats {
         self.chunks += 1;
         self.stored_bytes += chunk.bytes.len() as u64;
         self.plain_bytes += u64::from(chunk.plain_bytes);
+    }
+
+    /// Counts all of these, too.
+    pub fn add_all(&mut self, others: Self) {
+        self.chunks += others.chunks;
+        self.stored_bytes += others.stored_bytes;
+        self.plain_bytes += others.plain_bytes;
     }
 }
 

@@ -178,6 +178,8 @@ async fn sweep(node: &Arc<Node>, ripe: Vec<ChunkId>) -> Result<(ChunkStats, Vec<
     let chunks = Arc::clone(&node.chunks);
     blocking(move || {
         let freed = chunks.remove(&gone).map_err(|error| chunk_problem(&error))?;
+        // Bases of what is stored as the difference to them stay garbage, until that goes.
+        let gone = chunks.missing(&gone).map_err(|error| chunk_problem(&error))?;
         Ok((freed, gone))
     })
     .await

@@ -12,10 +12,9 @@ use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use annals_engine::{
     admission::{Refusal, contents_of},
     chunk_store::{
-        ChunkStore,
+        ChunkStore, Incoming,
         service::{self, TakeInError, TakenIn},
     },
-    content::SealedChunk,
     protocol::{
         BatchOutcome, ChunksStored, ChunksWanted, Code, HeadInfo, MissingAnswer, MissingQuestion, Problem,
         RECORDS_BYTES_MAX, Records, RecordsQuery, Signatures, SignaturesWanted, VersionInfo,
@@ -560,25 +559,16 @@ fn manifest_of(store: &dyn ChunkStore, content: &Content) -> Result<ManifestRead
 ///
 /// # Errors
 /// When the store fails.
-pub async fn keep(node: &Arc<Node>, user: UserId, chunks: Vec<SealedChunk>) -> Result<ChunksStored, Problem> {
-    let ids = Arc::new(chunks.iter().map(|chunk| chunk.id).collect::<Vec<_>>());
-    let (keeper, names) = (Arc::clone(node), Arc::clone(&ids));
+pub async fn keep(node: &Arc<Node>, user: UserId, chunks: Vec<Incoming>) -> Result<ChunksStored, Problem> {
+    let ids = Arc::new(chunks.iter().map(|chunk| chunk.whole.id).collect::<Vec<_>>());
+    let keeper = Arc::clone(node);
     // Until it is noted as sent, nothing of it may be collected.
     let _upload = node.uploads.read().await;
-    let stored = blocking(move || put(&keeper, &names, &chunks)).await?;
+    let put = move || keeper.chunks.take(&chunks).map_err(|error| chunk_problem(&error));
+    let new = blocking(put).await?;
+    node.meters.stored(new.plain_bytes, new.stored_bytes);
     node.ask_user(user, Sent(ids)).await?;
-    Ok(stored)
-}
-
-fn put(node: &Node, ids: &[ChunkId], chunks: &[SealedChunk]) -> Result<ChunksStored, Problem> {
-    let missing = node.chunks.missing(ids).map_err(|error| chunk_problem(&error))?;
-    let missing: BTreeSet<ChunkId> = missing.into_iter().collect();
-    node.chunks.put_all(chunks).map_err(|error| chunk_problem(&error))?;
-    let new: BTreeMap<ChunkId, &SealedChunk> =
-        chunks.iter().filter(|chunk| missing.contains(&chunk.id)).map(|chunk| (chunk.id, chunk)).collect();
-    let new_bytes = new.values().map(|chunk| chunk.bytes.len() as u64).sum();
-    node.meters.stored(new.values().map(|chunk| u64::from(chunk.plain_bytes)).sum(), new_bytes);
-    Ok(ChunksStored { new: missing.len() as u64, new_bytes, again: Vec::new() })
+    Ok(ChunksStored { new: new.chunks, new_bytes: new.stored_bytes, again: Vec::new() })
 }
 
 /// As many of the chunks as an answer holds, at least one.

@@ -7,8 +7,10 @@
 //!
 //! One store has its folder for itself. After a sync that failed nothing more is put until the store is
 //! opened again; an index that fails is opened again at once. What is removed is taken out of the index; where packs
-//! are mostly dead, [`compaction`] gives their room back. Left out: what may be removed.
+//! are mostly dead, [`compaction`] gives their room back. A chunk may be stored as the difference to another
+//! ([`chain`]), which is not removed before it. Left out: what may be removed.
 
+mod chain;
 mod compaction;
 mod frame;
 mod index;
@@ -17,8 +19,8 @@ mod removed;
 mod tests;
 
 use annals_engine::{
-    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted},
-    content::SealedChunk,
+    chunk_store::{ChunkDamage, ChunkStats, ChunkStore, ChunkStoreError, Compacted, Incoming},
+    content::{ChunkDelta, SealedChunk, Sealer},
 };
 use annals_events::{
     ChunkId, DeviceId,
@@ -27,6 +29,7 @@ use annals_events::{
         SegmentKind, SegmentReader, Segments, Torn, Unfinished,
     },
 };
+use frame::Stored;
 use index::{Entry, Index, IndexError};
 use removed::RemovedError;
 use std::{
@@ -162,15 +165,39 @@ impl Packs {
     }
 
     /// Puts one group. The lock of the writer is held from looking what is stored to having stored it.
-    fn put_group(&self, writer: &mut Segments, chunks: &[&SealedChunk]) -> Result<(), ChunkStoreError> {
-        let frames: Vec<Vec<u8>> = chunks.iter().map(|chunk| frame::encode(chunk)).collect();
+    fn put_group(&self, writer: &mut Segments, chunks: &[Stored<'_>]) -> Result<ChunkStats, ChunkStoreError> {
+        let frames: Vec<Vec<u8>> = chunks.iter().map(Stored::encode).collect();
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let places = writer.append(&frames).map_err(from_segments)?;
         let end = writer.end();
         *self.end() = end;
         let entries: Vec<(ChunkId, Entry)> =
-            chunks.iter().zip(places).map(|(chunk, place)| (chunk.id, entry_of(chunk, place))).collect();
-        self.with_index(|index| index.add(&entries, end))
+            chunks.iter().zip(places).map(|(chunk, place)| (chunk.id(), entry_of(chunk, place))).collect();
+        self.with_index(|index| index.add(&entries, end))?;
+        let mut stats = ChunkStats::default();
+        entries.iter().for_each(|(_, entry)| entry.count(&mut stats));
+        Ok(stats)
+    }
+
+    /// Stores what is not stored yet, in as few groups as possible; answers with what that was.
+    fn put(&self, chunks: &[(&SealedChunk, Option<&ChunkDelta>)]) -> Result<ChunkStats, ChunkStoreError> {
+        let mut writer = self.writer();
+        let ids: Vec<ChunkId> = chunks.iter().map(|(chunk, _)| chunk.id).collect();
+        let mut missing: BTreeSet<ChunkId> = self.missing(&ids)?.into_iter().collect();
+        let (mut group, mut bytes, mut new) = (Vec::new(), 0, ChunkStats::default());
+        for (chunk, delta) in chunks.iter().filter(|(chunk, _)| missing.remove(&chunk.id)) {
+            let stored = self.form_for(chunk, *delta)?;
+            if bytes > 0 && bytes + stored.stored_bytes() > GROUP_BYTES {
+                new.add_all(self.put_group(&mut writer, &std::mem::take(&mut group))?);
+                bytes = 0;
+            }
+            bytes += frame::HEADER + stored.stored_bytes();
+            group.push(stored);
+        }
+        if !group.is_empty() {
+            new.add_all(self.put_group(&mut writer, &group)?);
+        }
+        Ok(new)
     }
 
     /// Asks the index, and once more after opening it again if it failed.
@@ -194,8 +221,8 @@ impl Packs {
         Ok(answer)
     }
 
-    /// The chunk at `place`, as it was put.
-    fn read(&self, id: ChunkId, place: Place) -> Result<SealedChunk, ChunkStoreError> {
+    /// What is stored at `place`, which is a form of the chunk `id`.
+    fn read(&self, id: ChunkId, place: Place) -> Result<Stored<'static>, ChunkStoreError> {
         let damaged =
             |what: &str| ChunkDamage { id: Some(id), place: place.to_string(), what: what.to_owned() };
         let bytes = self.reader.read(place).map_err(|error| match error {
@@ -203,7 +230,7 @@ impl Packs {
             other => from_segments(other),
         })?;
         match frame::decode(bytes) {
-            Some(chunk) if chunk.id == id => Ok(chunk),
+            Some(chunk) if chunk.id() == id => Ok(chunk),
             Some(_) => Err(ChunkStoreError::Damaged(damaged("another chunk stands here"))),
             None => Err(ChunkStoreError::Damaged(damaged("this is not a chunk"))),
         }
@@ -220,11 +247,14 @@ impl Packs {
                         findings.damage(None, place, "this is not a chunk");
                         continue;
                     };
-                    match self.with_index(|index| index.get(&chunk.id))? {
-                        Some(entry) if entry == entry_of(&chunk, place) => findings.judge(&chunk, place),
+                    let id = chunk.id();
+                    match self.with_index(|index| index.get(&id))? {
+                        Some(entry) if entry == entry_of(&chunk, place) => {
+                            self.judge(&chunk, entry, findings)?;
+                        }
                         // The same chunk again, from a time when the index had been lost.
                         Some(entry) if entry.place != place => {}
-                        Some(_) => findings.damage(Some(chunk.id), place, "the index has other sizes for it"),
+                        Some(_) => findings.damage(Some(id), place, "the index has other sizes for it"),
                         // It was removed. (One that is needed and not in the index is missing, which others notice.)
                         None => {}
                     }
@@ -242,18 +272,40 @@ impl Packs {
     /// Reads every chunk behind `last` by the index, for there the packs cannot be walked any more.
     fn verify_behind(&self, last: Place, findings: &mut Findings<'_>) -> Result<(), ChunkStoreError> {
         let mut behind = self.with_index(|index| {
-            let entries = index.after(None).map(|entry| entry.map(|(id, entry)| (entry.place, id)));
+            let entries = index.after(None);
             entries
-                .filter(|entry| entry.as_ref().map_or(true, |(place, _)| *place > last))
+                .filter(|entry| entry.as_ref().map_or(true, |(_, entry)| entry.place > last))
                 .collect::<Result<Vec<_>, _>>()
         })?;
-        behind.sort();
-        for (place, id) in behind {
-            match self.read(id, place) {
-                Ok(chunk) => findings.judge(&chunk, place),
+        behind.sort_by_key(|(_, entry)| entry.place);
+        for (id, entry) in behind {
+            match self.read(id, entry.place) {
+                Ok(chunk) => self.judge(&chunk, entry, findings)?,
                 Err(ChunkStoreError::Damaged(damage)) => (findings.found)(damage),
                 Err(other) => return Err(other),
             }
+        }
+        Ok(())
+    }
+
+    /// Opens what stands where `entry` says.
+    fn judge(
+        &self,
+        stored: &Stored<'_>,
+        entry: Entry,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), ChunkStoreError> {
+        let Stored::Whole(chunk) = stored else {
+            match self.plain_of(&stored.id()) {
+                Ok(plain) => plain.iter().for_each(|_| entry.count(&mut findings.whole)),
+                Err(ChunkStoreError::Damaged(damage)) => (findings.found)(damage),
+                Err(other) => return Err(other),
+            }
+            return Ok(());
+        };
+        match chunk.check() {
+            Ok(()) => entry.count(&mut findings.whole),
+            Err(error) => findings.damage(Some(chunk.id), entry.place, &error.to_string()),
         }
         Ok(())
     }
@@ -282,35 +334,28 @@ impl ChunkStore for Packs {
     }
 
     fn put_all(&self, chunks: &[SealedChunk]) -> Result<(), ChunkStoreError> {
-        let mut writer = self.writer();
-        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
-        let mut missing: BTreeSet<ChunkId> = self.missing(&ids)?.into_iter().collect();
-        let (mut group, mut bytes) = (Vec::new(), 0);
-        for chunk in chunks.iter().filter(|chunk| missing.remove(&chunk.id)) {
-            if bytes > 0 && bytes + chunk.bytes.len() > GROUP_BYTES {
-                self.put_group(&mut writer, &std::mem::take(&mut group))?;
-                bytes = 0;
-            }
-            bytes += frame::HEADER + chunk.bytes.len();
-            group.push(chunk);
-        }
-        if group.is_empty() { Ok(()) } else { self.put_group(&mut writer, &group) }
+        self.put(&chunks.iter().map(|chunk| (chunk, None)).collect::<Vec<_>>()).map(drop)
+    }
+
+    fn take(&self, incoming: &[Incoming]) -> Result<ChunkStats, ChunkStoreError> {
+        let chunks = incoming.iter().map(|chunk| (&chunk.whole, chunk.delta.as_ref()));
+        self.put(&chunks.collect::<Vec<_>>())
     }
 
     fn get(&self, id: &ChunkId) -> Result<Option<SealedChunk>, ChunkStoreError> {
-        let mut entry = self.with_index(|index| index.get(id))?;
-        while let Some(known) = entry {
-            let read = self.read(*id, known.place);
-            if read.is_ok() {
-                return read.map(Some);
-            }
-            // Its pack may have been taken away in this moment: then it stands elsewhere.
-            entry = self.with_index(|index| index.get(id))?;
-            if entry == Some(known) {
-                return read.map(Some);
-            }
+        match self.stored(id)? {
+            None => Ok(None),
+            Some(Stored::Whole(chunk)) => Ok(Some(chunk.into_owned())),
+            Some(Stored::Delta(..)) => Ok(self.plain_of(id)?.map(|plain| Sealer::new().seal(*id, plain))),
         }
-        Ok(None)
+    }
+
+    fn plain(&self, id: &ChunkId) -> Result<Option<Vec<u8>>, ChunkStoreError> {
+        self.plain_of(id)
+    }
+
+    fn bases(&self, id: &ChunkId) -> Result<Vec<ChunkId>, ChunkStoreError> {
+        self.bases_of(id)
     }
 
     fn measure(&self, ids: &[ChunkId]) -> Result<ChunkStats, ChunkStoreError> {
@@ -359,24 +404,17 @@ struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn judge(&mut self, chunk: &SealedChunk, place: Place) {
-        match chunk.check() {
-            Ok(()) => self.whole.add(chunk),
-            Err(error) => self.damage(Some(chunk.id), place, &error.to_string()),
-        }
-    }
-
     fn damage(&mut self, id: Option<ChunkId>, place: Place, what: &str) {
         (self.found)(ChunkDamage { id, place: place.to_string(), what: what.to_owned() });
     }
 }
 
-fn entry_of(chunk: &SealedChunk, place: Place) -> Entry {
+fn entry_of(chunk: &Stored<'_>, place: Place) -> Entry {
     Entry {
         place,
-        codec: chunk.codec,
-        stored_bytes: u32::try_from(chunk.bytes.len()).expect("frames are below 16 MiB"),
-        plain_bytes: chunk.plain_bytes,
+        form: chunk.form(),
+        stored_bytes: u32::try_from(chunk.stored_bytes()).expect("frames are below 16 MiB"),
+        plain_bytes: chunk.plain_bytes(),
     }
 }
 
@@ -392,6 +430,14 @@ fn make_durable(disk: &dyn SegmentDisk, end: Mark) -> Result<(), DiskError> {
 
 /// Takes note of what the packs hold past the mark that the index knows, up to `end`.
 fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), ChunkStoreError> {
+    take_note(index, reader, end)?;
+    if !index.is_whole().map_err(from_index)? {
+        index.make_whole().map_err(from_index)?;
+    }
+    Ok(())
+}
+
+fn take_note(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), ChunkStoreError> {
     let mark = index.mark();
     if mark == end {
         return Ok(());
@@ -407,7 +453,7 @@ fn catch_up(index: &Index, reader: &SegmentReader, end: Mark) -> Result<(), Chun
             let damaged =
                 || ChunkDamage { id: None, place: place.to_string(), what: "this is not a chunk".into() };
             let chunk = frame::decode(bytes).ok_or_else(|| ChunkStoreError::Damaged(damaged()))?;
-            entries.push((chunk.id, entry_of(&chunk, place)));
+            entries.push((chunk.id(), entry_of(&chunk, place)));
         }
         if entries.len() >= CATCH_UP_CHUNKS {
             index.add(&std::mem::take(&mut entries), mark).map_err(from_index)?;

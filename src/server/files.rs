@@ -329,7 +329,7 @@ async fn store(server: &Server, place: &Place, mut body: web::Payload, cut: Cut)
     let Cutting { chunks, .. } = cutting.take(node, place.user, waiting, true).await?;
     let (content, manifest) = Content::new(cut, chunks.clone());
     if let Some(manifest) = manifest {
-        keep(node, place.user, vec![SealedChunk::seal(manifest)]).await?;
+        keep(node, place.user, vec![SealedChunk::seal(manifest).into()]).await?;
     }
     Ok(Stored { content, chunks })
 }
@@ -365,7 +365,7 @@ impl Cutting {
             Ok((Self { chunker, sealer, chunks }, sealed))
         })
         .await?;
-        keep(node, user, sealed).await?;
+        keep(node, user, sealed.into_iter().map(Into::into).collect()).await?;
         Ok(cutting)
     }
 }

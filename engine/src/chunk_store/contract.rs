@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it says unwrap")]
 
-use super::{ChunkStats, ChunkStore};
-use crate::content::SealedChunk;
+use super::{CHAIN_MAX, ChunkStats, ChunkStore, Incoming};
+use crate::content::{ChunkDelta, SealedChunk};
 use annals_events::ChunkId;
 
 /// Runs the whole suite, each claim on an empty store of its own.
@@ -17,6 +17,24 @@ pub fn check(fresh: &mut dyn FnMut() -> Box<dyn ChunkStore>) {
     stores_verify_what_they_hold(&*fresh());
     nothing_is_put_and_nothing_happens(&*fresh());
     what_is_removed_is_gone_and_can_be_put_again(&*fresh());
+    what_is_taken_as_a_difference_is_found_as_it_was(&*fresh());
+    what_a_difference_needs_stays_as_long_as_it_does(&*fresh());
+}
+
+/// Versions of a chunk, each an edit of the one before and told as the difference to it.
+#[must_use]
+pub fn versions(count: usize, seed: usize) -> Vec<Incoming> {
+    let noise = |n: usize| ChunkId::of(&[seed.to_be_bytes(), n.to_be_bytes()].concat()).0;
+    let mut plain: Vec<u8> = (0..12).flat_map(noise).collect();
+    let mut versions = vec![SealedChunk::seal(plain.clone()).into()];
+    for version in 1..count {
+        let (base, at) = (plain.clone(), version * 37 % plain.len());
+        plain.splice(at..at, [version as u8, (version >> 8) as u8]);
+        let whole = SealedChunk::seal(plain.clone());
+        let delta = ChunkDelta::to_bases(whole.id, &plain, vec![ChunkId::of(&base)], &base);
+        versions.push(Incoming { whole, delta });
+    }
+    versions
 }
 
 /// Chunks to test with, of every codec and of sizes from 1 byte on.
@@ -121,6 +139,57 @@ fn what_is_removed_is_gone_and_can_be_put_again(store: &dyn ChunkStore) {
     }
     store.put_all(&chunks).unwrap();
     assert_eq!(store.verify(&mut |damage| panic!("{damage:?}")).unwrap(), stats_of(&chunks));
+}
+
+fn what_is_taken_as_a_difference_is_found_as_it_was(store: &dyn ChunkStore) {
+    let versions = versions(3 * CHAIN_MAX, 1);
+    for part in versions.chunks(1).chain([&versions[..]]) {
+        let before = store.stats().unwrap();
+        let mut new = store.take(part).unwrap();
+        assert_eq!(new.chunks, if part.len() > 1 { 0 } else { 1 });
+        assert_eq!(store.take(part).unwrap(), ChunkStats::default(), "they are there");
+        new.add_all(before);
+        assert_eq!(new, store.stats().unwrap());
+    }
+    for version in &versions {
+        let id = version.whole.id;
+        assert_eq!(store.get(&id).unwrap().as_ref(), Some(&version.whole));
+        assert_eq!(store.plain(&id).unwrap(), version.whole.clone().open().ok());
+        assert!(store.bases(&id).unwrap().len() <= CHAIN_MAX);
+    }
+    let whole = store.verify(&mut |damage| panic!("{damage:?}")).unwrap();
+    assert_eq!(whole, store.stats().unwrap());
+    assert_eq!((whole.chunks, whole.plain_bytes), {
+        let plain = versions.iter().map(|version| u64::from(version.whole.plain_bytes)).sum();
+        (versions.len() as u64, plain)
+    });
+    // To something that is not there, and to several: whole.
+    let base = vec![5; 3000];
+    let plain = [&base[..], b"!"].concat();
+    let whole = SealedChunk::seal(plain.clone());
+    let delta = ChunkDelta::to_bases(whole.id, &plain, vec![ChunkId::of(&base)], &base);
+    store.take(&[Incoming { whole: whole.clone(), delta }]).unwrap();
+    assert_eq!(store.get(&whole.id).unwrap(), Some(whole));
+}
+
+fn what_a_difference_needs_stays_as_long_as_it_does(store: &dyn ChunkStore) {
+    let versions = versions(6, 2);
+    versions.chunks(1).for_each(|one| assert_eq!(store.take(one).unwrap().chunks, 1));
+    let ids: Vec<ChunkId> = versions.iter().map(|version| version.whole.id).collect();
+    for gone in 1..ids.len() {
+        store.remove(&ids[..gone]).unwrap();
+        store.compact().unwrap();
+        for version in &versions[gone..] {
+            assert_eq!(store.get(&version.whole.id).unwrap().as_ref(), Some(&version.whole), "{gone} gone");
+        }
+        let whole = store.verify(&mut |damage| panic!("{damage:?}")).unwrap();
+        assert_eq!(whole, store.stats().unwrap());
+    }
+    store.remove(&ids).unwrap();
+    assert_eq!(store.missing(&ids).unwrap(), ids);
+    assert_eq!(store.stats().unwrap(), ChunkStats::default());
+    store.take(&versions).unwrap();
+    assert_eq!(store.missing(&ids).unwrap(), []);
 }
 
 fn stats_of(chunks: &[SealedChunk]) -> ChunkStats {

@@ -1,15 +1,15 @@
 //! What a server does with its chunks for devices: hands them out, whole or as the difference to what a device
 //! holds; takes them in, whole or as the difference to what it holds itself; says what a device needs to tell such
-//! a difference.
+//! a difference. What came as a difference is stored as one where that is clearly smaller.
 //!
 //! What must always hold: no byte of a chunk that the asker may not read goes into an answer, and none helps to
 //! make one; what is taken in has the bytes of its name; a difference that cannot be had is no error, the chunk
 //! travels whole. Work and memory are bounded by [`CHUNKS_BYTES_MAX`] and [`DELTA_BYTES_MAX`]. Left out: who may
 //! read what, which the caller knows.
 
-use super::{ChunkStore, ChunkStoreError};
+use super::{CHAIN_MAX, ChunkStore, ChunkStoreError, Incoming};
 use crate::{
-    content::{ChunkDelta, ChunkError, SealedChunk, Signature, delta::BASES_MAX},
+    content::{ChunkDelta, ChunkError, SealedChunk, Sealer, Signature, delta::BASES_MAX},
     protocol::{
         CHUNKS_BYTES_MAX, ChunksWanted, DELTA_BYTES_MAX, SIGNATURES_COUNT_MAX, SignaturesWanted,
         frame::Framed,
@@ -57,7 +57,7 @@ fn difference(
 ) -> Result<Option<ChunkDelta>, ChunkStoreError> {
     let Some(base) = opened(store, bases)? else { return Ok(None) };
     let Ok(plain) = chunk.clone().open() else { return Ok(None) };
-    let delta = ChunkDelta::to_bases(chunk.id, &plain, bases.to_vec(), &base);
+    let delta = ChunkDelta::to_bases(chunk.id, &plain, bases.to_vec(), &base.concat());
     Ok(delta.filter(|delta| is_worth_it(delta, chunk)))
 }
 
@@ -67,26 +67,19 @@ pub fn is_worth_it(delta: &ChunkDelta, whole: &SealedChunk) -> bool {
     delta.bytes.len() + 32 * delta.bases.len() < whole.bytes.len() - whole.bytes.len() / 8
 }
 
-/// The plain bytes of chunks, one after the other; none where one is not there or too many were named.
-fn opened(store: &dyn ChunkStore, ids: &[ChunkId]) -> Result<Option<Vec<u8>>, ChunkStoreError> {
-    let mut plain = Vec::new();
+/// The plain bytes of chunks; none where one is not there or too many were named.
+fn opened(store: &dyn ChunkStore, ids: &[ChunkId]) -> Result<Option<Vec<Vec<u8>>>, ChunkStoreError> {
     if ids.is_empty() || ids.len() > BASES_MAX {
         return Ok(None);
     }
-    for id in ids {
-        match store.get(id)?.map(SealedChunk::open) {
-            Some(Ok(bytes)) => plain.extend(bytes),
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(plain))
+    ids.iter().map(|id| store.plain(id)).collect()
 }
 
 /// Chunks that came in.
 #[derive(Debug, Default)]
 pub struct TakenIn {
     /// They have the bytes of their names, and can be stored.
-    pub chunks: Vec<SealedChunk>,
+    pub chunks: Vec<Incoming>,
     /// They have to be sent whole.
     pub again: Vec<ChunkId>,
 }
@@ -101,25 +94,53 @@ pub fn take_in(
     sent: Vec<Framed>,
     readable: &dyn Fn(&ChunkId) -> bool,
 ) -> Result<TakenIn, TakeInError> {
-    let (mut taken, mut made) = (TakenIn::default(), 0);
+    let (mut taken, mut made, mut sealer) = (TakenIn::default(), 0, Sealer::new());
     for framed in sent {
         match framed {
             Framed::Whole(chunk) => {
                 chunk.check()?;
-                taken.chunks.push(chunk);
+                taken.chunks.push(chunk.into());
             }
             Framed::Delta(delta) => {
                 made += delta.plain_bytes as usize;
                 let fits = made <= DELTA_BYTES_MAX && delta.bases.iter().all(readable);
-                let base = if fits { opened(store, &delta.bases)? } else { None };
-                match base.and_then(|base| delta.apply(&base).ok()) {
-                    Some(plain) => taken.chunks.push(SealedChunk::seal(plain)),
+                let bases = if fits { opened(store, &delta.bases)? } else { None };
+                let made_of = |bases: Vec<Vec<u8>>| Some((delta.apply(&bases.concat()).ok()?, bases));
+                match bases.and_then(made_of) {
+                    Some((plain, bases)) => {
+                        let whole = sealer.seal(delta.id, &plain[..]);
+                        let delta = to_be_stored(store, &delta.bases, bases, &plain, &whole)?;
+                        taken.chunks.push(Incoming { whole, delta });
+                    }
                     None => taken.again.push(delta.id),
                 }
             }
         }
     }
     Ok(taken)
+}
+
+/// A chunk as the difference to the one of its bases that is most like it, where that is clearly smaller. At the end of
+/// a chain it is the difference to what the chain begins with.
+fn to_be_stored(
+    store: &dyn ChunkStore,
+    ids: &[ChunkId],
+    bases: Vec<Vec<u8>>,
+    plain: &[u8],
+    whole: &SealedChunk,
+) -> Result<Option<ChunkDelta>, ChunkStoreError> {
+    let mut best: Option<ChunkDelta> = None;
+    for (id, base) in ids.iter().zip(bases) {
+        let chain = store.bases(id)?;
+        let (id, base) = match chain.last() {
+            Some(first) if chain.len() >= CHAIN_MAX => (first, store.plain(first)?),
+            _ => (id, Some(base)),
+        };
+        let delta = base.and_then(|base| ChunkDelta::to_bases(whole.id, plain, vec![*id], &base));
+        let least = best.as_ref().map_or(whole.bytes.len() / 2, |best| best.bytes.len() + ChunkId::BYTES);
+        best = delta.filter(|delta| delta.bytes.len() + ChunkId::BYTES < least).or(best);
+    }
+    Ok(best)
 }
 
 /// Why chunks were not taken in.
@@ -147,7 +168,7 @@ pub fn signatures(
         if bases.iter().all(readable)
             && let Some(base) = opened(store, bases)?
         {
-            signatures.push(Signature::of(bases.clone(), &base));
+            signatures.push(Signature::of(bases.clone(), &base.concat()));
         }
     }
     Ok(signatures)
@@ -238,8 +259,38 @@ mod tests {
             let id = delta.id;
             let taken = take_in(&store, vec![Framed::Delta(delta)], &|_| readable).unwrap();
             assert_eq!(taken.again, if fine { vec![] } else { vec![id] }, "{said}");
-            let whole = if fine { vec![SealedChunk::seal(plain.clone())] } else { vec![] };
-            assert_eq!(taken.chunks, whole, "{said}");
+            let whole: Vec<_> = taken.chunks.iter().map(|chunk| &chunk.whole).collect();
+            let fine = fine.then(|| SealedChunk::seal(plain.clone()));
+            assert_eq!(whole, fine.iter().collect::<Vec<_>>(), "{said}");
+            let delta = taken.chunks.first().map(|chunk| chunk.delta.as_ref().expect("it is smaller"));
+            assert!(delta.is_none_or(|delta| delta.apply(&noise(40_000)).as_ref() == Ok(&plain)), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_stored_as_the_difference_to_the_base_that_is_most_like_it_if_that_is_clearly_smaller() {
+        let Case { store, base, plain } = case();
+        let other: Vec<u8> = noise(40_000).into_iter().rev().map(|byte| byte ^ 0x5A).collect();
+        store.put_all(&[SealedChunk::seal(other.clone())]).unwrap();
+        let other_id = ChunkId::of(&other);
+        let unlike: Vec<u8> = (0..1250_u32).flat_map(|n| ChunkId::of(&n.to_be_bytes()).0).collect();
+        let table = [
+            (plain.clone(), vec![base], Some(base)),
+            (plain.clone(), vec![other_id, base], Some(base)),
+            (plain.clone(), vec![base, other_id], Some(base)),
+            (unlike, vec![base], None),
+        ];
+        for (plain, bases, stored) in table {
+            let together: Vec<u8> = bases.iter().flat_map(|id| store.plain(id).unwrap().unwrap()).collect();
+            let delta = ChunkDelta::to_bases(ChunkId::of(&plain), &plain, bases.clone(), &together).unwrap();
+            let taken = take_in(&store, vec![Framed::Delta(delta)], &|_| true).unwrap();
+            let delta = taken.chunks[0].delta.clone();
+            assert_eq!(
+                delta.as_ref().map(|delta| delta.bases.clone()),
+                stored.map(|id| vec![id]),
+                "{bases:?}"
+            );
+            assert!(delta.is_none_or(|delta| delta.apply(&noise(40_000)) == Ok(plain)), "{bases:?}");
         }
     }
 

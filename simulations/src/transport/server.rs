@@ -408,15 +408,9 @@ impl TwinServer {
                 TakeInError::Chunk(error) => Problem::new(Code::ChunkMismatch, error.to_string()),
                 TakeInError::Store(error) => failed(&error),
             })?;
-        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
-        let new: BTreeSet<ChunkId> =
-            self.chunks.missing(&ids).map_err(|error| failed(&error))?.into_iter().collect();
-        self.chunks.put_all(&chunks).map_err(|error| failed(&error))?;
-        self.sent.extend(ids);
-        let sizes: BTreeMap<ChunkId, u64> =
-            chunks.iter().map(|chunk| (chunk.id, chunk.bytes.len() as u64)).collect();
-        let new_bytes = sizes.iter().filter(|(id, _)| new.contains(id)).map(|(_, bytes)| bytes).sum();
-        Ok(ChunksStored { new: new.len() as u64, new_bytes, again })
+        let new = self.chunks.take(&chunks).map_err(|error| failed(&error))?;
+        self.sent.extend(chunks.iter().map(|chunk| chunk.whole.id));
+        Ok(ChunksStored { new: new.chunks, new_bytes: new.stored_bytes, again })
     }
 
     /// See [`annals_engine::transport::Transport::fetch_chunks`]; at most `count_max` of them.

@@ -11,7 +11,13 @@
 //! may be lost at any step. A chunk is read beside this: who finds its pack gone asks the index again. A pack in which
 //! something that lives cannot be read stays, for whoever wants to look at it.
 
-use super::{CATCH_UP_CHUNKS, GROUP_BYTES, Packs, frame, from_segments, index::Index, removed};
+use super::{
+    CATCH_UP_CHUNKS, GROUP_BYTES, Packs,
+    frame::{self, Stored},
+    from_segments,
+    index::Index,
+    removed,
+};
 use annals_engine::chunk_store::{ChunkStoreError, Compacted};
 use annals_events::{
     ChunkId,
@@ -96,7 +102,7 @@ impl Packs {
                 match self.read(*id, *place) {
                     _ if !still => {}
                     Ok(chunk) => {
-                        bytes += chunk.bytes.len();
+                        bytes += chunk.stored_bytes();
                         group.push(chunk);
                     }
                     Err(ChunkStoreError::Damaged(damage)) => {
@@ -112,15 +118,9 @@ impl Packs {
         Ok(())
     }
 
-    fn put_again(
-        &self,
-        writer: &mut Segments,
-        group: &[annals_engine::content::SealedChunk],
-    ) -> Result<(), ChunkStoreError> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        self.put_group(writer, &group.iter().collect::<Vec<_>>())
+    /// In the form that they have: what they are the difference to is there.
+    fn put_again(&self, writer: &mut Segments, group: &[Stored<'_>]) -> Result<(), ChunkStoreError> {
+        if group.is_empty() { Ok(()) } else { self.put_group(writer, group).map(drop) }
     }
 
     /// Takes the packs away, whose chunks all live elsewhere.

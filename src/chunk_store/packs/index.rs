@@ -2,10 +2,11 @@
 //!
 //! It is written behind the acknowledgement and never synced on purpose, so after a crash it may lag: it says
 //! up to which mark of the packs it knows ([`Index::mark`]), entries and mark being written together. One
-//! that cannot be read is moved aside and begun anew.
+//! that cannot be read is moved aside and begun anew. What had been removed is in it again then, as far as it still can be
+//! read: a difference whose base is gone is nothing ([`Index::make_whole`]).
 
-use super::frame::{codec_from_byte, codec_to_byte};
-use annals_engine::{chunk_store::ChunkStats, content::Codec};
+use super::frame::Form;
+use annals_engine::chunk_store::ChunkStats;
 use annals_events::{
     ChunkId, Hash,
     segment::{Mark, Place},
@@ -28,11 +29,14 @@ const STATE: &[u8] = b"state 1";
 /// The key of how many packs had been taken away when it was written.
 const REMOVED: &[u8] = b"removed";
 
-/// Where a chunk stands, and its sizes.
+/// The key that says that it knew all packs once, from the first on.
+const WHOLE: &[u8] = b"whole";
+
+/// Where a chunk stands and in which form, and its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) place: Place,
-    pub(super) codec: Codec,
+    pub(super) form: Form,
     pub(super) stored_bytes: u32,
     pub(super) plain_bytes: u32,
 }
@@ -129,7 +133,7 @@ impl Index {
             if before.is_some_and(|before| before.place >= entry.place) {
                 continue;
             }
-            batch.insert(&id.0, &entry.encode());
+            batch.insert(&id.0, entry.encode());
             before.iter().for_each(|before| before.uncount(&mut next.stats));
             entry.count(&mut next.stats);
         }
@@ -139,13 +143,30 @@ impl Index {
         Ok(())
     }
 
-    /// Takes chunks out; answers with how much they took.
+    /// Takes chunks out, but for the bases of those that stay; answers with how much they took.
     pub(super) fn remove(&self, ids: &[ChunkId]) -> Result<ChunkStats, IndexError> {
+        self.take_out(self.without_bases(ids.iter().copied().collect())?)
+    }
+
+    /// Those of `ids` that nothing which stays is stored as the difference to.
+    fn without_bases(&self, mut ids: BTreeSet<ChunkId>) -> Result<BTreeSet<ChunkId>, IndexError> {
+        for entry in self.after(None) {
+            let (id, entry) = entry?;
+            let mut base = entry.form.base().filter(|_| !ids.contains(&id));
+            // What stays for its sake has a base that has to stay as well.
+            while let Some(stays) = base.filter(|base| ids.remove(base)) {
+                base = self.get(&stays)?.and_then(|entry| entry.form.base());
+            }
+        }
+        Ok(ids)
+    }
+
+    fn take_out(&self, ids: BTreeSet<ChunkId>) -> Result<ChunkStats, IndexError> {
         let mut state = self.state();
         let (mut next, mut removed) = (*state, ChunkStats::default());
         let mut batch = sled::Batch::default();
-        for id in ids.iter().collect::<BTreeSet<_>>() {
-            if let Some(entry) = self.get(id)? {
+        for id in ids {
+            if let Some(entry) = self.get(&id)? {
                 batch.remove(&id.0);
                 entry.uncount(&mut next.stats);
                 entry.count(&mut removed);
@@ -155,6 +176,39 @@ impl Index {
         self.db.apply_batch(batch)?;
         *state = next;
         Ok(removed)
+    }
+
+    /// Whether it was made from all packs, and what cannot be read taken out since.
+    pub(super) fn is_whole(&self) -> Result<bool, IndexError> {
+        Ok(self.db.contains_key(WHOLE)?)
+    }
+
+    /// It knows all packs. Differences that had been removed before it was begun, and whose bases are gone or were put in
+    /// another form since, are taken out again.
+    pub(super) fn make_whole(&self) -> Result<(), IndexError> {
+        let mut unreadable = BTreeSet::new();
+        for entry in self.after(None) {
+            let (id, entry) = entry?;
+            if !self.is_readable(entry)? {
+                unreadable.insert(id);
+            }
+        }
+        if !unreadable.is_empty() {
+            self.take_out(unreadable)?;
+        }
+        self.db.insert(WHOLE, &[])?;
+        Ok(())
+    }
+
+    /// Whether what it is the difference to is there, down to a chunk that is whole.
+    fn is_readable(&self, mut entry: Entry) -> Result<bool, IndexError> {
+        while let Some(base) = entry.form.base() {
+            match self.get(&base)? {
+                Some(below) if below.form.depth() < entry.form.depth() => entry = below,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// How many packs had been taken away when it was written.
@@ -218,22 +272,21 @@ impl Entry {
         stats.plain_bytes -= u64::from(self.plain_bytes);
     }
 
-    fn encode(&self) -> [u8; 17] {
-        let mut bytes = [0; 17];
-        bytes[..8].copy_from_slice(&self.place.0.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.stored_bytes.to_be_bytes());
-        bytes[12..16].copy_from_slice(&self.plain_bytes.to_be_bytes());
-        bytes[16] = codec_to_byte(self.codec);
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(50);
+        bytes.extend(self.place.0.to_be_bytes());
+        bytes.extend(self.stored_bytes.to_be_bytes());
+        bytes.extend(self.plain_bytes.to_be_bytes());
+        self.form.encode_to(&mut bytes);
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 17] = bytes.try_into().ok()?;
         Some(Self {
             place: Place(u64_at(bytes, 0)?),
-            stored_bytes: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
-            plain_bytes: u32::from_be_bytes(bytes[12..16].try_into().ok()?),
-            codec: codec_from_byte(bytes[16])?,
+            stored_bytes: u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?),
+            plain_bytes: u32::from_be_bytes(bytes.get(12..16)?.try_into().ok()?),
+            form: Form::decode(&bytes[16..])?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Laws of packs on a disk that forgets, with an index that is kept, lost, old or damaged.
 
+mod chain;
 mod compaction;
 
 use super::*;
