@@ -129,7 +129,7 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
             namespaces::run_on_server(&namespaces, talk)
         }
         Verb::Sync(sync) if sync.is_setting() => sync::set(&sync, directory, talk),
-        Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, directory, talk),
+        Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, typed, directory, talk),
         Verb::Status(status) => status::run_beside(&status, typed, directory, talk),
         Verb::Trash(Trash::Empty { argument, yes: false }) if trash::confirm(&argument, directory, talk)? => {
             let typed = [typed, &["--yes".to_owned()]].concat();

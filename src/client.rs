@@ -20,6 +20,7 @@ mod host;
 mod linking;
 mod listening;
 mod noting;
+mod opened;
 mod rewinding;
 pub mod settings;
 mod standing;

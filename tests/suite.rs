@@ -24,6 +24,7 @@ mod lost_folder;
 mod lost_server;
 mod lost_state;
 mod noticing;
+mod ordering;
 mod place;
 mod restoring;
 mod retention;

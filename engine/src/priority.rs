@@ -1,13 +1,15 @@
 //! What is read and sent first, when a folder has more to say than goes in a moment.
 //!
-//! In this order: what somebody asked for by name; what was touched within the hour, for that is what they work on;
-//! what is small, because many of those are done soon; the rest; and pictures, sound and films last. Equals stay as
-//! they stood. Left out: which files are open in other programs, which nobody tells us.
+//! In this order: what somebody asked for by name; what is open in a program; what was touched within the hour, for that
+//! is what they work on; what is small, because many of those are done soon; the rest; and pictures, sound and films
+//! last. Equals stay as they stood. Left out: finding out which files are open, which the host knows or does not.
 
 /// What counts as work of the moment.
 const RECENT_MS: u64 = 60 * 60 * 1000;
 /// What is small.
 const SMALL_BYTES: u64 = 1 << 20;
+/// What takes long: it goes by itself, and what comes up meanwhile may go before the rest of it.
+const LONG_BYTES: u64 = 16 << 20;
 /// How pictures, sound and films are called.
 const MEDIA: [&str; 22] = [
     "aac", "avi", "bmp", "cr2", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3",
@@ -23,12 +25,15 @@ pub struct Waiting<'a> {
     pub size: u64,
     /// When it was last changed, in milliseconds since 1970.
     pub touched_ms: u64,
+    /// Whether a program has it open.
+    pub open: bool,
 }
 
 /// A file's place in the order: the lesser goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     not_asked: bool,
+    not_open: bool,
     not_recent: bool,
     media: bool,
     large: bool,
@@ -42,6 +47,7 @@ impl Rank {
         let extension = file.path.rsplit_once('.').map_or("", |(_, extension)| extension);
         Self {
             not_asked: !asked.iter().any(|asked| asked.is_empty() || asked == file.path || below(asked)),
+            not_open: !file.open,
             // A clock that runs ahead touches nothing in the future.
             not_recent: now_ms.saturating_sub(file.touched_ms) > RECENT_MS,
             media: MEDIA.iter().any(|known| known.eq_ignore_ascii_case(extension)),
@@ -52,7 +58,13 @@ impl Rank {
     /// Whether somebody waits for it.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        !self.not_asked || !self.not_recent
+        !(self.not_asked && self.not_open && self.not_recent)
+    }
+
+    /// Whether it was asked for by name: then nothing goes before the rest of it.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.not_asked
     }
 }
 
@@ -69,6 +81,20 @@ pub fn urgent_first(ranked: &[(Rank, u64)]) -> usize {
     if urgent > 0 && rest > MOMENT_BYTES && now <= MOMENT_BYTES { urgent } else { ranked.len() }
 }
 
+/// How many of the files, in the order of their ranks, go together: what takes long goes by itself, once what is before
+/// it was said.
+#[must_use]
+pub fn together(ranked: &[(Rank, u64)]) -> usize {
+    let before_long = ranked.iter().take_while(|(_, size)| !is_long(*size)).count();
+    if before_long == 0 { ranked.len().min(1) } else { before_long }
+}
+
+/// Whether a file of this size takes long.
+#[must_use]
+pub fn is_long(bytes: u64) -> bool {
+    bytes >= LONG_BYTES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,7 +103,7 @@ mod tests {
 
     fn rank(path: &str, size: u64, hours: u64) -> Rank {
         let touched_ms = NOW - hours * RECENT_MS - 1;
-        Rank::of(Waiting { path, size, touched_ms }, NOW, &["asked".into()])
+        Rank::of(Waiting { path, size, touched_ms, open: path.starts_with("open") }, NOW, &["asked".into()])
     }
 
     #[test]
@@ -85,6 +111,7 @@ mod tests {
         let order = [
             rank("asked", 5 << 30, 900),
             rank("asked/film.mp4", 5 << 30, 900),
+            rank("open.mkv", 5 << 30, 900),
             rank("notes.txt", 100, 0),
             rank("draft.odt", 5 << 20, 0),
             rank("new.JPG", 100, 0),
@@ -94,9 +121,26 @@ mod tests {
             rank("old.mov", 5 << 30, 2),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert!(order[..5].iter().all(Rank::is_urgent) && !order[5..].iter().any(Rank::is_urgent));
-        let ahead = Waiting { path: "a", size: 1, touched_ms: NOW + 1_000_000_000 };
+        assert!(order[..6].iter().all(Rank::is_urgent) && !order[6..].iter().any(Rank::is_urgent));
+        assert!(order[..2].iter().all(Rank::is_asked) && !order[2..].iter().any(Rank::is_asked));
+        let ahead = Waiting { path: "a", size: 1, touched_ms: NOW + 1_000_000_000, open: false };
         assert!(Rank::of(ahead, NOW, &[]).is_urgent());
+    }
+
+    #[test]
+    fn what_takes_long_goes_by_itself() {
+        let rank = rank("a", 1, 1);
+        let table: [(&[u64], usize); 5] = [
+            (&[], 0),
+            (&[1, 2, 3], 3),
+            (&[1, LONG_BYTES, 2], 1),
+            (&[LONG_BYTES, 1, 2], 1),
+            (&[LONG_BYTES, LONG_BYTES], 1),
+        ];
+        for (sizes, first) in table {
+            let ranked: Vec<(Rank, u64)> = sizes.iter().map(|size| (rank, *size)).collect();
+            assert_eq!(together(&ranked), first, "{sizes:?}");
+        }
     }
 
     #[test]

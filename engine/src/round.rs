@@ -34,6 +34,7 @@ use crate::{
     chunk_store::ChunkStore,
     content::SealedChunk,
     disk::{Blocked, Disk, DiskError, DiskOp, Node},
+    priority::{Rank, Waiting, is_long},
     protocol::{Class, Code, Problem},
     replica::{Effect, Input, Notice, Replica, StateChange, Strange, is_acknowledgement},
     transport::{Transport, TransportError},
@@ -101,6 +102,17 @@ pub trait Host {
 
     /// Nothing in the outbox is needed any more.
     fn empty_outbox(&mut self);
+
+    /// Which files somewhere below the folder programs have open now, as far as that can be told.
+    fn open_now(&mut self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// Whether [`cut`](Self::cut) may end with [`RoundError::GaveWay`] from now on, once something came up that goes before
+    /// the rest of what is cut.
+    fn may_give_way(&mut self, may: bool) {
+        let _ = may;
+    }
 
     /// Tells whoever watches how far the round is.
     fn progress(&mut self, step: Step);
@@ -214,6 +226,8 @@ const TURNS_MAX: usize = 32;
 const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
 /// How often a server may lose state while a round is at work.
 const HAND_BACKS_MAX: usize = 8;
+/// So few files are done before anybody finds out which of them are open.
+const FEW: usize = 8;
 /// Operations handed to the disk together.
 const OPS_PER_GROUP: usize = 512;
 
@@ -242,6 +256,9 @@ pub fn exchange<H: Host>(
         hand_backs: 0,
         changed: None,
         put_off: false,
+        later: BTreeSet::new(),
+        tried: BTreeSet::new(),
+        reading: Files::default(),
     };
     let result = round.run();
     let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
@@ -275,6 +292,12 @@ struct Round<'a, H: Host> {
     changed: Option<Blocked>,
     /// Whether some files had to wait once until those were sent that somebody waits for.
     put_off: bool,
+    /// Files that wait for one that takes long, or for what goes before it.
+    later: BTreeSet<String>,
+    /// Those that take long and were read in this round.
+    tried: BTreeSet<String>,
+    /// How far the reading of files is.
+    reading: Files,
 }
 
 impl<H: Host> Round<'_, H> {
@@ -284,7 +307,10 @@ impl<H: Host> Round<'_, H> {
             let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
             self.perform(effects)?;
         }
-        for _ in 0..TURNS_MAX {
+        let mut turns = 0;
+        while turns < TURNS_MAX {
+            // Files that wait for their turn are no sign that it does not come to an end.
+            turns += usize::from(self.later.is_empty());
             if let Some(look) = self.rescan.take() {
                 self.look(&look, online)?;
             }
@@ -463,7 +489,10 @@ impl<H: Host> Round<'_, H> {
                 Effect::Persist(changes) => self.host.persist(&changes)?,
                 // The queue is the replica's; it goes out when the round gets there.
                 Effect::Submit(_) => {}
-                Effect::Materialise(plan) => self.materialise(&plan.ops, plan.together)?,
+                Effect::Materialise(plan) => {
+                    let ops = self.arranged(plan.ops);
+                    self.materialise(&ops, plan.together)?;
+                }
                 Effect::Scan => self.rescan = Some(Look::Whole),
                 // What an earlier effect wants more is not forgotten for this.
                 Effect::Glance => drop(self.rescan.get_or_insert(Look::At(BTreeSet::new()))),
@@ -481,7 +510,8 @@ impl<H: Host> Round<'_, H> {
             Notice::Unread(paths) => {
                 let known: BTreeSet<&String> =
                     self.report.skipped.iter().map(|(path, _)| path).chain(&self.report.waiting).collect();
-                let new: Vec<String> = paths.into_iter().filter(|path| !known.contains(path)).collect();
+                let known = |path: &String| known.contains(path) || self.later.contains(path);
+                let new: Vec<String> = paths.into_iter().filter(|path| !known(path)).collect();
                 self.report.waiting.extend(new);
             }
             Notice::InTheWay(paths) => self.report.in_the_way = paths,
@@ -518,14 +548,37 @@ impl<H: Host> Round<'_, H> {
         Ok(())
     }
 
+    /// The operations of a plan, those that write in the order in which somebody waits for them.
+    fn arranged(&mut self, ops: Vec<DiskOp>) -> Vec<DiskOp> {
+        let files = ops.iter().filter(|op| matches!(op, DiskOp::WriteFile { .. })).count();
+        if files < 2 {
+            return ops;
+        }
+        let ranking = self.ranking(files);
+        let rank = |op: &DiskOp| match op {
+            DiskOp::WriteFile { path, size, mtime_ns, .. } => ranking.of(path, *size, mtime_ns.unwrap_or(0)),
+            // Nothing has to be fetched for it.
+            op => ranking.of(op.path(), 0, 0),
+        };
+        self.replica.arrange(rank).map_or(ops, <[DiskOp]>::to_vec)
+    }
+
+    /// By what files are put in order, `files` of them.
+    fn ranking(&mut self, files: usize) -> Ranking {
+        let open = if files > FEW { self.host.open_now() } else { BTreeSet::new() };
+        Ranking { now_ms: self.host.now_ms(), open, asked: self.wish.first.clone() }
+    }
+
     /// Does what a plan says, some hundred operations at a time, and hands in how it went.
     fn materialise(&mut self, ops: &[DiskOp], together: usize) -> Result<(), RoundError> {
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut failed = None;
         let ops = if self.shut_out { &[] } else { ops };
         let (first, rest) = ops.split_at(together.min(ops.len()));
-        let groups =
-            std::iter::once(first).chain(rest.chunks(OPS_PER_GROUP)).filter(|group| !group.is_empty());
+        // What takes long keeps nothing waiting that stands before it.
+        let in_parts = rest.chunk_by(|one, next| !takes_long(one) && !takes_long(next));
+        let in_groups = in_parts.flat_map(|part| part.chunks(OPS_PER_GROUP));
+        let groups = std::iter::once(first).chain(in_groups).filter(|group| !group.is_empty());
         let mut files = Files { of: ops.len() as u64, of_bytes: written_by(ops), ..Files::default() };
         for group in groups {
             let path = group.iter().find(|op| matches!(op, DiskOp::WriteFile { .. })).or(group.first());
@@ -624,6 +677,25 @@ pub fn body_of(
     }
     let Some((position, index)) = replica.log().locate(dot) else { return Ok(None) };
     records.at(position)?.batch().body(index).map_err(|error| damaged(error.to_string()))
+}
+
+/// By what files are put in order.
+struct Ranking {
+    now_ms: u64,
+    open: BTreeSet<String>,
+    asked: Vec<String>,
+}
+
+impl Ranking {
+    fn of(&self, path: &str, size: u64, touched_ns: i64) -> Rank {
+        let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
+        let file = Waiting { path, size, touched_ms, open: self.open.contains(path) };
+        Rank::of(file, self.now_ms, &self.asked)
+    }
+}
+
+fn takes_long(op: &DiskOp) -> bool {
+    matches!(op, DiskOp::WriteFile { size, .. } if is_long(*size))
 }
 
 /// What operations write, in bytes.

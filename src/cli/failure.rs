@@ -252,7 +252,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Paused => Failure::new(Exit::NeedsPerson, message).hint("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then"),
-        RoundError::Stopped => Failure::failed(message).hint("sync again: it goes on from there"),
+        RoundError::Stopped | RoundError::GaveWay => Failure::failed(message).hint("sync again: it goes on from there"),
         RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),
     }
 }

@@ -26,6 +26,11 @@ pub(super) fn run_once(
 ) -> Result<Exit, Failure> {
     know_by(sync, folder)?;
     send_first(sync, folder, directory)?;
+    if !(sync.once || sync.accept_deletes) {
+        // Said to a daemon that is at it: it goes on, in another order.
+        talk.remark("the daemon that keeps it in sync takes this first from now on")?;
+        return Ok(Exit::Done);
+    }
     take_settings(sync, folder.root())?;
     folder.accept_deletes(sync.accept_deletes);
     let result = folder.sync_once(&mut Bar::new(talk.terminal));
@@ -194,7 +199,12 @@ fn root_of(sync: &Sync, directory: &Path) -> Result<PathBuf, Failure> {
     place::folder_of(&status(), directory)
 }
 
-pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+pub(super) fn run_daemon(
+    sync: &Sync,
+    typed: &[String],
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
     let named = sync.folder.as_deref().unwrap_or(Path::new("."));
     let root = match &sync.folder {
         Some(_) => place::exactly(named, directory)?,
@@ -202,7 +212,14 @@ pub(super) fn run_daemon(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> 
             place::folder_of(&super::Verb::Status(super::arguments::FolderArg { folder: None }), directory)?
         }
     };
-    let mut folder = open(&root, None, talk)??;
+    let opened = open(&root, None, talk)?;
+    if matches!(opened, Err(ClientError::Held { .. })) && (sync.accept_deletes || !sync.first.is_empty()) {
+        let state = root.join(client::STATE_FOLDER);
+        if let Some(answered) = super::ask_daemon(&state, typed, directory, talk) {
+            return answered;
+        }
+    }
+    let mut folder = opened?;
     know_by(sync, &mut folder)?;
     folder.accept_deletes(sync.accept_deletes);
     send_first(sync, &mut folder, directory)?;

@@ -32,6 +32,8 @@ struct Rung {
     reached: bool,
     lost: Option<TransportError>,
     head: Option<HeadInfo>,
+    /// How many verbs wait for the folder.
+    queue: usize,
     debouncer: Debouncer,
     came: BTreeSet<String>,
 }
@@ -51,6 +53,16 @@ pub(super) struct Woken {
     pub(super) due: Option<Due>,
     /// Where folders may have come that are not covered yet.
     pub(super) came: BTreeSet<String>,
+}
+
+/// A verb that waits for the folder, or has it.
+pub(super) struct Queued<'a>(&'a Bell);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.rung().queue -= 1;
+        self.0.0.woken.notify_all();
+    }
 }
 
 impl Default for Bell {
@@ -98,6 +110,26 @@ impl Bell {
         if rung.debouncer.hint(self.now_ms(), hint) {
             self.0.woken.notify_all();
         }
+    }
+
+    /// A verb waits for the folder, until what this answers with is dropped.
+    pub(super) fn queue(&self) -> Queued<'_> {
+        self.rung().queue += 1;
+        Queued(self)
+    }
+
+    /// Lets verbs that wait for the folder go first.
+    pub(super) fn give_way(&self) {
+        let mut rung = self.rung();
+        while rung.queue > 0 && !rung.stopped {
+            rung = self.0.woken.wait(rung).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether something is to be looked at by now, or a verb waits.
+    pub(super) fn others_wait(&self) -> bool {
+        let rung = self.rung();
+        rung.queue > 0 || rung.debouncer.due_at_ms().is_some_and(|due_ms| due_ms <= self.now_ms())
     }
 
     /// Waits until it is rung, or for `time`.

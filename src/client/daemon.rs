@@ -86,7 +86,7 @@ pub fn run(
     let mut folder = folder;
     folder.kept = true;
     let folder = Arc::new(Mutex::new(folder));
-    let ear = listen(socket.clone(), folder.clone(), answers, root.clone());
+    let ear = listen(socket.clone(), folder.clone(), answers, root.clone(), stop.0.clone());
     let listening = held(&folder).listen(&stop.0);
     let mut work = Work {
         folder: &folder,
@@ -98,6 +98,7 @@ pub fn run(
         last: None,
         offline: false,
         lost: None,
+        left: None,
         first: true,
         came_lately: false,
         unfinished: None,
@@ -133,6 +134,8 @@ struct Work<'a> {
     offline: bool,
     /// Why the server is not there, or does not talk to this device, as the feed has it.
     lost: Option<TransportError>,
+    /// Where the next round goes on, for this one gave way.
+    left: Option<Due>,
     /// None did everything yet.
     first: bool,
     /// Folders came: hints from below them may have had the names that those had before.
@@ -210,6 +213,7 @@ impl Work<'_> {
 
     /// One round. False: it was told to end.
     fn round(&mut self, look: Due, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) -> bool {
+        self.stop.0.give_way();
         let mut folder = held(self.folder);
         folder.is_watched(self.watching.hindrance());
         let mut unwatched = ();
@@ -218,6 +222,10 @@ impl Work<'_> {
         progress.rest();
         if self.stop.is_set() {
             return false;
+        }
+        if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
+            (self.left, self.failures, self.noted) = (folder.put_off(), 0, false);
+            return true;
         }
         let now = result.as_ref().err().map(ToString::to_string);
         // The folder itself may be gone, or another one in its place.
@@ -267,6 +275,11 @@ impl Work<'_> {
 
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
+        if let Some(left) = self.left.take() {
+            let Woken { stopped, due, came, .. } = self.stop.0.wait(Duration::ZERO);
+            let due = due.and_then(|due| self.sifted(due));
+            return (!stopped).then(|| (with(left, due), came));
+        }
         let slept = Stopwatch::start();
         let again = (self.failures > 0).then(|| wait_after(self.failures, self.asked_wait_ms));
         loop {
@@ -306,6 +319,18 @@ impl Work<'_> {
     }
 }
 
+/// Both.
+fn with(one: Due, other: Option<Due>) -> Due {
+    match (one, other) {
+        (one, None) => one,
+        (Due::At(mut paths), Some(Due::At(more))) => {
+            paths.extend(more);
+            Due::At(paths)
+        }
+        _ => Due::Whole,
+    }
+}
+
 /// How long to wait after so many rounds that did not get everything done.
 fn wait_after(rounds: u32, asked_ms: Option<u64>) -> Duration {
     Duration::from_millis(retry::wait_asked_ms(rounds, u64::from(std::process::id()), asked_ms))
@@ -325,6 +350,10 @@ impl Progress for UntilStopped<'_> {
     fn is_stopped(&self) -> bool {
         self.stop.is_set()
     }
+
+    fn others_wait(&self) -> bool {
+        self.stop.0.others_wait()
+    }
 }
 
 /// Answers on the socket until it is closed.
@@ -333,6 +362,7 @@ fn listen(
     folder: Arc<Mutex<Folder>>,
     answers: Answers,
     root: PathBuf,
+    bell: Bell,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         socket.serve(|request| {
@@ -340,7 +370,10 @@ fn listen(
                 Err(TryLockError::WouldBlock) => (answers.meanwhile)(&request, &root),
                 _ => None,
             };
-            answer.unwrap_or_else(|| (answers.verb)(&request, &mut held(&folder)))
+            answer.unwrap_or_else(|| {
+                let _queued = bell.queue();
+                (answers.verb)(&request, &mut held(&folder))
+            })
         });
     })
 }

@@ -12,7 +12,11 @@ use super::{
     standing::{Advice, LastRound},
     store::Store,
 };
-use crate::{clock::SystemClock, disk::FolderDisk, transport::Http};
+use crate::{
+    clock::SystemClock,
+    disk::FolderDisk,
+    transport::{Http, PAUSED},
+};
 use annals_engine::{
     clock::Clock as _,
     disk::{Disk as _, DiskError},
@@ -20,6 +24,7 @@ use annals_engine::{
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
     round::{self, Look, Report, RoundError, Wish},
+    transport::TransportError,
     watch::Due,
 };
 use serde::Serialize;
@@ -385,6 +390,8 @@ impl Folder {
             http: &http,
             identity: &self.identity,
             progress: &mut noting,
+            root: &self.root,
+            gives_way: false,
         };
         let wish = Wish { look, ..self.wish.clone() };
         let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);
@@ -392,7 +399,11 @@ impl Folder {
         let result = if noting.is_stopped() { result.map_err(|_| RoundError::Stopped) } else { result };
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
-        let paused = matches!(&result, Err(error) if error.is_passing()) && Settings::read(&self.root).paused;
+        let is_held_up = |error: &RoundError| {
+            matches!(error, RoundError::Transport(TransportError::Unreachable { what, .. }) if what == PAUSED)
+                || error.is_passing() && Settings::read(&self.root).paused
+        };
+        let paused = result.as_ref().is_err_and(is_held_up);
         let result = if paused { Err(RoundError::Paused) } else { result };
         self.remember(&report, &result);
         if !self.replica.is_working()

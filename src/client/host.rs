@@ -2,10 +2,11 @@
 
 use super::{
     binding::Binding,
+    opened,
     store::{Kept, Store},
 };
 use crate::{
-    clock::SystemClock,
+    clock::{Stopwatch, SystemClock},
     content::{self, ChunkSink, CutError, FileToCut},
     disk::FolderDisk,
     transport::{Http, Pin},
@@ -20,7 +21,12 @@ use annals_engine::{
     round::{FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
 use annals_events::{ChunkId, Record, Seq, log::Logged};
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
 
 /// Who is told how far a round is.
 pub trait Progress {
@@ -32,6 +38,11 @@ pub trait Progress {
 
     /// Whether it shall end as soon as it can.
     fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Whether something came up that goes before the rest of what takes long.
+    fn others_wait(&self) -> bool {
         false
     }
 }
@@ -59,6 +70,10 @@ pub(super) struct Machine<'a> {
     pub(super) http: &'a Http,
     pub(super) identity: &'a Identity,
     pub(super) progress: &'a mut dyn Progress,
+    /// The folder, as programs name it.
+    pub(super) root: &'a Path,
+    /// Whether what is cut may give way to others.
+    pub(super) gives_way: bool,
 }
 
 impl Host for Machine<'_> {
@@ -115,12 +130,24 @@ impl Host for Machine<'_> {
                 })
             });
             // An error here drops `taken`; the sink then ends the cutting.
-            let sent = taken.into_iter().try_for_each(|chunk| take(chunk, http, outbox));
+            let mut turn = Turn::begin(self.gives_way);
+            let sent = taken.into_iter().try_for_each(|chunk| {
+                turn.go_on(self.progress)?;
+                take(chunk, http, outbox)
+            });
             match cutting.join().expect("cutting does not panic") {
                 Ok(()) | Err(Gone) => sent,
             }
         })?;
         Ok(read)
+    }
+
+    fn open_now(&mut self) -> BTreeSet<String> {
+        opened::below(self.root)
+    }
+
+    fn may_give_way(&mut self, may: bool) {
+        self.gives_way = may;
     }
 
     fn empty_outbox(&mut self) {
@@ -167,6 +194,34 @@ impl Machine<'_> {
         let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);
         let replaced = file.replaced.as_ref().map(|content| content.cut);
         FileToCut { open: Box::new(open), replaced, first: file.first }
+    }
+}
+
+/// How long whoever gives way is at it before. What is begun anew has to get to where it was, and gets on by as much.
+const TURN: Duration = Duration::from_secs(1);
+
+/// The time that a file has before it gives way.
+struct Turn {
+    gives_way: bool,
+    began: Stopwatch,
+    /// How long it took to get to the first chunk that is to be sent.
+    back: Option<Duration>,
+}
+
+impl Turn {
+    fn begin(gives_way: bool) -> Self {
+        Self { gives_way, began: Stopwatch::start(), back: None }
+    }
+
+    /// Between two chunks: whether to go on.
+    fn go_on(&mut self, progress: &dyn Progress) -> Result<(), RoundError> {
+        if progress.is_stopped() {
+            return Err(RoundError::Stopped);
+        }
+        let elapsed = self.began.elapsed();
+        let back = *self.back.get_or_insert(elapsed);
+        let is_over = elapsed - back >= TURN.max(back * 2);
+        if self.gives_way && is_over && progress.others_wait() { Err(RoundError::GaveWay) } else { Ok(()) }
     }
 }
 

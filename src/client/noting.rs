@@ -56,6 +56,10 @@ impl Progress for Noting<'_> {
     fn is_stopped(&self) -> bool {
         self.watching.is_stopped()
     }
+
+    fn others_wait(&self) -> bool {
+        self.watching.others_wait()
+    }
 }
 
 impl Drop for Noting<'_> {

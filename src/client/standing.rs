@@ -12,7 +12,7 @@ use annals_engine::{
     clock::Clock as _,
     observed::{Totals, parent},
     replica::is_acknowledgement,
-    round::{Report, RoundError},
+    round::{Look, Report, RoundError},
     transport::TransportError,
     watch::Due,
 };
@@ -204,6 +204,8 @@ pub(super) struct LastRound {
     incomplete: bool,
     /// What was being written, or vanished.
     moving: Option<Due>,
+    /// Where the next round goes on.
+    put_off: Option<Look>,
 }
 
 impl LastRound {
@@ -221,6 +223,7 @@ impl LastRound {
             in_the_way: status.in_the_way,
             incomplete: false,
             moving: None,
+            put_off: None,
         })
     }
 
@@ -233,8 +236,10 @@ impl LastRound {
             since @ Some(_) if self.offline => since,
             _ => self.offline.then(|| rfc3339(SystemClock.now_ms())),
         };
-        // Who made a pause knows of it.
-        let error = result.as_ref().err().filter(|error| !matches!(error, RoundError::Paused));
+        self.put_off = report.put_off.clone();
+        // Who made a pause knows of it, and giving way is nothing that went wrong.
+        let is_wrong = |error: &&RoundError| !matches!(error, RoundError::Paused | RoundError::GaveWay);
+        let error = result.as_ref().err().filter(is_wrong);
         (self.error, self.hint) = (error.map(ToString::to_string), None);
         if result.is_ok() {
             self.exchanged = Some(rfc3339(SystemClock.now_ms()));
@@ -262,7 +267,10 @@ impl LastRound {
 
     /// What went wrong, as it is said to a person, and what to do about it.
     pub(super) fn explain(&mut self, error: &ClientError, advice: Advice) {
-        if !matches!(error, ClientError::Round(RoundError::Stopped | RoundError::Paused)) {
+        let is_wrong = |error: &RoundError| {
+            !matches!(error, RoundError::Stopped | RoundError::Paused | RoundError::GaveWay)
+        };
+        if !matches!(error, ClientError::Round(error) if !is_wrong(error)) {
             (self.error, self.hint) = (Some(error.to_string()), advice(error));
         }
     }
@@ -322,6 +330,14 @@ impl Folder {
         match (self.last.incomplete, &self.last.moving) {
             (true, _) => Some(Due::Whole),
             (_, moving) => moving.clone(),
+        }
+    }
+
+    /// Where the last round left off to give way.
+    pub(super) fn put_off(&mut self) -> Option<Due> {
+        match self.last.put_off.take()? {
+            Look::At(paths) => Some(Due::At(paths)),
+            Look::Whole | Look::Nowhere => Some(Due::Whole),
         }
     }
 

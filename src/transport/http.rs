@@ -81,6 +81,9 @@ impl Traffic {
     }
 }
 
+/// Why nobody is reached while a person holds everything up.
+pub const PAUSED: &str = "it is paused";
+
 /// Takes note of so many bytes.
 type Count = Box<dyn Fn(u64) + Send>;
 
@@ -338,10 +341,7 @@ impl Http {
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Answer<Response> {
         if self.brake.is_paused() {
-            return Err(TransportError::Unreachable {
-                server: self.base.clone(),
-                what: "it is paused".into(),
-            });
+            return Err(TransportError::Unreachable { server: self.base.clone(), what: PAUSED.into() });
         }
         let mut request = self.client.request(method, format!("{}/v1/{route}", self.base));
         if let Some(token) = &self.token {

@@ -45,6 +45,16 @@ impl Replica {
         }
     }
 
+    /// Puts what the plan at work writes in the order of `rank`, and answers with all its operations; none: nothing is at
+    /// work. What makes room for it, and what is removed after it, stays where it is.
+    pub fn arrange<R: Ord>(&mut self, rank: impl Fn(&DiskOp) -> R) -> Option<&[DiskOp]> {
+        let plan = &mut self.working.as_mut()?.plan;
+        let writes = plan.ops[plan.together..].iter().take_while(|op| !matches!(op, DiskOp::Remove { .. }));
+        let end = plan.together + writes.count();
+        plan.ops[plan.together..end].sort_by_cached_key(rank);
+        Some(&plan.ops)
+    }
+
     fn block(&mut self, op: &DiskOp) {
         self.blocked.insert(op.path().to_owned());
         match op {

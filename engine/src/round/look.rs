@@ -10,7 +10,7 @@ use crate::{
     author::Removals,
     disk::{Scan, SkippedBecause},
     observed::{LocalTree, parent},
-    priority::{Rank, Waiting, urgent_first},
+    priority::{Rank, is_long, together, urgent_first},
     replica::Input,
 };
 use annals_events::Cut;
@@ -51,7 +51,7 @@ impl<H: Host> Round<'_, H> {
         self.report.waiting.clear();
         self.report.skipped = told(&scan);
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
-        self.read(&mut local, unread, online)?;
+        self.read(&mut local, unread, None, online)?;
         let removals = match &self.wish {
             Wish { accept_deletes: true, .. } => Removals::Accept,
             Wish { patient: true, .. } => Removals::AskAtRest,
@@ -71,15 +71,21 @@ impl<H: Host> Round<'_, H> {
         self.report.glanced.extend(folders.iter().cloned());
         let synced = self.replica.synced_at(&folders);
         let (mut local, unread) = LocalTree::of(scan, &synced);
-        self.read(&mut local, unread, online)?;
+        self.read(&mut local, unread, Some(&folders), online)?;
         let effects = self.replica.step(self.host.now_ms(), Input::Glanced { local, folders });
         self.perform(effects)
     }
 
     /// Reads the files at `unread`; those of which all chunks are in the server's hands, or in the outbox, are known
     /// in `local` then.
-    fn read(&mut self, local: &mut LocalTree, unread: Vec<String>, online: bool) -> Result<(), RoundError> {
-        let unread = self.in_order(unread, local, online);
+    fn read(
+        &mut self,
+        local: &mut LocalTree,
+        unread: Vec<String>,
+        folders: Option<&BTreeSet<String>>,
+        online: bool,
+    ) -> Result<(), RoundError> {
+        let unread = self.in_order(unread, local, folders, online);
         let mut groups = groups_of(self.files_to_read(&unread, local));
         let of_bytes = groups.iter().flatten().map(|file| file.size).sum();
         let mut files = Files { of: unread.len() as u64, of_bytes, ..Files::default() };
@@ -88,7 +94,15 @@ impl<H: Host> Round<'_, H> {
             self.host.progress(Step::Reading(files.clone()));
             let bytes = group.iter().map(|file| file.size).sum::<u64>();
             (files.done, files.bytes) = (files.done + group.len() as u64, files.bytes + bytes);
-            let read = self.read_group(group, online)?;
+            self.reading =
+                Files { bytes: files.bytes - bytes, done: files.done - group.len() as u64, ..files.clone() };
+            let path = files.path.clone();
+            let read = self.read_group(group, online);
+            self.host.may_give_way(false);
+            if matches!(read, Err(RoundError::GaveWay)) {
+                self.put_off_to_next(path);
+            }
+            let read = read?;
             for (path, read) in read {
                 local.read(&path, &read.node, read.content, read.grew);
             }
@@ -100,27 +114,72 @@ impl<H: Host> Round<'_, H> {
     }
 
     /// The files that are to be read now, what somebody waits for first. Where the others would take long they are put
-    /// off to another look, once: then it is said before they are read.
-    fn in_order(&mut self, unread: Vec<String>, local: &LocalTree, online: bool) -> Vec<String> {
-        let now_ms = self.host.now_ms();
+    /// off to another look, once: then it is said before they are read. And each that takes long has a look of its own.
+    fn in_order(
+        &mut self,
+        unread: Vec<String>,
+        local: &LocalTree,
+        folders: Option<&BTreeSet<String>>,
+        online: bool,
+    ) -> Vec<String> {
+        let ranking = self.ranking(unread.len());
         let rank = |path: String| {
             let node = local.nodes.get(&path).map(|local| &local.node);
             let (size, touched_ns) = node.map_or((0, 0), |node| (node.size, node.mtime_ns));
-            let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
-            let file = Waiting { path: &path, size, touched_ms };
-            (Rank::of(file, now_ms, &self.wish.first), size, path)
+            (ranking.of(&path, size, touched_ns), size, path)
         };
         let mut ranked: Vec<_> = unread.into_iter().map(rank).collect();
         ranked.sort_by_key(|(rank, ..)| *rank);
         let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
         let now = urgent_first(&order);
-        // What vanished may be among what is not read yet, under another name.
-        let whole = || self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path));
-        if now < ranked.len() && online && !self.put_off && whole() {
+        if now < ranked.len() && online && !self.put_off && self.has_all(local, folders) {
             (self.put_off, self.rescan) = (true, Some(Look::Whole));
             ranked.truncate(now);
         }
+        self.later.clear();
+        if online && ranked.iter().any(|(_, size, _)| is_long(*size)) && self.has_all(local, folders) {
+            self.put_off_what_waits(&mut ranked);
+        }
         ranked.into_iter().map(|(.., path)| path).collect()
+    }
+
+    /// Leaves those that go together now: one that takes long, or what goes before it.
+    fn put_off_what_waits(&mut self, ranked: &mut Vec<(Rank, u64, String)>) {
+        // What did not rest while it was read has had its turn.
+        ranked.retain(|(_, size, path)| !is_long(*size) || !self.tried.contains(path));
+        let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
+        let rest = ranked.split_off(together(&order));
+        self.later = rest.into_iter().map(|(.., path)| path).collect();
+        if !self.later.is_empty() && self.rescan.is_none() {
+            self.rescan = Some(Look::At(self.later.clone()));
+        }
+        if let [(rank, size, path)] = ranked.as_slice()
+            && is_long(*size)
+        {
+            self.tried.insert(path.clone());
+            self.host.may_give_way(!rank.is_asked());
+        }
+    }
+
+    /// The next round goes on with `path`, and with what waits for it.
+    fn put_off_to_next(&mut self, path: Option<String>) {
+        let mut left = std::mem::take(&mut self.later);
+        left.extend(path);
+        self.report.put_off = match self.rescan.take() {
+            Some(Look::Whole) => Some(Look::Whole),
+            _ => Some(Look::At(left)),
+        };
+    }
+
+    /// Whether everything is there that was, in these folders or everywhere: what vanished may be among what is not read
+    /// yet, under another name.
+    fn has_all(&self, local: &LocalTree, folders: Option<&BTreeSet<String>>) -> bool {
+        match folders {
+            None => self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path)),
+            Some(folders) => {
+                self.replica.synced_at(folders).iter().all(|(path, _)| local.nodes.contains_key(path))
+            }
+        }
     }
 
     fn files_to_read(&mut self, paths: &[String], local: &LocalTree) -> Vec<FileToRead> {

@@ -1,6 +1,6 @@
 //! What a round says of itself: how far it is, what it did, why it could not go on.
 
-use super::StoreError;
+use super::{Look, StoreError};
 use crate::{
     author::MassDelete,
     chunk_store::ChunkStoreError,
@@ -43,6 +43,8 @@ pub struct Report {
     pub vanishing: bool,
     /// The folders that were looked at since: what follows is of the whole folder, or else of these.
     pub glanced: BTreeSet<String>,
+    /// Where the next one has to look, because this one gave way to what goes first.
+    pub put_off: Option<Look>,
     /// Files that are being written, and wait.
     pub waiting: Vec<String>,
     /// What is not synced, and why.
@@ -131,6 +133,9 @@ pub enum RoundError {
     /// A person does not want anything to be sent or fetched for now.
     #[error("paused: nothing is sent or fetched")]
     Paused,
+    /// A file that takes long is on its way, and something came up that goes before the rest of it.
+    #[error("something else goes first")]
+    GaveWay,
     /// It was told to end.
     #[error("stopped before everything was exchanged")]
     Stopped,

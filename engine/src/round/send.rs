@@ -5,7 +5,7 @@
 //! any event names it (I4). About chunks of a version that the log has nothing is asked.
 
 use super::{
-    FileRead, FileToRead, Host, Look, Round, RoundError,
+    FileRead, FileToRead, Files, Host, Look, Round, RoundError, Step,
     delivery::{Delivery, Replacing},
 };
 use crate::{
@@ -184,6 +184,7 @@ impl<H: Host> Round<'_, H> {
         }
         let online = online && !self.trouble.as_ref().is_some_and(RoundError::is_refusal);
         let replacing = before.replaced_by(&files, &lacking);
+        self.say_what_is_there(&files, &lacking);
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
         let again = |(file, found): &(FileToRead, FileRead)| FileToRead {
@@ -210,6 +211,17 @@ impl<H: Host> Round<'_, H> {
             }
         }
         Ok(sealed)
+    }
+
+    /// What need not be sent, because it was before, is as good as done.
+    fn say_what_is_there(&mut self, files: &[(FileToRead, FileRead)], lacking: &BTreeSet<ChunkId>) {
+        let chunks = files.iter().flat_map(|(_, found)| &found.chunks);
+        let there: u64 =
+            chunks.filter(|chunk| !lacking.contains(&chunk.id)).map(|chunk| u64::from(chunk.bytes)).sum();
+        if there > 0 {
+            let bytes = self.reading.bytes + there;
+            self.host.progress(Step::Reading(Files { bytes, ..self.reading.clone() }));
+        }
     }
 
     /// Sends what waits in the outbox and pending batches name.
