@@ -3,7 +3,7 @@
 use crate::support::*;
 use annals::server::{Config, ServeError, serve};
 use annals_engine::{
-    content::{ChunkDelta, SealedChunk, Signature},
+    content::{ChunkDelta, SealedChunk, Signature, Sums},
     protocol::{
         BATCHES_BYTES_MAX, BatchOutcome, ChunksStored, ChunksWanted, Class, Code, Credential, DeviceInfo,
         JSON_BYTES_MAX, Linked, Member, NamespaceInfo, NewAccount, NewNamespace, OwnAccount, Quota, Records,
@@ -266,6 +266,7 @@ fn a_list_of_batches_is_taken_up_to_the_first_that_is_refused() {
     let three = laptop.sign(vec![folder("c")]);
     let batches = annals_engine::protocol::Batches {
         batches: [&one, &two, &three].map(|batch| batch.bytes().to_vec().into()).to_vec(),
+        brief: false,
     };
     let outcomes: annals_engine::protocol::Outcomes = laptop.cbor(&server, "batches", &batches).unwrap();
     let [BatchOutcome::Admitted { .. }, BatchOutcome::Refused(refused)] = &outcomes.outcomes[..] else {
@@ -376,11 +377,11 @@ fn a_difference_is_told_only_between_chunks_that_one_may_read() {
     bob.send_chunks(&server, std::slice::from_ref(&new_chunk)).unwrap();
     bob.issue(&server, vec![(fact_new, body_new)]);
 
-    let wanted = SignaturesWanted { bases: vec![vec![old_chunk.id]] };
+    let wanted = SignaturesWanted { bases: vec![vec![old_chunk.id]], short: false };
     let signatures_of = |device: &Device| -> Vec<Signature> {
         device.cbor::<Signatures>(&server, "chunks/signatures", &wanted).unwrap().signatures
     };
-    assert_eq!(signatures_of(&ana), [Signature::of(vec![old_chunk.id], &old)]);
+    assert_eq!(signatures_of(&ana), [Signature::of(Sums::Long, vec![old_chunk.id], &old)]);
     assert_eq!(signatures_of(&bob), []);
 
     let fetched = |device: &Device| {
@@ -397,7 +398,7 @@ fn a_difference_is_told_only_between_chunks_that_one_may_read() {
 
     let newer = [b"?", &old[..]].concat();
     let id = ChunkId::of(&newer);
-    let signature = Signature::of(vec![old_chunk.id], &old);
+    let signature = Signature::of(Sums::Long, vec![old_chunk.id], &old);
     let delta = Framed::Delta(ChunkDelta::to_signature(id, &newer, &signature).unwrap());
     let sent = |device: &Device| -> ChunksStored {
         let mut body = Vec::new();

@@ -264,7 +264,7 @@ impl Device {
     }
 
     pub fn submit_bytes(&self, server: &TestServer, batch: Vec<u8>) -> Answer<BatchOutcome> {
-        let batches = Batches { batches: vec![batch.into()] };
+        let batches = Batches { batches: vec![batch.into()], brief: false };
         let mut outcomes: Outcomes = self.cbor(server, "batches", &batches)?;
         assert_eq!(outcomes.outcomes.len(), 1);
         Ok(outcomes.outcomes.remove(0))

@@ -16,7 +16,7 @@ pub mod pairing;
 pub mod sealed;
 
 pub use chunker::{BadCut, Chunker};
-pub use delta::{ChunkDelta, Signature};
+pub use delta::{ChunkDelta, Signature, Sums};
 pub use pairing::replaced_by;
 pub use sealed::{ChunkError, Codec, SealedChunk, Sealer};
 

@@ -22,7 +22,7 @@ pub use proof::{
     with_fingerprint,
 };
 
-use crate::content::Signature;
+use crate::content::{Signature, Sums};
 use annals_events::{
     ChunkRef, ContentId, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
 };
@@ -35,6 +35,9 @@ pub const FORMAT: u64 = 1;
 pub const CBOR: &str = "application/cbor";
 /// Media type of framed chunks.
 pub const FRAMES: &str = "application/vnd.annals.chunks";
+/// Content encoding of requests to `/batches`, where an answer of the server to a question for records said by
+/// `Accept-Encoding` that it takes that.
+pub const ZSTD: &str = "zstd";
 /// Media type of a [`Problem`].
 pub const PROBLEM: &str = "application/problem+json";
 
@@ -328,6 +331,9 @@ impl From<Head> for HeadInfo {
 pub struct Batches {
     /// Each batch's bytes.
     pub batches: Vec<ByteBuf>,
+    /// Whether the records of what is admitted may be answered without their batches, which the asker has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
 }
 
 /// The answer to [`Batches`]: one outcome each, up to the first that was not admitted; what follows that
@@ -482,13 +488,46 @@ impl ChunksWanted {
 pub struct SignaturesWanted {
     /// Of which, each a few chunks one after the other; [`SIGNATURES_COUNT_MAX`] at most.
     pub bases: Vec<Vec<annals_events::ChunkId>>,
+    /// Whether the asker knows [`Sums::Short`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub short: bool,
 }
 
 /// The answer to [`SignaturesWanted`]: those that the asker may have, in the order asked.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Signatures {
-    /// The sums.
+    /// With [`Sums::Long`].
     pub signatures: Vec<Signature>,
+    /// With [`Sums::Short`], for an asker who knows them: the place in the question, plain bytes in all, the sums.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub short: Vec<(u32, u32, ByteBuf)>,
+}
+
+impl Signatures {
+    /// Takes in the signature of what stands at `place` in the question.
+    pub fn add(&mut self, place: u32, signature: Signature) {
+        match signature.kind {
+            Sums::Long => self.signatures.push(signature),
+            Sums::Short => self.short.push((place, signature.bytes, ByteBuf::from(signature.sums))),
+        }
+    }
+
+    /// All of them, each with its place in the question.
+    pub fn answering(self, wanted: &SignaturesWanted) -> Vec<(usize, Signature)> {
+        let mut long = self.signatures.into_iter().peekable();
+        let mut found: Vec<(usize, Signature)> = Vec::new();
+        for (place, bases) in wanted.bases.iter().enumerate() {
+            found.extend(long.next_if(|signature| signature.bases == *bases).map(|found| (place, found)));
+        }
+        for (place, bytes, sums) in self.short {
+            let bases = wanted.bases.get(place as usize).cloned();
+            found.extend(bases.map(|bases| {
+                let signature = Signature { bases, bytes, sums: sums.into_vec(), kind: Sums::Short };
+                (place as usize, signature)
+            }));
+        }
+        found
+    }
 }
 
 /// `GET /v1/namespaces/{ns}/entries/{entry}/versions`: a file's history as the server's log has it.

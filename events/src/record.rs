@@ -137,6 +137,23 @@ impl Record {
         Ok(Self { bytes, admission, admission_bytes, receipt, batch })
     }
 
+    /// A record's bytes with nothing in place of the batch: for whoever has that.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`].
+    pub fn without_batch(record: &[u8]) -> Result<Vec<u8>, RecordError> {
+        Self::with_batch(record, &[])
+    }
+
+    /// A record's bytes with these of a batch in their place.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`]; whether the batch belongs there says [`decode`](Self::decode).
+    pub fn with_batch(record: &[u8], batch: &[u8]) -> Result<Vec<u8>, RecordError> {
+        let parts = codec::decode_record(record)?;
+        Ok(codec::encode_record(&record[parts.admission_bytes], &parts.receipt, batch))
+    }
+
     /// Whether it comes right after `previous`.
     ///
     /// # Errors

@@ -1,14 +1,14 @@
 //! Answers: JSON, CBOR, frames, and problem documents for everything else.
 
 use actix_web::{
-    HttpResponse, ResponseError,
+    HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
+        header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
     },
     web,
 };
-use annals_engine::protocol::{self, CBOR, Code, FRAMES, PROBLEM, Problem};
+use annals_engine::protocol::{self, CBOR, Code, FRAMES, PROBLEM, Problem, ZSTD};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The header that names a request, in both directions.
@@ -116,6 +116,15 @@ pub(super) fn bytes_of(body: Body) -> Result<web::Bytes, Refusal> {
         let code = if large { Code::TooLarge } else { Code::BadRequest };
         Refusal(Problem::new(code, error.to_string()))
     })
+}
+
+/// The body as it was before it was compressed, where it was; of at most so many bytes.
+pub(super) fn unpacked(request: &HttpRequest, body: Body, bytes_max: usize) -> Body {
+    if request.headers().get(CONTENT_ENCODING).is_none_or(|encoding| encoding != ZSTD) {
+        return body;
+    }
+    let plain = zstd::bulk::decompress(&body?, bytes_max);
+    plain.map(web::Bytes::from).map_err(actix_web::error::ErrorBadRequest)
 }
 
 /// The body as JSON.

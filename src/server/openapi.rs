@@ -127,7 +127,10 @@ fn schema(name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_engine::{content::Signature, protocol::*};
+    use annals_engine::{
+        content::{Signature, Sums},
+        protocol::*,
+    };
     use annals_events::{
         ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey,
         Role, Seq, UserId,
@@ -247,7 +250,7 @@ mod tests {
             content: Some(ContentId([8; 32])),
             head: true,
         };
-        let signature = Signature::of(vec![chunk.id], b"some bytes");
+        let signature = Signature::of(Sums::Long, vec![chunk.id], b"some bytes");
         let record = || serde_bytes::ByteBuf::from(vec![1]);
         let outcomes = vec![
             BatchOutcome::Admitted { record: record() },
@@ -277,7 +280,7 @@ mod tests {
             ("DeviceInfo", of(&info)),
             ("Records", of(&Records { log: id, head: HeadInfo::default(), records: vec![record()] })),
             ("FeedHead", of(&FeedHead { log: id, head: HeadInfo::default(), changed: true })),
-            ("Batches", of(&Batches { batches: vec![record()] })),
+            ("Batches", of(&Batches { batches: vec![record()], brief: true })),
             ("Outcomes", of(&Outcomes { outcomes })),
             ("KeyProof", of(&proof)),
             ("HandBack", of(&HandBack { records: vec![record()], proof: Some(proof) })),
@@ -295,9 +298,12 @@ mod tests {
             ("MissingAnswer", of(&MissingAnswer { chunks: vec![0], manifests: vec![1] })),
             ("ChunksStored", of(&ChunksStored { new: 1, new_bytes: 2, again: vec![chunk.id] })),
             ("ChunksWanted", of(&ChunksWanted { chunks: vec![chunk.id], bases: vec![(0, vec![chunk.id])] })),
-            ("SignaturesWanted", of(&SignaturesWanted { bases: vec![vec![chunk.id]] })),
+            ("SignaturesWanted", of(&SignaturesWanted { bases: vec![vec![chunk.id]], short: true })),
             ("Signature", of(&signature)),
-            ("Signatures", of(&Signatures { signatures: vec![signature.clone()] })),
+            (
+                "Signatures",
+                of(&Signatures { signatures: vec![signature.clone()], short: vec![(0, 1, record())] }),
+            ),
             ("VersionInfo", of(&version)),
             (
                 "FileInfo",

@@ -2,7 +2,7 @@
 
 use super::{
     Server, access,
-    answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of},
+    answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of, unpacked},
     feed, files, gate, handback, link, openapi,
 };
 use crate::actors::{
@@ -16,17 +16,18 @@ use crate::actors::{
 };
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::{ACCEPT_ENCODING, HeaderValue},
     web::{self, PayloadConfig, ServiceConfig},
 };
 use annals_engine::{
     directory::Directory,
     protocol::{
-        BATCHES_BYTES_MAX, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
-        FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem,
-        RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
+        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge,
+        ChunksWanted, Code, FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes,
+        OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
     },
 };
-use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Role, Seq};
+use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq};
 use std::sync::{Arc, atomic::Ordering};
 
 type Shared = web::Data<Server>;
@@ -260,7 +261,10 @@ pub(super) async fn records(
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
     let wanted = FetchRecords { namespace: *namespace, query: *query };
-    cbor(&server.node.ask_session(device, user, wanted).await??)
+    // A round begins with this question, and learns here how batches may come.
+    let mut answer = cbor(&server.node.ask_session(device, user, wanted).await??)?;
+    answer.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(ZSTD));
+    Ok(answer)
 }
 
 /// A WebSocket that says how far the namespace is, from the cursor on: each message is a `FeedHead`. A device that is
@@ -296,13 +300,20 @@ pub(super) async fn batches(
     body: Body,
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
-    let Batches { batches } = cbor_of(body)?;
+    let Batches { batches, brief } = cbor_of(unpacked(&request, body, BATCHES_BYTES_MAX + CBOR_ROOM))?;
     let submitted = SubmitBatches {
         namespace: *namespace,
         batches: Arc::new(batches),
         trace: gate::trace_of(request.headers()),
     };
-    let outcomes = server.node.ask_session(device, user, submitted).await??;
+    let mut outcomes = server.node.ask_session(device, user, submitted).await??;
+    for outcome in outcomes.iter_mut().filter(|_| brief) {
+        if let BatchOutcome::Admitted { record } = outcome
+            && let Ok(short) = Record::without_batch(record)
+        {
+            *record = short.into();
+        }
+    }
     cbor(&Outcomes { outcomes })
 }
 

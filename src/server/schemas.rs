@@ -176,7 +176,14 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             ("welcome", "bool", "whether the token that was shown is good"),
         ],
     ),
-    ("Batches", "Of one device, in its order.", &[("batches", "[bytes]", "each batch")]),
+    (
+        "Batches",
+        "Of one device, in its order.",
+        &[
+            ("batches", "[bytes]", "each batch"),
+            ("brief?", "bool", "whether records of what is admitted are answered without their batches"),
+        ],
+    ),
     (
         "Outcomes",
         "One for each batch, up to the first that was refused.",
@@ -228,9 +235,19 @@ const TYPES: &[(&str, &str, &[Field])] = &[
     (
         "SignaturesWanted",
         "Chunks to which a difference is to be told.",
-        &[("bases", "[[hash]]", "each a few chunks, one after the other")],
+        &[
+            ("bases", "[[hash]]", "each a few chunks, one after the other"),
+            ("short?", "bool", "whether the asker takes short sums"),
+        ],
     ),
-    ("Signatures", "Those that the asker may have.", &[("signatures", "[Signature]", "in the order asked")]),
+    (
+        "Signatures",
+        "Those that the asker may have.",
+        &[
+            ("signatures", "[Signature]", "in the order asked"),
+            ("short?", "[sums]", "[place in the question, plain bytes in all, short sums]"),
+        ],
+    ),
     (
         "Signature",
         "Sums of every block of some chunks.",
@@ -358,6 +375,7 @@ fn word(name: &str) -> Value {
         "bases" => {
             json!({ "type": "array", "prefixItems": [word("uint"), { "type": "array", "items": word("hash") }] })
         }
+        "sums" => json!({ "type": "array", "prefixItems": [word("uint"), word("uint"), word("bytes")] }),
         "manifest" => {
             json!({ "type": "array", "prefixItems": [word("hash"), { "$ref": reference("ChunkRef") }] })
         }

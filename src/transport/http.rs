@@ -15,19 +15,19 @@ use super::{
 use crate::clock::pause;
 use annals_engine::{
     protocol::{
-        self, Account, AccountChange, Batches, Challenge, ChunksStored, ChunksWanted, Code, DeviceInfo,
-        FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member, MissingAnswer,
-        MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount, Problem, Records,
-        RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
+        self, Account, AccountChange, BatchOutcome, Batches, Challenge, ChunksStored, ChunksWanted, Code,
+        DeviceInfo, FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member,
+        MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount,
+        Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
         frame::{self, Framed},
     },
     transport::{Transport, TransportError},
 };
-use annals_events::{DeviceId, NamespaceId};
+use annals_events::{DeviceId, NamespaceId, Record};
 use reqwest::{
     Method, StatusCode,
     blocking::{Body, Client, RequestBuilder, Response},
-    header::CONTENT_TYPE,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
     redirect::Policy,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,7 +36,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub struct Http {
     trace: String,
     traffic: Arc<Traffic>,
     brake: Brake,
+    /// Whether the server said that batches may be compressed.
+    takes_zstd: AtomicBool,
 }
 
 /// Bytes of bodies that went over the wire.
@@ -153,7 +155,8 @@ impl Http {
             .map_err(|error| malformed(error.to_string()))?;
         let (tls, traffic, trace) = (Arc::new(config), Arc::default(), random_hex(16));
         let brake = Brake::default();
-        Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake })
+        let takes_zstd = AtomicBool::new(false);
+        Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake, takes_zstd })
     }
 
     /// From now on requests belong to something new.
@@ -301,6 +304,7 @@ impl Http {
             protocol::CBOR,
             protocol::to_cbor(message),
             0,
+            |request| request,
         )?)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
     }
@@ -312,11 +316,12 @@ impl Http {
         media_type: &str,
         body: Vec<u8>,
         answer_bytes: usize,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Answer<Response> {
         let route = format!("namespaces/{namespace}/{route}");
         let wait = Self::ANSWER + self.at_slowest(body.len().max(answer_bytes));
         self.send(Method::POST, &route, |request| {
-            let request = request.timeout(wait).header(CONTENT_TYPE, media_type);
+            let request = with(request.timeout(wait).header(CONTENT_TYPE, media_type));
             let bytes = body.len() as u64;
             match &self.brake.sending {
                 None => {
@@ -427,14 +432,35 @@ impl Http {
 impl Transport for Http {
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
         let route = format!("namespaces/{namespace}/records");
-        let bytes = self.bytes_of(self.send(Method::GET, &route, |request| {
+        let response = self.send(Method::GET, &route, |request| {
             request.timeout(Self::ANSWER + self.at_slowest(Self::ANSWER_BYTES)).query(query)
-        })?)?;
+        })?;
+        let takes_zstd = response.headers().get(ACCEPT_ENCODING).is_some_and(|takes| takes == protocol::ZSTD);
+        self.takes_zstd.store(takes_zstd, Ordering::Relaxed);
+        let bytes = self.bytes_of(response)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
     }
 
     fn submit(&self, namespace: NamespaceId, batches: &Batches) -> Answer<Outcomes> {
-        self.cbor(namespace, "batches", batches)
+        let plain = protocol::to_cbor(batches);
+        let packed = match self.takes_zstd.load(Ordering::Relaxed) {
+            true => zstd::bulk::compress(&plain, 0).ok().filter(|packed| packed.len() < plain.len()),
+            false => None,
+        };
+        let is_packed = packed.is_some();
+        let body = packed.unwrap_or(plain);
+        let response = self.post_bytes(namespace, "batches", protocol::CBOR, body, 0, |request| {
+            if is_packed { request.header(CONTENT_ENCODING, protocol::ZSTD) } else { request }
+        })?;
+        let bytes = self.bytes_of(response)?;
+        let mut outcomes: Outcomes = protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))?;
+        for (outcome, batch) in outcomes.outcomes.iter_mut().zip(&batches.batches) {
+            if let BatchOutcome::Admitted { record } = outcome {
+                // Its batch may have been left out, and is this one.
+                *record = Record::with_batch(record, batch).map_err(|error| self.malformed(error))?.into();
+            }
+        }
+        Ok(outcomes)
     }
 
     fn hand_back(&self, namespace: NamespaceId, lost: &HandBack) -> Answer<HandedBack> {
@@ -452,7 +478,7 @@ impl Transport for Http {
     fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Answer<ChunksStored> {
         let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
         chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
-        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0)?;
+        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0, |request| request)?;
         self.json_of(response)
     }
 
@@ -464,6 +490,7 @@ impl Transport for Http {
             protocol::CBOR,
             wanted,
             Self::ANSWER_BYTES,
+            |request| request,
         )?)?;
         frame::decode_all(&body).map_err(|error| self.malformed(error))
     }

@@ -9,9 +9,9 @@
 
 use super::{CHAIN_MAX, ChunkStore, ChunkStoreError, Incoming};
 use crate::{
-    content::{ChunkDelta, ChunkError, SealedChunk, Sealer, Signature, delta::BASES_MAX},
+    content::{ChunkDelta, ChunkError, SealedChunk, Sealer, Signature, Sums, delta::BASES_MAX},
     protocol::{
-        CHUNKS_BYTES_MAX, ChunksWanted, DELTA_BYTES_MAX, SIGNATURES_COUNT_MAX, SignaturesWanted,
+        CHUNKS_BYTES_MAX, ChunksWanted, DELTA_BYTES_MAX, SIGNATURES_COUNT_MAX, Signatures, SignaturesWanted,
         frame::Framed,
     },
 };
@@ -162,13 +162,14 @@ pub fn signatures(
     store: &dyn ChunkStore,
     wanted: &SignaturesWanted,
     readable: &dyn Fn(&ChunkId) -> bool,
-) -> Result<Vec<Signature>, ChunkStoreError> {
-    let mut signatures = Vec::new();
-    for bases in wanted.bases.iter().take(SIGNATURES_COUNT_MAX) {
+) -> Result<Signatures, ChunkStoreError> {
+    let kind = if wanted.short { Sums::Short } else { Sums::Long };
+    let mut signatures = Signatures::default();
+    for (place, bases) in (0..).zip(wanted.bases.iter().take(SIGNATURES_COUNT_MAX)) {
         if bases.iter().all(readable)
             && let Some(base) = opened(store, bases)?
         {
-            signatures.push(Signature::of(bases.clone(), &base.concat()));
+            signatures.add(place, Signature::of(kind, bases.clone(), &base.concat()));
         }
     }
     Ok(signatures)
@@ -241,12 +242,16 @@ mod tests {
     fn a_difference_to_what_the_sender_may_read_becomes_a_chunk_and_any_other_is_asked_for_again() {
         let Case { store, base, plain } = case();
         let id = ChunkId::of(&plain);
-        let wanted = SignaturesWanted { bases: vec![vec![base], vec![ChunkId([9; 32])]] };
-        assert_eq!(signatures(&store, &wanted, &|_| false).unwrap(), []);
-        let signatures = signatures(&store, &wanted, &|_| true).unwrap();
-        assert_eq!(signatures.len(), 1);
-        let good = ChunkDelta::to_signature(id, &plain, &signatures[0]).unwrap();
+        let told = |short: bool| {
+            let wanted = SignaturesWanted { bases: vec![vec![ChunkId([9; 32])], vec![base]], short };
+            assert_eq!(signatures(&store, &wanted, &|_| false).unwrap(), Signatures::default());
+            let signatures = signatures(&store, &wanted, &|_| true).unwrap().answering(&wanted);
+            assert_eq!(signatures.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [1]);
+            ChunkDelta::to_signature(id, &plain, &signatures[0].1).unwrap()
+        };
+        let (good, short) = (told(false), told(true));
         let table = [
+            (short, true, true),
             (good.clone(), true, true),
             (good.clone(), false, false),
             (ChunkDelta { bases: vec![ChunkId([9; 32])], ..good.clone() }, true, false),

@@ -9,6 +9,8 @@
 //! are wrong the name does not match, and the chunk travels whole. Left out: who may read a base, and when a
 //! difference is worth it.
 
+mod patch;
+
 use super::{ChunkError, SealedChunk};
 use annals_events::ChunkId;
 use serde::{Deserialize, Serialize};
@@ -18,13 +20,9 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx};
 /// Most bases of one chunk: a chunk that was put together from more is new.
 pub const BASES_MAX: usize = 4;
 /// Chunks below this many plain bytes travel whole: a question about them costs as much as they do.
-pub const DELTA_BYTES_MIN: u32 = 4 << 10;
+pub const DELTA_BYTES_MIN: u32 = 1 << 10;
 
 const ZSTD_LEVEL: i32 = 3;
-/// Bytes of one block in a signature: its weak sum, and the beginning of its SHA-256.
-const SUM_BYTES: usize = 4 + STRONG_BYTES;
-const STRONG_BYTES: usize = 8;
-const BLOCK_BYTES_MIN: u32 = 128;
 /// Bytes of an instruction: so many literals, then so many blocks from that one on.
 const STEP_BYTES: usize = 12;
 
@@ -33,8 +31,10 @@ const STEP_BYTES: usize = 12;
 pub enum Method {
     /// A zstd frame with the bases' bytes as prefix.
     Prefix,
-    /// Blocks to copy and literals, as a zstd frame.
+    /// Blocks to copy and literals, as a zstd frame; of a signature with [`Sums::Long`].
     Copies,
+    /// Blocks to copy, and literals as a zstd frame with those as prefix; of a signature with [`Sums::Short`].
+    Patch,
 }
 
 /// A chunk as the difference to its bases.
@@ -64,18 +64,12 @@ impl ChunkDelta {
     #[must_use]
     pub fn to_signature(id: ChunkId, plain: &[u8], signature: &Signature) -> Option<Self> {
         let steps = Search::of(signature)?.steps(plain);
-        let (mut list, mut literals) = (Vec::<u8>::new(), Vec::<u8>::new());
-        list.extend(u32::try_from(steps.len()).ok()?.to_be_bytes());
-        let mut at = 0;
-        for step in &steps {
-            [step.literals, step.block, step.blocks].iter().for_each(|n| list.extend(n.to_be_bytes()));
-            literals.extend(&plain[at..at + step.literals as usize]);
-            at += step.literals as usize + signature.bytes_of(step.block, step.blocks)?.len();
-        }
-        list.extend(literals);
-        let bytes = zstd::bulk::compress(&list, ZSTD_LEVEL).ok()?;
+        let (method, bytes) = match signature.kind {
+            Sums::Long => (Method::Copies, encode_copies(signature, &steps, plain)?),
+            Sums::Short => (Method::Patch, patch::encode(signature, &steps, plain)?),
+        };
         let plain_bytes = u32::try_from(plain.len()).ok()?;
-        Some(Self { id, plain_bytes, bases: signature.bases.clone(), method: Method::Copies, bytes })
+        Some(Self { id, plain_bytes, bases: signature.bases.clone(), method, bytes })
     }
 
     /// The chunk's plain bytes, checked against length and name. `base` holds those of all bases.
@@ -90,12 +84,26 @@ impl ChunkDelta {
         let plain = match self.method {
             Method::Prefix => decompress_after(base, &self.bytes, plain_bytes),
             Method::Copies => copy(base, &self.bytes, plain_bytes),
+            Method::Patch => patch::apply(base, &self.bytes, plain_bytes),
         };
         let plain = plain.filter(|plain| plain.len() == plain_bytes as usize);
         let plain = plain.ok_or(ChunkError::BadEncoding { id, plain_bytes })?;
         let actual = ChunkId::of(&plain);
         if actual == id { Ok(plain) } else { Err(ChunkError::OtherBytes { id, actual }) }
     }
+}
+
+fn encode_copies(signature: &Signature, steps: &[Step], plain: &[u8]) -> Option<Vec<u8>> {
+    let (mut list, mut literals) = (Vec::<u8>::new(), Vec::<u8>::new());
+    list.extend(u32::try_from(steps.len()).ok()?.to_be_bytes());
+    let mut at = 0;
+    for step in steps {
+        [step.literals, step.block, step.blocks].iter().for_each(|n| list.extend(n.to_be_bytes()));
+        literals.extend(&plain[at..at + step.literals as usize]);
+        at += step.literals as usize + signature.bytes_of(step.block, step.blocks)?.len();
+    }
+    list.extend(literals);
+    zstd::bulk::compress(&list, ZSTD_LEVEL).ok()
 }
 
 /// The zstd frame of `plain` for whoever has `base`.
@@ -121,6 +129,53 @@ fn decompress_after(base: &[u8], frame: &[u8], plain_bytes: u32) -> Option<Vec<u
     Some(plain)
 }
 
+/// What a signature has of each block: a weak sum, and the beginning of its SHA-256.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sums {
+    /// 4 bytes and 8 bytes.
+    #[default]
+    Long,
+    /// 3 bytes, and 2 of chunks that have at most 64 KiB together, else 4. Of blocks that look alike and are not, one
+    /// in some billion is taken for another; then the chunk is sent whole.
+    Short,
+}
+
+impl Sums {
+    /// Where blocks stop to become smaller.
+    const BLOCK_BYTES_MIN: u32 = 64;
+
+    /// How many bytes of a weak sum there are, of a base of so many bytes.
+    fn weak_bytes(self) -> usize {
+        match self {
+            Self::Long => 4,
+            Self::Short => 3,
+        }
+    }
+
+    fn strong_bytes(self, bytes: u32) -> usize {
+        match self {
+            Self::Long => 8,
+            Self::Short if bytes <= 64 << 10 => 2,
+            Self::Short => 4,
+        }
+    }
+
+    /// Bytes of one block.
+    fn sum_bytes(self, bytes: u32) -> usize {
+        self.weak_bytes() + self.strong_bytes(bytes)
+    }
+
+    /// Such that a signature, and one block that is sent because a byte of it changed, are about as large.
+    fn block_bytes(self, bytes: u32) -> u32 {
+        let root = (u64::from(bytes) * self.sum_bytes(bytes) as u64).isqrt();
+        let root = u32::try_from(root).unwrap_or(u32::MAX);
+        match self {
+            Self::Long => root.next_power_of_two().max(2 * Self::BLOCK_BYTES_MIN),
+            Self::Short => root.next_multiple_of(Self::BLOCK_BYTES_MIN).max(Self::BLOCK_BYTES_MIN),
+        }
+    }
+}
+
 /// The sums of every block of some chunks that stand one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
@@ -128,39 +183,41 @@ pub struct Signature {
     pub bases: Vec<ChunkId>,
     /// Their plain bytes in all.
     pub bytes: u32,
-    /// A weak sum (4 bytes) and the first 8 bytes of the SHA-256 of every block; the last block may be shorter.
+    /// The sums of every block; the last block may be shorter.
     #[serde(with = "serde_bytes")]
     pub sums: Vec<u8>,
+    /// What these are.
+    #[serde(skip)]
+    pub kind: Sums,
 }
 
 impl Signature {
     /// Of `bases`, whose bytes are `base`.
     #[must_use]
-    pub fn of(bases: Vec<ChunkId>, base: &[u8]) -> Self {
+    pub fn of(kind: Sums, bases: Vec<ChunkId>, base: &[u8]) -> Self {
         let bytes = u32::try_from(base.len()).expect("bases are some chunks");
-        let blocks = base.chunks(block_bytes(bytes) as usize);
-        let mut sums = Vec::with_capacity(blocks.len() * SUM_BYTES);
+        let blocks = base.chunks(kind.block_bytes(bytes) as usize);
+        let mut sums = Vec::with_capacity(blocks.len() * kind.sum_bytes(bytes));
         for block in blocks {
-            sums.extend(Weak::of(block).value().to_be_bytes());
-            sums.extend(strong(block));
+            sums.extend(&Weak::of(block).value().to_be_bytes()[4 - kind.weak_bytes()..]);
+            sums.extend(&strong(block)[..kind.strong_bytes(bytes)]);
         }
-        Self { bases, bytes, sums }
+        Self { bases, bytes, sums, kind }
+    }
+
+    fn block_bytes(&self) -> u32 {
+        self.kind.block_bytes(self.bytes)
     }
 
     /// Where so many blocks from this one on lie in the bases.
     fn bytes_of(&self, block: u32, blocks: u32) -> Option<std::ops::Range<usize>> {
-        range_of(self.bytes, block, blocks)
+        range_of(self.bytes, self.block_bytes(), block, blocks)
     }
 }
 
-/// Such that a signature, and one block that is sent because a byte of it changed, are about as large.
-fn block_bytes(bytes: u32) -> u32 {
-    let root = (u64::from(bytes) * SUM_BYTES as u64).isqrt();
-    u32::try_from(root).unwrap_or(u32::MAX).next_power_of_two().max(BLOCK_BYTES_MIN)
-}
-
-fn range_of(bytes: u32, block: u32, blocks: u32) -> Option<std::ops::Range<usize>> {
-    let size = u64::from(block_bytes(bytes));
+/// Where so many blocks of `size` bytes from this one on lie in so many bytes.
+fn range_of(bytes: u32, size: u32, block: u32, blocks: u32) -> Option<std::ops::Range<usize>> {
+    let size = u64::from(size);
     let from = u64::from(block) * size;
     let to = (from + u64::from(blocks) * size).min(u64::from(bytes));
     let one_too_many = blocks > 0 && from + u64::from(blocks - 1) * size >= u64::from(bytes);
@@ -168,9 +225,9 @@ fn range_of(bytes: u32, block: u32, blocks: u32) -> Option<std::ops::Range<usize
     inside.then_some(if blocks == 0 { 0..0 } else { from as usize..to as usize })
 }
 
-fn strong(block: &[u8]) -> [u8; STRONG_BYTES] {
-    let digest = Sha256::digest(block);
-    digest[..STRONG_BYTES].try_into().expect("SHA-256 is longer")
+/// A sum of which signatures have the beginning.
+fn strong(block: &[u8]) -> [u8; 32] {
+    Sha256::digest(block).into()
 }
 
 /// The sum of a window that can be moved on by a byte.
@@ -215,36 +272,49 @@ struct Step {
 struct Search<'a> {
     signature: &'a Signature,
     block: usize,
+    /// As many bits of weak sums as the signature has.
+    mask: u32,
     /// Weak sums of whole blocks and which have them, in order.
     by_weak: Vec<(u32, u32)>,
-    /// A bit for each half of a weak sum that any block has: most positions match none.
+    /// A bit for each hash of a weak sum that any block has: most positions match none.
     known: Vec<u64>,
+}
+
+/// Which bit of which word says that a weak sum is known.
+fn bit_of(weak: u32) -> (usize, u64) {
+    let hash = weak.wrapping_mul(0x9E37_79B1) >> 16;
+    ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 impl<'a> Search<'a> {
     fn of(signature: &'a Signature) -> Option<Self> {
-        let block = block_bytes(signature.bytes);
+        let (kind, block) = (signature.kind, signature.block_bytes());
         let blocks = signature.bytes.div_ceil(block);
+        let sum_bytes = kind.sum_bytes(signature.bytes);
         let limit = SealedChunk::PLAIN_BYTES_MAX as usize * BASES_MAX;
-        if signature.sums.len() != blocks as usize * SUM_BYTES || signature.bytes as usize > limit {
+        if signature.sums.len() != blocks as usize * sum_bytes || signature.bytes as usize > limit {
             return None;
         }
-        let mut by_weak: Vec<(u32, u32)> = (0..signature.bytes / block)
-            .map(|nth| {
-                let at = nth as usize * SUM_BYTES;
-                let weak = signature.sums[at..at + 4].try_into().expect("four bytes");
-                (u32::from_be_bytes(weak), nth)
-            })
-            .collect();
+        let weak = |nth: u32| {
+            let sum = &signature.sums[nth as usize * sum_bytes..][..kind.weak_bytes()];
+            sum.iter().fold(0, |weak, byte| weak << 8 | u32::from(*byte))
+        };
+        let mut by_weak: Vec<(u32, u32)> = (0..signature.bytes / block).map(|nth| (weak(nth), nth)).collect();
         by_weak.sort_unstable();
         let mut known = vec![0; 1 << 10];
-        by_weak.iter().for_each(|(weak, _)| known[(weak >> 22) as usize] |= 1_u64 << (weak >> 16 & 63));
-        Some(Self { signature, block: block as usize, by_weak, known })
+        for (weak, _) in &by_weak {
+            let (word, bit) = bit_of(*weak);
+            known[word] |= bit;
+        }
+        let mask = u32::MAX >> (32 - 8 * kind.weak_bytes());
+        Some(Self { signature, block: block as usize, mask, by_weak, known })
     }
 
     /// The block that these bytes are; `next` if it is one of several.
     fn find(&self, weak: u32, bytes: &[u8], next: u32) -> Option<u32> {
-        if self.known[(weak >> 22) as usize] & 1 << (weak >> 16 & 63) == 0 {
+        let weak = weak & self.mask;
+        let (word, bit) = bit_of(weak);
+        if self.known[word] & bit == 0 {
             return None;
         }
         let first = self.by_weak.partition_point(|(other, _)| *other < weak);
@@ -253,8 +323,8 @@ impl<'a> Search<'a> {
         let mut found = None;
         // Many equal blocks (of zeros) are all right, and need not all be looked at.
         for (_, nth) in alike.take(64) {
-            let sum = *strong_sum.get_or_insert_with(|| strong(bytes));
-            if self.strong(*nth) == sum {
+            let sum = strong_sum.get_or_insert_with(|| strong(bytes));
+            if sum.starts_with(self.strong(*nth)) {
                 found.get_or_insert(*nth);
                 break;
             }
@@ -265,8 +335,9 @@ impl<'a> Search<'a> {
     }
 
     fn strong(&self, nth: u32) -> &[u8] {
-        let at = nth as usize * SUM_BYTES + 4;
-        &self.signature.sums[at..at + STRONG_BYTES]
+        let Signature { kind, bytes, sums, .. } = self.signature;
+        let end = (nth as usize + 1) * kind.sum_bytes(*bytes);
+        &sums[end - kind.strong_bytes(*bytes)..end]
     }
 
     /// How to make `plain`.
@@ -311,7 +382,7 @@ impl<'a> Search<'a> {
         let last = self.signature.bytes / self.block as u32;
         let tail = self.signature.bytes as usize % self.block;
         let split = rest.len().checked_sub(tail).filter(|_| tail > 0);
-        let split = split.filter(|split| strong(&rest[*split..]) == self.strong(last));
+        let split = split.filter(|split| strong(&rest[*split..]).starts_with(self.strong(last)));
         let step = steps.last_mut().expect("there is one");
         match split {
             Some(0) if step.blocks > 0 && step.block + step.blocks == last => step.blocks += 1,
@@ -332,18 +403,19 @@ impl<'a> Search<'a> {
 
 /// Does what a list of steps says; none where it makes no sense.
 fn copy(base: &[u8], frame: &[u8], plain_bytes: u32) -> Option<Vec<u8>> {
-    let steps_max = 2 + plain_bytes as usize / BLOCK_BYTES_MIN as usize;
+    let steps_max = 2 + plain_bytes as usize / Sums::BLOCK_BYTES_MIN as usize;
     let room = 4 + steps_max * STEP_BYTES + plain_bytes as usize;
     let list = zstd::bulk::decompress(frame, room).ok()?;
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
     let (count, list) = list.split_at_checked(4)?;
     let (steps, mut literals) = list.split_at_checked((number(count) as usize).checked_mul(STEP_BYTES)?)?;
     let base_bytes = u32::try_from(base.len()).ok()?;
+    let block = Sums::Long.block_bytes(base_bytes);
     let mut plain = Vec::with_capacity(plain_bytes as usize);
     for step in steps.chunks(STEP_BYTES) {
         let (own, rest) = literals.split_at_checked(number(&step[..4]) as usize)?;
         literals = rest;
-        let copied = base.get(range_of(base_bytes, number(&step[4..8]), number(&step[8..]))?)?;
+        let copied = base.get(range_of(base_bytes, block, number(&step[4..8]), number(&step[8..]))?)?;
         if plain.len() + own.len() + copied.len() > plain_bytes as usize {
             return None;
         }
@@ -369,12 +441,12 @@ mod tests {
         std::iter::repeat_with(&mut next).take(bytes).collect()
     }
 
-    fn both(base: &[u8], plain: &[u8]) -> [ChunkDelta; 2] {
+    fn each(base: &[u8], plain: &[u8]) -> [ChunkDelta; 3] {
         let (id, bases) = (ChunkId::of(plain), vec![ChunkId::of(base)]);
-        [
-            ChunkDelta::to_bases(id, plain, bases.clone(), base).unwrap(),
-            ChunkDelta::to_signature(id, plain, &Signature::of(bases, base)).unwrap(),
-        ]
+        let to_sums =
+            |kind| ChunkDelta::to_signature(id, plain, &Signature::of(kind, bases.clone(), base)).unwrap();
+        let to_bases = ChunkDelta::to_bases(id, plain, bases.clone(), base).unwrap();
+        [to_bases, to_sums(Sums::Long), to_sums(Sums::Short)]
     }
 
     /// Bytes of few values, so that blocks repeat, changed here and there.
@@ -399,7 +471,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_told_as_a_difference_arrives((base, plain) in edited()) {
-            for delta in both(&base, &plain) {
+            for delta in each(&base, &plain) {
                 prop_assert_eq!(delta.apply(&base), Ok(plain.clone()), "{:?}", delta.method);
             }
         }
@@ -408,7 +480,7 @@ mod tests {
         fn nothing_but_the_chunk_comes_of_a_damaged_difference(
             (base, plain) in edited(), at in any::<prop::sample::Index>(), bit in 0_u8..8,
         ) {
-            for mut delta in both(&base, &plain) {
+            for mut delta in each(&base, &plain) {
                 let at = at.index(delta.bytes.len());
                 delta.bytes[at] ^= 1 << bit;
                 prop_assert!(delta.apply(&base).map_or(true, |same| same == plain));
@@ -427,6 +499,9 @@ mod tests {
                 id: ChunkId([1; 32]), plain_bytes: 1000, bases: vec![], method: Method::Copies, bytes,
             };
             prop_assert!(delta.apply(&base).is_err());
+            let bytes = steps.iter().flatten().flat_map(|n| n.to_le_bytes()).collect();
+            let patch = ChunkDelta { method: Method::Patch, bytes, ..delta };
+            prop_assert!(patch.apply(&base).is_err());
         }
     }
 
@@ -436,12 +511,29 @@ mod tests {
         for (bytes, most) in table {
             let base = noise(bytes, 1);
             let plain = [&[7], &base[..]].concat();
-            for delta in both(&base, &plain) {
+            for delta in each(&base, &plain) {
                 assert!(delta.bytes.len() < most, "{bytes}: {} by {:?}", delta.bytes.len(), delta.method);
                 assert_eq!(delta.apply(&base).as_ref(), Ok(&plain));
             }
-            let signature = Signature::of(vec![ChunkId::of(&base)], &base);
-            assert!(signature.sums.len() < most, "{bytes}: a signature of {}", signature.sums.len());
+            for kind in [Sums::Long, Sums::Short] {
+                let signature = Signature::of(kind, vec![ChunkId::of(&base)], &base);
+                assert!(signature.sums.len() < most, "{bytes}: a signature of {}", signature.sums.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_more_in_a_source_file_costs_less_than_a_tenth_of_it() {
+        let line = |n: u64| format!("    let value_{} = other_{}({});\n", n * 7919 % 100, n % 13, n % 29);
+        for lines in [60, 250, 1000] {
+            let base: String = (0..lines).map(line).collect();
+            let plain = base.replacen('\n', "\n// what this version added\n", 3);
+            let signature = Signature::of(Sums::Short, vec![ChunkId::of(base.as_bytes())], base.as_bytes());
+            let delta = ChunkDelta::to_signature(ChunkId::of(plain.as_bytes()), plain.as_bytes(), &signature);
+            let delta = delta.unwrap();
+            assert_eq!(delta.apply(base.as_bytes()).as_deref(), Ok(plain.as_bytes()));
+            let cost = delta.bytes.len() + signature.sums.len();
+            assert!(cost * 10 < plain.len().max(3000), "{cost} for {}", plain.len());
         }
     }
 
@@ -450,7 +542,7 @@ mod tests {
         let (one, two) = (noise(60_000, 1), noise(80_000, 2));
         let base = [&one[..], &two].concat();
         let plain = [&one[30_000..], b"between", &two[..30_000]].concat();
-        for delta in both(&base, &plain) {
+        for delta in each(&base, &plain) {
             assert!(delta.bytes.len() < 5000, "{} by {:?}", delta.bytes.len(), delta.method);
         }
     }
@@ -459,14 +551,14 @@ mod tests {
     fn the_base_of_another_is_noticed() {
         let (base, other) = (noise(50_000, 1), noise(50_000, 2));
         let plain = [&base[..25_000], b"x", &base[25_000..]].concat();
-        for delta in both(&base, &plain) {
+        for delta in each(&base, &plain) {
             assert!(delta.apply(&other).is_err() && delta.apply(&[]).is_err(), "{:?}", delta.method);
         }
     }
 
     #[test]
     fn a_signature_that_does_not_add_up_is_none() {
-        let good = Signature::of(vec![ChunkId([0; 32])], &noise(5000, 1));
+        let good = Signature::of(Sums::Short, vec![ChunkId([0; 32])], &noise(5000, 1));
         let short = Signature { sums: good.sums[1..].to_vec(), ..good.clone() };
         let huge = Signature { bytes: u32::MAX, ..good };
         assert_eq!(ChunkDelta::to_signature(ChunkId([0; 32]), b"plain", &short), None);

@@ -1,8 +1,8 @@
 //! Chunks on the wire: one after the other, each sealed as it was made and will be stored, or as the difference to
 //! chunks that the receiver holds.
 //!
-//! A frame is the chunk's id (32 bytes), its codec (1 byte: 0 raw, 1 zstd, 2 the difference to a prefix, 3 the
-//! difference to a signature), the length of its plain bytes and of what follows (4 bytes each, big-endian), and
+//! A frame is the chunk's id (32 bytes), its codec (1 byte: 0 raw, 1 zstd, 2 the difference to a prefix, 3 and 4 the
+//! difference to a signature, with long and with short sums), the length of its plain bytes and of what follows (4 bytes each, big-endian), and
 //! that: the sealed bytes, or for a difference how many bases it has (1 byte), their ids and the difference. A body
 //! is frames and nothing else; where it is cut off, [`decode_all`] says so. Whether bytes match their id is for
 //! the receiver to check ([`SealedChunk::check`], [`ChunkDelta::apply`]).
@@ -59,8 +59,11 @@ impl Framed {
         let codec = match self {
             Self::Whole(chunk) if chunk.codec == Codec::Raw => 0,
             Self::Whole(_) => 1,
-            Self::Delta(delta) if delta.method == Method::Prefix => 2,
-            Self::Delta(_) => 3,
+            Self::Delta(delta) => match delta.method {
+                Method::Prefix => 2,
+                Method::Copies => 3,
+                Method::Patch => 4,
+            },
         };
         body.extend(self.id().0);
         body.push(codec);
@@ -136,6 +139,7 @@ pub fn decode_all(mut body: &[u8]) -> Result<Vec<Framed>, FrameError> {
             1 => whole(Codec::Zstd),
             2 => Framed::Delta(delta(nth, id, number(33), Method::Prefix, bytes)?),
             3 => Framed::Delta(delta(nth, id, number(33), Method::Copies, bytes)?),
+            4 => Framed::Delta(delta(nth, id, number(33), Method::Patch, bytes)?),
             codec => return Err(FrameError::Codec { nth, codec }),
         });
         body = rest;
@@ -162,17 +166,22 @@ fn delta(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::Signature;
+    use crate::content::{Signature, Sums};
 
     /// A body of one frame of each kind, and where they end.
     fn body() -> (Vec<u8>, Vec<usize>) {
         let (base, plain) = (vec![6; 5000], vec![7; 5000]);
         let (id, bases) = (ChunkId::of(&plain), vec![ChunkId::of(&base)]);
+        let to_sums = |kind| {
+            let signature = Signature::of(kind, bases.clone(), &base);
+            Framed::Delta(ChunkDelta::to_signature(id, &plain, &signature).unwrap())
+        };
         let framed = [
             SealedChunk::seal(b"abc".to_vec()).into(),
             SealedChunk::seal(plain.clone()).into(),
             Framed::Delta(ChunkDelta::to_bases(id, &plain, bases.clone(), &base).unwrap()),
-            Framed::Delta(ChunkDelta::to_signature(id, &plain, &Signature::of(bases, &base)).unwrap()),
+            to_sums(Sums::Long),
+            to_sums(Sums::Short),
         ];
         let (mut body, mut ends) = (Vec::new(), Vec::new());
         for one in &framed {

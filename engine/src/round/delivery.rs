@@ -77,18 +77,14 @@ impl Replacing {
             asked.extend(self.waiting.pop_front());
         }
         let ids = |chunk: &ChunkId| self.bases[chunk].iter().map(|base| base.id).collect::<Vec<_>>();
-        let wanted = SignaturesWanted { bases: asked.iter().map(ids).collect() };
+        let wanted = SignaturesWanted { bases: asked.iter().map(ids).collect(), short: true };
         // Whatever it says: without an answer chunks travel whole, and if nobody is there, that will be told then.
         let Ok(answer) = transport.signatures(namespace, &wanted) else {
             self.given_up = true;
             return;
         };
-        let mut signatures = answer.signatures.into_iter().peekable();
-        for (chunk, bases) in asked.iter().zip(&wanted.bases) {
-            if let Some(signature) = signatures.next_if(|signature| signature.bases == *bases) {
-                self.signatures.insert(*chunk, signature);
-            }
-        }
+        let found = answer.answering(&wanted);
+        self.signatures.extend(found.into_iter().map(|(place, signature)| (asked[place], signature)));
     }
 }
 

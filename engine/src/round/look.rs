@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     author::Removals,
+    content::delta::DELTA_BYTES_MIN,
     disk::{Scan, SkippedBecause},
     observed::{LocalTree, parent},
     priority::{Rank, is_long, together, urgent_first},
     replica::Input,
 };
-use annals_events::Cut;
 use std::collections::{BTreeSet, VecDeque};
 
 /// How much of the folder is looked at.
@@ -184,9 +184,9 @@ impl<H: Host> Round<'_, H> {
 
     fn files_to_read(&mut self, paths: &[String], local: &LocalTree) -> Vec<FileToRead> {
         let size = |path: &String| local.nodes.get(path).map_or(0, |node| node.node.size);
-        // Neither sizes nor chunks matter in a file that is one small chunk anyway.
+        // Neither sizes nor chunks matter in a file that is sent as fast as it is told about.
         let large: Vec<&String> =
-            paths.iter().filter(|path| size(path) > u64::from(Cut::SMALL.min)).collect();
+            paths.iter().filter(|path| size(path) >= u64::from(DELTA_BYTES_MIN)).collect();
         let mut heads = self.replica.heads_said(large.iter().map(|path| path.as_str()));
         for path in large {
             if let Some(head) = self.replica.synced().get(path).and_then(|node| node.head) {

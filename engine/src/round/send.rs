@@ -19,6 +19,9 @@ use std::{
     sync::Mutex,
 };
 
+/// Larger chunks are asked about before they are sent.
+const UNASKED_BYTES_MAX: u32 = 64 << 10;
+
 impl<H: Host> Round<'_, H> {
     /// Reads a group of files. Those that it answers with have all their chunks on the server, or in the outbox.
     pub(super) fn read_group(
@@ -42,7 +45,11 @@ impl<H: Host> Round<'_, H> {
         let before = if online { self.before(&read) } else { Before::default() };
         let lacking = match (read.is_empty(), online) {
             (true, _) => BTreeSet::new(),
-            (_, true) => self.lacking_on_server(&mut read, &before)?,
+            (_, true) => {
+                let mut lacking = self.lacking_on_server(&mut read, &before)?;
+                lacking.extend(read.iter().filter_map(|(_, found)| before.unasked(found)));
+                lacking
+            }
             (_, false) => self.lacking_in_outbox(&read)?,
         };
         read.extend(known);
@@ -341,7 +348,17 @@ impl Before {
 
     /// The chunks of a file about which the server has to be asked.
     fn new_in<'a>(&'a self, found: &'a FileRead) -> impl Iterator<Item = ChunkRef> + 'a {
-        found.chunks.iter().copied().filter(|chunk| !self.known.contains(&chunk.id))
+        let unasked = self.unasked(found);
+        let asked = move |chunk: &ChunkRef| !self.known.contains(&chunk.id) && unasked != Some(chunk.id);
+        found.chunks.iter().copied().filter(asked)
+    }
+
+    /// The chunk of a small file that replaces another: to ask whether the server has it costs about what its difference
+    /// does.
+    fn unasked(&self, found: &FileRead) -> Option<ChunkId> {
+        let [chunk] = found.chunks[..] else { return None };
+        let is_small = chunk.bytes <= UNASKED_BYTES_MAX && self.lists.contains_key(&found.content.id);
+        (is_small && !self.known.contains(&chunk.id)).then_some(chunk.id)
     }
 
     /// What the chunks of `lacking` replace that these files have.

@@ -5,8 +5,11 @@
 //! which would take an index of all chunks of the folder.
 
 use super::{Host, Round};
-use crate::disk::{DiskOp, OldFiles};
-use annals_events::{ChunkId, ChunkRef, Content, ContentId, Cut};
+use crate::{
+    content::delta::DELTA_BYTES_MIN,
+    disk::{DiskOp, OldFiles},
+};
+use annals_events::{ChunkId, ChunkRef, Content, ContentId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files of at least this many bytes are looked for in the folder: a look at all of it takes as long as some chunks.
@@ -51,7 +54,7 @@ impl<H: Host> Round<'_, H> {
     /// What the folder showed at `path` when it was last agreed on, where that may be worth a look.
     fn old_file(&mut self, path: &str) -> Option<OldFile> {
         let node = self.replica.synced().get(path)?;
-        if node.disk.size <= u64::from(Cut::SMALL.min) {
+        if node.disk.size < u64::from(DELTA_BYTES_MIN) {
             return None;
         }
         let (head, held) = (node.head?, node.content?);

@@ -63,7 +63,7 @@ impl<H: Host> Round<'_, H> {
             batches.push(ByteBuf::from(batch.bytes()));
             hashes.push((batch.hash(), batch.events().len() as u64));
         }
-        (!batches.is_empty()).then_some((Batches { batches }, hashes))
+        (!batches.is_empty()).then_some((Batches { batches, brief: true }, hashes))
     }
 
     fn take_outcomes(

@@ -435,8 +435,7 @@ impl TwinServer {
     /// [`Problem`].
     pub fn signatures(&mut self, wanted: &SignaturesWanted) -> Result<Signatures, Problem> {
         self.read_manifests()?;
-        let signatures = service::signatures(&self.chunks, wanted, &|id| self.has(*id));
-        Ok(Signatures { signatures: signatures.map_err(|error| failed(&error))? })
+        service::signatures(&self.chunks, wanted, &|id| self.has(*id)).map_err(|error| failed(&error))
     }
 
     /// The digests of its projections.
