@@ -11,6 +11,7 @@
 //! with every program that saves by renaming.
 
 mod apply;
+mod calls;
 mod folder;
 mod guard;
 mod held;

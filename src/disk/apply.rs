@@ -2,11 +2,12 @@
 //!
 //! A group goes through: stage every new file beside; note what may come into our hands; make both durable;
 //! then the names, one operation after the other; make the folders durable; look once more at what came out
-//! and remove it; and only then report. So a name never shows what is not on the disk whole (I9), and what is
-//! reported is durable.
+//! and remove it, durably; and only then report. So a name never shows what is not on the disk whole (I9), and
+//! what is reported is durable.
 
 use super::{
     FolderDisk, Step, Steps,
+    calls::{self as fs, AtFlags},
     folder::{Folder, TMP},
     held::{self, Intent},
     node::identity_at,
@@ -17,7 +18,6 @@ use annals_engine::disk::{Blocked, Contents, DiskError, DiskOp, Done, Expect, Id
 use annals_events::EntryKind;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, AtFlags},
     io::Errno,
 };
 use std::collections::BTreeMap;
@@ -168,7 +168,7 @@ impl Group<'_> {
         self.next.to_string()
     }
 
-    /// Notes what this group may take into its hands; answers whether there is a note to be synced.
+    /// Notes what this group may take into its hands; answers whether there is a note whose name is to be synced.
     fn note(
         &mut self,
         ops: &[DiskOp],
@@ -185,11 +185,8 @@ impl Group<'_> {
         if intents.is_empty() {
             return Ok(false);
         }
-        let note = held::write_note(self.tmp, &intents).map_err(|errno| self.folder.failed(errno))?;
+        held::write_note(self.tmp, &intents).map_err(|errno| self.folder.failed(errno))?;
         self.reach(|| Step::Noted)?;
-        if self.sync_each {
-            fs::fsync(&note).map_err(|errno| self.folder.not_durable(errno))?;
-        }
         Ok(true)
     }
 
@@ -235,9 +232,12 @@ impl Group<'_> {
         done.map_err(|errno| self.folder.not_durable(errno))
     }
 
-    /// Removes what came out, if nobody wrote to it since, and tears up the note.
+    /// Removes what came out, if nobody wrote to it since, and tears up the note: durably, for a sweep would put back
+    /// what it still found.
     fn let_go(&mut self, ops: &[DiskOp], outcomes: &mut [Outcome]) -> Result<(), DiskError> {
-        for (index, name, then) in std::mem::take(&mut self.out) {
+        let out = std::mem::take(&mut self.out);
+        let came_out = !out.is_empty();
+        for (index, name, then) in out {
             let path = ops[index].path();
             self.reach(|| Step::Proven(path.to_owned()))?;
             match identity_at(self.tmp, &name) {
@@ -247,6 +247,9 @@ impl Group<'_> {
         }
         if self.outstanding.is_empty() {
             held::drop_note(self.tmp).map_err(|errno| self.folder.failed(errno))?;
+        }
+        if came_out {
+            fs::fsync(self.tmp).map_err(|errno| self.folder.not_durable(errno))?;
         }
         Ok(())
     }

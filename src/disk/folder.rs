@@ -5,12 +5,14 @@
 //! member's symlink and no name leads outside, whatever changes between two calls. `.annals` at the top is
 //! reached through its own methods and by no path.
 
-use super::ignoring::Ignoring;
+use super::{
+    calls::{self as fs, AtFlags, Mode, OFlags, ResolveFlags},
+    ignoring::Ignoring,
+};
 use annals_engine::disk::{Blocked, DiskError};
 use annals_events::path;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, AtFlags, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 use std::{

@@ -6,13 +6,13 @@
 //! have no time of birth, that of their last change has
 //! to do: then giving the folder to somebody else looks like a copy as well.
 
-use super::folder::{Folder, STATE};
+use super::{
+    calls::{self as fs, AtFlags, Mode, StatxFlags},
+    folder::{Folder, STATE},
+};
 use annals_engine::disk::DiskError;
 use annals_events::EntryKind;
-use rustix::{
-    fs::{self, AtFlags, Mode, StatxFlags},
-    io::Errno,
-};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// Which folder in `.annals` it was, as the file system numbers it. The number of the file system is left

@@ -5,11 +5,13 @@
 //! first exchange of a group a note says durably which names in `.annals/tmp` may hold somebody's file, where
 //! that belongs, and which file is ours. What no note mentions is ours.
 
-use super::folder::{Folder, KEPT, STATE, TMP};
+use super::{
+    calls::{self as fs, AtFlags, Mode, OFlags},
+    folder::{Folder, KEPT, STATE, TMP},
+};
 use annals_engine::disk::Identity;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -34,14 +36,15 @@ pub(super) struct Intent {
     pub(super) expect: Identity,
 }
 
-/// Writes the note. Durable only after a sync of `tmp` and of the note, which is returned for that.
-pub(super) fn write_note(tmp: BorrowedFd<'_>, intents: &[Intent]) -> Result<File, Errno> {
+/// Writes the note, whole on the disk before it has its name: half a note would leave what is ours for somebody's. Its
+/// name is durable only after a sync of `tmp`.
+pub(super) fn write_note(tmp: BorrowedFd<'_>, intents: &[Intent]) -> Result<(), Errno> {
     let bytes = serde_ipld_dagcbor::to_vec(intents).expect("names and numbers have an encoding");
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(fs::openat(tmp, NOTE_NEW, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(&bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    fs::renameat(tmp, NOTE_NEW, tmp, NOTE)?;
-    Ok(file)
+    fs::fsync(&file)?;
+    fs::renameat(tmp, NOTE_NEW, tmp, NOTE)
 }
 
 /// What the note says.

@@ -6,6 +6,7 @@
 //! nothing is left to be written, or the disk is full.
 
 use super::{
+    calls::{self as fs, AtFlags, FileType, Mode, OFlags},
     folder::{Folder, TMP},
     held,
     node::stat_at,
@@ -14,7 +15,6 @@ use super::{
 use annals_events::ContentId;
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    fs::{self, AtFlags, FileType, Mode, OFlags},
     io::Errno,
 };
 use std::fs::File;

@@ -7,17 +7,14 @@
 use super::{
     Step,
     apply::{Group, Parked, done},
+    calls::{self as fs, AtFlags, Mode, OFlags, RenameFlags},
     folder::{Place, blocked, check, rename_into_free},
     node::{identity_at, node_at, node_of, stat_at},
     stage::{Staged, fit, is_replaceable, mode_like, modified_at, old_file},
 };
 use annals_engine::disk::{Blocked, DiskOp, Done, Expect, Identity, Node, Outcome};
 use annals_events::EntryKind;
-use rustix::{
-    fd::AsFd,
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
-    io::Errno,
-};
+use rustix::{fd::AsFd, io::Errno};
 
 /// Does `op`, the `index`-th of its group, whose name in `.annals/tmp` is `name`.
 pub(super) fn perform(

@@ -6,6 +6,7 @@
 use super::{
     Step,
     apply::Group,
+    calls::{self as fs, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
     folder::{Folder, blocked, check},
     node::{node_of, stat_at},
     part::{self, PART_BYTES_MIN},
@@ -15,7 +16,6 @@ use annals_engine::disk::{Blocked, Contents, DiskOp, Node, OldFiles};
 use annals_events::{ContentId, EntryKind};
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
     io::Errno,
 };
 use std::{fs::File, os::unix::fs::FileExt as _};

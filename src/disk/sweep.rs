@@ -1,7 +1,8 @@
 //! After a crash: our own leftovers go, and what was in our hands goes back.
 
 use super::{
-    folder::{Folder, KEPT, TMP, check, rename_into_free},
+    calls::{self as fs, AtFlags, RenameFlags},
+    folder::{Folder, TMP, check, rename_into_free},
     held::{self, Intent, NOTE, NOTE_NEW, Note},
     node::{identity_at, stat_at},
     part::is_part,
@@ -10,7 +11,6 @@ use annals_engine::disk::{DiskError, Identity, Swept};
 use annals_events::EntryKind;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, AtFlags, RenameFlags},
     io::Errno,
 };
 use std::collections::BTreeMap;
@@ -106,7 +106,7 @@ impl Sweep<'_> {
     fn exchange_back(&mut self, name: &str, intent: &Intent) -> Result<bool, Errno> {
         let Some(ours) = intent.ours else { return Ok(false) };
         let Ok(place) = self.folder.place(&intent.path) else { return Ok(false) };
-        let at = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        let at = |stat: fs::Stat| (stat.st_dev, stat.st_ino);
         if stat_at(place.folder.as_fd(), place.name)?.map(at) != Some(ours)
             || fs::renameat_with(&self.tmp, name, &place.folder, place.name, RenameFlags::EXCHANGE).is_err()
         {
@@ -130,11 +130,8 @@ impl Sweep<'_> {
 
     /// The note goes last, once all that it speaks of is durably elsewhere.
     fn finish(self) -> Result<Swept, Errno> {
-        let Self { folder, tmp, touched, swept } = self;
+        let Self { tmp, touched, swept, .. } = self;
         touched.iter().try_for_each(fs::fsync)?;
-        if !swept.kept.is_empty() {
-            fs::fsync(folder.state_folder(KEPT)?)?;
-        }
         fs::fsync(&tmp)?;
         held::drop_note(tmp.as_fd())?;
         match fs::unlinkat(&tmp, NOTE_NEW, AtFlags::empty()) {

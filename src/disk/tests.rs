@@ -2,9 +2,11 @@
 
 mod changes;
 mod crashes;
+mod power;
 mod races;
 mod rules;
 mod scans;
+pub(super) mod tape;
 
 use super::{FolderDisk, Step, Watch};
 use annals_engine::disk::{
