@@ -1,7 +1,7 @@
 //! Somebody lost state, or has it twice. Nothing is ever deleted because of that.
 
 use crate::place::Place;
-use std::process::Command;
+use std::{fs, process::Command};
 
 fn copy(place: &Place, from: &str, to: &str) {
     let copied = Command::new("cp").args(["-a", from, to]).current_dir(place.dir.path()).status().unwrap();
@@ -153,6 +153,39 @@ fn a_folder_put_back_to_an_older_copy_does_not_take_what_it_forgot_for_seen() {
         !kept.iter().any(|line| line.contains("first\"")),
         "what the log knows is not said again: {kept:?}"
     );
+}
+
+#[test]
+fn a_state_that_was_cut_where_it_leaves_no_trace_makes_a_device_of_its_own_and_deletes_nothing() {
+    for row in ["records", "state"] {
+        let place = Place::with_server();
+        place.write("one/kept.txt", "kept");
+        place.link("ada", "one");
+        place.link("ada", "two");
+        let segment = place.path(&format!("one/.annals/{row}/00000001.segment"));
+        let length = fs::metadata(&segment).unwrap().len();
+        place.write("two/news.txt", "of today");
+        place.write("one/mine.txt", "of today as well");
+        place.sync_all(&["two", "one", "two", "one"]);
+        assert!(fs::metadata(&segment).unwrap().len() > length, "{row} has got further");
+        fs::File::options().write(true).open(&segment).unwrap().set_len(length).unwrap();
+        place.write("one/mine.txt", "edited since");
+        place.annals(&["log", "one"]).fails(3, "copy");
+        place.sync_all(&["one", "two"]);
+        for folder in ["one", "two"] {
+            assert_eq!(place.read(&format!("{folder}/kept.txt")), "kept");
+            assert_eq!(place.read(&format!("{folder}/news.txt")), "of today");
+        }
+        assert!(
+            place.tree("one") == place.tree("two"),
+            "{:?} and {:?}",
+            place.tree("one"),
+            place.tree("two")
+        );
+        assert!(place.tree("two").iter().any(|line| line.contains("edited since")));
+        assert_eq!(place.json(&["devices", "one", "--json"]).as_array().unwrap().len(), 3, "{row}");
+        place.annals(&["verify", "one"]).ok();
+    }
 }
 
 #[test]

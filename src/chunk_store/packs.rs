@@ -25,8 +25,8 @@ use annals_engine::{
 use annals_events::{
     ChunkId, DeviceId,
     segment::{
-        self, DiskError, FolderDisk, Frame, Mark, Place, SegmentConfig, SegmentDisk, SegmentError,
-        SegmentKind, SegmentReader, Segments, Torn, Unfinished,
+        FolderDisk, Frame, Mark, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentKind, SegmentReader,
+        Segments, Torn, Unfinished,
     },
 };
 use frame::Stored;
@@ -147,7 +147,6 @@ impl Packs {
             writer.remove(number).map_err(from_segments)?;
         }
         let (reader, end) = (writer.reader(), writer.end());
-        make_durable(&*disk, end).map_err(|error| from_segments(error.into()))?;
         catch_up(&index, &reader, end)?;
         Ok(Self {
             writer: Mutex::new(writer),
@@ -416,16 +415,6 @@ fn entry_of(chunk: &Stored<'_>, place: Place) -> Entry {
         stored_bytes: u32::try_from(chunk.stored_bytes()).expect("frames are below 16 MiB"),
         plain_bytes: chunk.plain_bytes(),
     }
-}
-
-/// What a process that was killed had written and not synced is found again, but it is durable only after this;
-/// without it the next to put the same chunks would be told that they are stored.
-fn make_durable(disk: &dyn SegmentDisk, end: Mark) -> Result<(), DiskError> {
-    if end.place == Place::default() {
-        return Ok(());
-    }
-    disk.open(&segment::file_name(end.place.number()))?.sync()?;
-    disk.sync_names()
 }
 
 /// Takes note of what the packs hold past the mark that the index knows, up to `end`.

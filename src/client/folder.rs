@@ -23,7 +23,7 @@ use annals_engine::{
     journal::Identity,
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
-    round::{self, Look, Report, RoundError, Wish},
+    round::{self, Look, Report, RoundError, StoreError, Wish},
     transport::TransportError,
     watch::Due,
 };
@@ -114,12 +114,20 @@ impl Folder {
     fn open_held(root: &Path, lock: File) -> Result<Self, ClientError> {
         let (binding, key) = Binding::read(root)?;
         let state = root.join(STATE_FOLDER);
-        if super::guarding::is_copy(root)? {
+        let copied = |binding: Binding| {
             let (server, user) = (binding.server, binding.user_name);
-            return Err(ClientError::Copied { folder: root.to_owned(), server, user });
+            ClientError::Copied { folder: root.to_owned(), server, user }
+        };
+        if super::guarding::is_copy(root)? {
+            return Err(copied(binding));
         }
         let identity = Identity { namespace: binding.namespace, key };
-        let mut store = Store::open(&state, binding.device)?;
+        let mut store = match Store::open(&state, binding.device) {
+            Err(StoreError::Damaged { .. }) if Store::is_older(&state, binding.device) => {
+                return Err(copied(binding));
+            }
+            opened => opened?,
+        };
         let mut replica = store.replica(identity.clone())?;
         let mut disk = FolderDisk::open(root)?;
         let swept = disk.sweep()?;

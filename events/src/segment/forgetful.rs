@@ -104,6 +104,21 @@ impl ForgetfulDisk {
         true
     }
 
+    /// Another disk that holds what this one shows, durably.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let files = state.files.iter().map(|file| File {
+            durable: file.visible.clone(),
+            visible: file.visible.clone(),
+            deceives: false,
+        });
+        let names = state.names.clone();
+        let copy =
+            State { files: files.collect(), names: names.clone(), names_durable: names, ..State::default() };
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
     /// Cuts a file, durably: what no crash does to synced bytes.
     pub fn shorten(&self, name: &str, len: usize) {
         let mut state = self.state();

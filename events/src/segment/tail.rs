@@ -63,11 +63,49 @@ fn judge_full_length(place: Place, group: &[u8], header: GroupHeader) -> Tail {
 /// Whether a group begins anywhere after `place`: its header names its own place, so no content looks like one
 /// by accident.
 fn holds_later_group(place: Place, tail: &[u8]) -> bool {
-    (TRAILER..tail.len().saturating_sub(GROUP_HEADER))
+    // Of the last one there may be no more than its header.
+    (TRAILER..(tail.len() + 1).saturating_sub(GROUP_HEADER))
         .step_by(TRAILER)
         .any(|at| GroupHeader::decode(&tail[at..], place.plus(at as u64)).is_some())
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Hash;
+
+    #[test]
+    fn a_tail_of_exactly_a_header_or_less_is_torn_unless_something_else_stands_there() {
+        let place = Place::new(1, 192);
+        let group = layout::encode_group(place, Hash([0; 32]), &[&[7; 900]]).bytes;
+        for length in 0..group.len() {
+            assert_eq!(judge(place, &group[..length]), Tail::Torn, "the first {length} bytes of it");
+            assert_eq!(judge(place, &vec![0; length]), Tail::Torn, "{length} bytes that were never written");
+        }
+        for at in 0..GROUP_HEADER {
+            let mut header = group[..GROUP_HEADER].to_vec();
+            header[at] ^= 1;
+            assert!(matches!(judge(place, &header), Tail::Damaged(_)), "byte {at} of a whole header");
+            assert_eq!(judge(place, &header[..GROUP_HEADER - 1]), Tail::Torn, "of which one is missing");
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_later_group_proves_that_what_stands_before_it_was_durable() {
+        let place = Place::new(1, 512);
+        let group = layout::encode_group(place, Hash([0; 32]), &[&[7; 900]]);
+        let next = place.plus(group.bytes.len() as u64);
+        let later = layout::encode_group(next, group.chain, &[&[8; 900]]).bytes;
+        let mut lost = group.bytes;
+        lost[..512].fill(0);
+        assert_eq!(judge(place, &lost), Tail::Torn, "nothing says that its first sector was ever there");
+        for length in GROUP_HEADER..later.len() {
+            let tail = [&lost, &later[..length]].concat();
+            assert!(matches!(judge(place, &tail), Tail::Damaged(_)), "{length} bytes of the next follow");
+        }
+    }
 }
