@@ -1,4 +1,4 @@
-//! A wire between devices and a server: everything that goes over it is counted, and it can be cut.
+//! A wire between devices and a server: everything that goes over it is counted, and it can be cut and slow.
 
 use std::{
     io::{Read, Write},
@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 /// Listens on loopback and passes everything on.
@@ -23,8 +24,13 @@ struct State {
     /// After so many more bytes in either direction every connection is cut, and so on.
     cuts: Mutex<Box<dyn Iterator<Item = u64> + Send>>,
     left: AtomicU64,
+    /// What says how slow it is: nothing for a wire that never is.
+    whims: Mutex<Option<u64>>,
     open: Mutex<Vec<TcpStream>>,
 }
+
+/// So many bytes of a connection go over at one pace.
+const STRETCH: usize = 1 << 20;
 
 impl Wire {
     /// A wire to the server at `url`.
@@ -34,6 +40,15 @@ impl Wire {
 
     /// The same, cut whenever so many bytes went over it: each time after the next number.
     pub fn cut_after(url: &str, cuts: impl Iterator<Item = u64> + Send + 'static) -> Self {
+        Self::new(url, cuts, None)
+    }
+
+    /// The same, and what goes over it is held up now and then, as `seed` has it.
+    pub fn rough(url: &str, cuts: impl Iterator<Item = u64> + Send + 'static, seed: u64) -> Self {
+        Self::new(url, cuts, Some(seed))
+    }
+
+    fn new(url: &str, cuts: impl Iterator<Item = u64> + Send + 'static, whims: Option<u64>) -> Self {
         let server = url.strip_prefix("http://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,6 +60,7 @@ impl Wire {
             closed: AtomicBool::new(false),
             cuts: Mutex::new(cuts),
             left,
+            whims: Mutex::new(whims),
             open: Mutex::default(),
         });
         let shared = Arc::clone(&state);
@@ -80,7 +96,15 @@ impl Wire {
 impl State {
     fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
         let mut buffer = vec![0; 16 << 10];
+        let (mut stretch, mut pause) = (0, self.whim());
         while let Ok(got) = from.read(&mut buffer) {
+            stretch += got;
+            if stretch >= STRETCH {
+                (stretch, pause) = (0, self.whim());
+            }
+            if let Some(pause) = pause {
+                thread::park_timeout(pause);
+            }
             if got == 0 || self.is_cut(got as u64) || to.write_all(&buffer[..got]).is_err() {
                 break;
             }
@@ -88,6 +112,19 @@ impl State {
         }
         drop(from.shutdown(Shutdown::Both));
         drop(to.shutdown(Shutdown::Both));
+    }
+
+    /// For how long each piece of the next stretch is held up: mostly not at all, else so that about 16 or 4 MB go over
+    /// in a second.
+    fn whim(&self) -> Option<Duration> {
+        let mut whims = self.whims.lock().unwrap();
+        let state = whims.as_mut()?;
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match *state >> 61 {
+            0 => Some(Duration::from_millis(4)),
+            1 | 2 => Some(Duration::from_millis(1)),
+            _ => None,
+        }
     }
 
     /// Whether the wire is cut before these bytes: all connections end.

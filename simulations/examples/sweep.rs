@@ -2,7 +2,7 @@
 //! `calm` takes all faults away and `steps=5` (or any other of the options) changes one: to make a failure small.
 
 use annals_simulations::{Options, Seed, run};
-use std::process::ExitCode;
+use std::{panic::catch_unwind, process::ExitCode};
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +26,11 @@ fn main() -> ExitCode {
             );
             return ExitCode::from(2);
         };
-        let outcome = run(seed, options);
+        let Ok(outcome) = catch_unwind(|| run(seed, options)) else {
+            failed += 1;
+            println!("{}: panic: what it says stands on stderr", seed.0);
+            continue;
+        };
         steps += outcome.steps;
         events += outcome.events;
         outcome.lines.iter().for_each(|line| println!("{line}"));
