@@ -1,7 +1,9 @@
 //! Which chunk stands where in the packs: a sled tree that can be thrown away.
 //!
 //! It is written behind the acknowledgement and never synced on purpose, so after a crash it may lag: it says
-//! up to which mark of the packs it knows ([`Index::mark`]), entries and mark being written together. One
+//! up to which mark of the packs it knows ([`Index::mark`]), entries and mark being written together. What was added
+//! last is in memory alone, and written in lots: sled writes about a kilobyte for each entry that comes by itself, and a
+//! hundred bytes for one of many. One
 //! that cannot be read is moved aside and begun anew. What had been removed is in it again then, as far as it still can be
 //! read: a difference whose base is gone is nothing ([`Index::make_whole`]).
 
@@ -16,7 +18,7 @@ use std::{
     io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// sled takes two to three times of what it is told here.
@@ -24,6 +26,10 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// How often sled writes out what it has: what it loses with the power is read again from the segments, and a server at rest
 /// shall rest.
 const FLUSH_MS: u64 = 30_000;
+/// So many entries are a lot.
+const LOT_ENTRIES: usize = if cfg!(test) { 20 } else { 16_384 };
+/// What stands behind so many bytes of packs is written, however little it is: whoever opens the store reads them again.
+const LOT_BYTES: u64 = 32 << 20;
 /// The key of what the index says about itself. Shorter than any chunk's id.
 const STATE: &[u8] = b"state 1";
 /// The key of how many packs had been taken away when it was written.
@@ -45,11 +51,15 @@ pub(super) struct Entry {
 struct State {
     mark: Mark,
     stats: ChunkStats,
+    /// The mark that is in the file.
+    written: Place,
 }
 
 pub(super) struct Index {
     db: sled::Db,
     state: Mutex<State>,
+    /// What is not in the file yet.
+    added: RwLock<BTreeMap<ChunkId, Entry>>,
 }
 
 /// Why the index did not answer. It can be opened again.
@@ -98,7 +108,7 @@ impl Index {
                 .ok_or_else(|| IndexError::Failed("its state is malformed".to_owned()))?,
             None => State::default(),
         };
-        Ok(Self { db, state: Mutex::new(state) })
+        Ok(Self { db, state: Mutex::new(state), added: RwLock::default() })
     }
 
     /// Up to where it knows the packs.
@@ -111,11 +121,14 @@ impl Index {
     }
 
     pub(super) fn get(&self, id: &ChunkId) -> Result<Option<Entry>, IndexError> {
+        if let Some(added) = self.added().get(id) {
+            return Ok(Some(*added));
+        }
         self.db.get(id.0)?.map(|bytes| Entry::decode(&bytes).ok_or_else(|| malformed(id))).transpose()
     }
 
     pub(super) fn contains(&self, id: &ChunkId) -> Result<bool, IndexError> {
-        Ok(self.db.contains_key(id.0)?)
+        Ok(self.added().contains_key(id) || self.db.contains_key(id.0)?)
     }
 
     /// Takes note of chunks, and that up to `mark` there are no others. Nothing happens where it is known.
@@ -125,7 +138,7 @@ impl Index {
             return Ok(());
         }
         let mut next = State { mark, ..*state };
-        let mut batch = sled::Batch::default();
+        let mut added = Vec::new();
         // Of a chunk that stands there twice the later one counts: the pack of the earlier may be taken away.
         let latest: BTreeMap<&ChunkId, &Entry> = entries.iter().map(|(id, entry)| (id, entry)).collect();
         for (id, entry) in latest {
@@ -133,13 +146,30 @@ impl Index {
             if before.is_some_and(|before| before.place >= entry.place) {
                 continue;
             }
-            batch.insert(&id.0, entry.encode());
+            added.push((*id, *entry));
             before.iter().for_each(|before| before.uncount(&mut next.stats));
             entry.count(&mut next.stats);
         }
-        batch.insert(STATE, next.encode());
-        self.db.apply_batch(batch)?;
+        let mut all = self.added.write().unwrap_or_else(PoisonError::into_inner);
+        all.extend(added);
+        let is_lot = all.len() >= LOT_ENTRIES || distance(next.written, mark.place) >= LOT_BYTES;
+        drop(all);
         *state = next;
+        if is_lot { self.write(&mut state) } else { Ok(()) }
+    }
+
+    /// Writes what is in memory alone.
+    fn write(&self, state: &mut State) -> Result<(), IndexError> {
+        if state.written == state.mark.place {
+            return Ok(());
+        }
+        let mut batch = sled::Batch::default();
+        self.added().iter().for_each(|(id, entry)| batch.insert(&id.0, entry.encode()));
+        batch.insert(STATE, state.encode());
+        self.db.apply_batch(batch)?;
+        state.written = state.mark.place;
+        // Whoever did not find it here from now on finds it there.
+        self.added.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
@@ -163,6 +193,7 @@ impl Index {
 
     fn take_out(&self, ids: BTreeSet<ChunkId>) -> Result<ChunkStats, IndexError> {
         let mut state = self.state();
+        self.write(&mut state)?;
         let (mut next, mut removed) = (*state, ChunkStats::default());
         let mut batch = sled::Batch::default();
         for id in ids {
@@ -196,6 +227,7 @@ impl Index {
         if !unreadable.is_empty() {
             self.take_out(unreadable)?;
         }
+        self.write(&mut self.state())?;
         self.db.insert(WHOLE, &[])?;
         Ok(())
     }
@@ -219,6 +251,7 @@ impl Index {
 
     /// Takes note of how many packs were taken away. What was written before is in the file by then.
     pub(super) fn set_removed(&self, count: u64) -> Result<(), IndexError> {
+        self.write(&mut self.state())?;
         self.db.insert(REMOVED, &count.to_be_bytes())?;
         self.db.flush()?;
         Ok(())
@@ -237,26 +270,46 @@ impl Index {
         &self,
         id: Option<&ChunkId>,
     ) -> impl Iterator<Item = Result<(ChunkId, Entry), IndexError>> + use<> {
+        let failed = self.write(&mut self.state()).err();
         let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.0));
         let entries = self.db.range::<[u8; 32], _>((start, Bound::Unbounded));
-        entries.filter_map(|entry| match entry {
+        let entries = entries.filter_map(|entry| match entry {
             Ok((key, value)) => {
                 let id = ChunkId::from_slice(&key)?;
                 Some(Entry::decode(&value).map(|entry| (id, entry)).ok_or_else(|| malformed(&id)))
             }
             Err(error) => Some(Err(error.into())),
-        })
+        });
+        failed.map(Err).into_iter().chain(entries)
     }
 
     /// Brings everything to the file, so that a test can copy it.
     #[cfg(test)]
     pub(super) fn flush(&self) {
+        self.write(&mut self.state()).expect("the disk of a test works");
         self.db.flush().expect("the disk of a test works");
+    }
+
+    fn added(&self) -> RwLockReadGuard<'_, BTreeMap<ChunkId, Entry>> {
+        self.added.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if let Err(error) = self.write(&mut self.state()) {
+            tracing::debug!(%error, "the end of the packs is read again when they are opened next");
+        }
+    }
+}
+
+/// How many bytes of packs lie between two places at least.
+fn distance(from: Place, to: Place) -> u64 {
+    if from.number() == to.number() { to.0.saturating_sub(from.0) } else { LOT_BYTES }
 }
 
 impl Entry {
@@ -293,7 +346,7 @@ impl Entry {
 
 impl State {
     fn encode(&self) -> Vec<u8> {
-        let Self { mark, stats } = self;
+        let Self { mark, stats, .. } = self;
         let numbers = [mark.place.0, stats.chunks, stats.stored_bytes, stats.plain_bytes];
         let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
         bytes.extend_from_slice(&mark.chain.0);
@@ -307,7 +360,7 @@ impl State {
             plain_bytes: u64_at(bytes, 24)?,
         };
         let mark = Mark { place: Place(u64_at(bytes, 0)?), chain: Hash::from_slice(bytes.get(32..)?)? };
-        Some(Self { mark, stats })
+        Some(Self { mark, stats, written: mark.place })
     }
 }
 
