@@ -19,6 +19,7 @@ mod hooks;
 mod host;
 mod linking;
 mod listening;
+mod lists;
 mod noting;
 mod opened;
 mod rewinding;

@@ -17,6 +17,7 @@ mod delivery;
 mod fetch;
 mod glance;
 mod handback;
+mod lists;
 mod look;
 mod report;
 mod send;
@@ -25,6 +26,7 @@ mod sources;
 mod submit;
 
 pub use fetch::Fetcher;
+pub use lists::{Lists, MemoryLists};
 pub use look::Look;
 pub use report::{Files, Report, RoundError, Step};
 pub use sift::scan;
@@ -137,6 +139,8 @@ pub struct Parts<'a, D: Disk> {
     pub outbox: &'a dyn ChunkStore,
     /// Records that were kept.
     pub records: &'a dyn KeptRecords,
+    /// Lists of large files' chunks.
+    pub lists: &'a dyn Lists,
 }
 
 /// Records that a device kept.
@@ -627,7 +631,8 @@ impl<H: Host> Round<'_, H> {
         }
         let namespace = self.replica.namespace();
         let parts = self.host.parts();
-        let mut fetcher = Fetcher::new(namespace, parts.transport, parts.outbox, contents, &order, sources);
+        let ways = (parts.transport, parts.outbox, parts.lists);
+        let mut fetcher = Fetcher::new(namespace, ways, contents, &order, sources);
         let outcomes = parts.disk.apply(ops, &mut fetcher);
         let (chunks, trouble) = fetcher.finish();
         self.report.chunks_received += chunks;

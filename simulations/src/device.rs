@@ -18,8 +18,8 @@ use annals_engine::{
     names::NameRules,
     replica::{Effect, Input, Replica, StateChange},
     round::{
-        FileRead, FileToRead, Host, KeptRecords, Parts, Report, RoundError, Step, StoreError, Take,
-        Unreadable, Wish, exchange,
+        FileRead, FileToRead, Host, KeptRecords, MemoryLists, Parts, Report, RoundError, Step, StoreError,
+        Take, Unreadable, Wish, exchange,
     },
 };
 use annals_events::{ChunkId, ChunkRef, Content, DeviceId, Record, Seq, log::Logged, log::Position};
@@ -38,6 +38,7 @@ pub struct Machine {
     clock: MachineClock,
     disk: TwinDisk,
     outbox: TwinChunks,
+    lists: MemoryLists,
     state: Vec<Vec<u8>>,
     records: Kept,
     sealer: Sealer,
@@ -69,6 +70,7 @@ impl Machine {
             point,
             clock,
             outbox: TwinChunks::default(),
+            lists: MemoryLists::default(),
             state: Vec::new(),
             records: Kept::default(),
             sealer: Sealer::new(),
@@ -156,6 +158,7 @@ impl Host for Machine {
             transport: &self.transport,
             outbox: &self.outbox,
             records: &self.records,
+            lists: &self.lists,
         }
     }
 

@@ -6,9 +6,11 @@
 use super::{ClientError, Folder};
 use crate::content::{self, ChunkSink, CutFile, FileToCut};
 use annals_engine::{
+    chunk_store::ChunkStore,
     content::SealedChunk,
     disk::{Disk as _, PlainSink},
-    round::{self, Fetcher, Sources},
+    round::{self, Fetcher, Lists, Sources},
+    transport::Transport,
 };
 use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, EntryKind};
 use std::{
@@ -70,8 +72,8 @@ impl Folder {
         let namespace = self.binding().namespace;
         let http = self.take_http();
         let contents = BTreeMap::from([(content.id, content.clone())]);
-        let (outbox, none) = (&self.store.outbox, Sources::new());
-        let mut fetcher = Fetcher::new(namespace, &http, outbox, contents, &[content.id], none);
+        let ways = (&http as &dyn Transport, &self.store.outbox as &dyn ChunkStore, &() as &dyn Lists);
+        let mut fetcher = Fetcher::new(namespace, ways, contents, &[content.id], Sources::new());
         let written = fetcher.write(content, &mut (), &mut PlainSink(sink));
         let (_, trouble) = fetcher.finish();
         self.put_http(http);

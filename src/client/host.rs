@@ -85,7 +85,8 @@ impl Host for Machine<'_> {
 
     fn parts(&mut self) -> Parts<'_, FolderDisk> {
         let kept: &Kept = self.store.kept();
-        Parts { disk: self.disk, transport: self.http, outbox: &self.store.outbox, records: kept }
+        let (outbox, lists) = (&self.store.outbox, &self.store.lists);
+        Parts { disk: self.disk, transport: self.http, outbox, records: kept, lists }
     }
 
     fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ mod row;
 
 pub(super) use outbox::Outbox;
 
+use super::lists::ListFolder;
 use annals_engine::{
     journal::Identity,
     names::NameRules,
@@ -66,6 +67,7 @@ pub(super) struct Store {
     grown: u64,
     whole: u64,
     pub(super) outbox: Outbox,
+    pub(super) lists: ListFolder,
     /// What a crash cut off, by row, where it was left as it is.
     unfinished: Vec<(&'static str, Unfinished)>,
 }
@@ -96,7 +98,8 @@ impl Store {
         let (records, state) = (Row::open(records, device, false)?, Row::open(state, device, true)?);
         let kept = Kept(records.reader());
         let (folder, unfinished) = (folder.to_owned(), Vec::new());
-        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, unfinished })
+        let lists = ListFolder::new(folder.join("lists"));
+        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, lists, unfinished })
     }
 
     /// Whether what [`open`](Self::open) refuses in `folder` is merely older than it should be: cut, or put back.
@@ -122,8 +125,8 @@ impl Store {
         let (records, state) = (look(records, false)?, look("state", true)?);
         let kept = Kept(records.reader());
         let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
-        let folder = folder.to_owned();
-        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, unfinished })
+        let (folder, lists) = (folder.to_owned(), ListFolder::new(folder.join("lists")));
+        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, lists, unfinished })
     }
 
     /// What a crash cut off, in which row, of a state that was opened to be looked at.

@@ -6,7 +6,7 @@
 //! once.
 
 use super::{
-    RoundError,
+    Lists, RoundError,
     sources::{Lies, Sources},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 use annals_events::{ChunkId, ChunkRef, Content, ContentId, Manifest, NamespaceId};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::Arc,
 };
@@ -35,9 +35,12 @@ pub struct Fetcher<'a> {
     namespace: NamespaceId,
     transport: &'a dyn Transport,
     outbox: &'a dyn ChunkStore,
+    lists: &'a dyn Lists,
     contents: BTreeMap<ContentId, Content>,
     sources: Sources,
     lies: Lies,
+    /// Chunks that are lists, and were not looked for here yet.
+    is_list: BTreeSet<ChunkId>,
     /// What chunks replace; they may come as the difference to that.
     bases: BTreeMap<ChunkId, Vec<ChunkRef>>,
     /// What will be asked for, in order.
@@ -56,8 +59,7 @@ impl<'a> Fetcher<'a> {
     #[must_use]
     pub fn new(
         namespace: NamespaceId,
-        transport: &'a dyn Transport,
-        outbox: &'a dyn ChunkStore,
+        (transport, outbox, lists): (&'a dyn Transport, &'a dyn ChunkStore, &'a dyn Lists),
         contents: BTreeMap<ContentId, Content>,
         order: &[ContentId],
         sources: Sources,
@@ -66,9 +68,11 @@ impl<'a> Fetcher<'a> {
             namespace,
             transport,
             outbox,
+            lists,
             contents,
             sources,
             lies: Lies::default(),
+            is_list: BTreeSet::new(),
             bases: BTreeMap::new(),
             ahead: VecDeque::new(),
             needed: BTreeMap::new(),
@@ -143,6 +147,7 @@ impl<'a> Fetcher<'a> {
         files: &mut dyn OldFiles,
     ) -> io::Result<Vec<ChunkRef>> {
         let sources = self.sources.remove(&content.id).unwrap_or_default();
+        self.is_list.insert(root.id);
         let (same, other): (Vec<_>, Vec<_>) =
             sources.into_iter().partition(|file| file.content.id == content.id);
         let mut lists = Vec::new();
@@ -152,6 +157,7 @@ impl<'a> Fetcher<'a> {
         let bytes = self.chunk(root, &[], files)?;
         self.is_written(root.id);
         let chunks = Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks;
+        self.lists.put(&root.id, &bytes);
         same.iter().for_each(|file| self.lies.add(&file.path, &chunks));
         for (path, old) in lists {
             self.lies.add(&path, &old);
@@ -169,6 +175,7 @@ impl<'a> Fetcher<'a> {
         files: &mut dyn OldFiles,
     ) -> io::Result<Vec<ChunkRef>> {
         let Some(before) = old.manifest else { return Ok(old.chunks.clone()) };
+        self.is_list.insert(before.id);
         let bytes = match self.chunk(before, &[], files) {
             Ok(bytes) => bytes,
             Err(error) if self.trouble.is_some() => return Err(error),
@@ -202,6 +209,9 @@ impl<'a> Fetcher<'a> {
         if let Some(bytes) = self.fetched.get(&chunk.id) {
             return Ok(Arc::clone(bytes));
         }
+        if let Some(bytes) = self.kept_list(chunk) {
+            return Ok(bytes);
+        }
         if let Some(bytes) = self.lies.read(&chunk.id, files) {
             return Ok(Arc::new(bytes));
         }
@@ -228,6 +238,17 @@ impl<'a> Fetcher<'a> {
         }
         let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
         bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+    }
+
+    /// The list that this chunk is, if it was kept; what comes next may be the difference to it.
+    fn kept_list(&mut self, chunk: ChunkRef) -> Option<Arc<Vec<u8>>> {
+        if !self.is_list.remove(&chunk.id) {
+            return None;
+        }
+        let bytes = Arc::new(self.lists.get(&chunk.id)?);
+        self.held += bytes.len() as u64;
+        self.fetched.insert(chunk.id, Arc::clone(&bytes));
+        Some(bytes)
     }
 
     /// Asks for chunks, and opens what comes.

@@ -59,7 +59,20 @@ impl<H: Host> Round<'_, H> {
         let mut whole: Vec<(String, FileRead)> =
             complete.into_iter().map(|(file, found)| (file.path, found)).collect();
         whole.extend(self.deliver(incomplete, lacking, &before, online)?);
+        self.keep_lists(&whole);
         Ok(whole)
+    }
+
+    /// What the next versions of large files are told as the difference to.
+    fn keep_lists(&mut self, files: &[(String, FileRead)]) {
+        for (_, found) in files {
+            let Some(root) = found.content.manifest else { continue };
+            let chunks = found.chunks.iter().copied().filter(|chunk| *chunk != root).collect();
+            let bytes = Manifest { chunks }.encode();
+            if ChunkId::of(&bytes) == root.id {
+                self.host.parts().lists.put(&root.id, &bytes);
+            }
+        }
     }
 
     /// What the server has of the versions that these files replace.
@@ -83,6 +96,9 @@ impl<H: Host> Round<'_, H> {
         let Some(root) = content.manifest else { return Some(content.chunks.clone()) };
         let namespace = self.replica.namespace();
         let parts = self.host.parts();
+        if let Some(bytes) = parts.lists.get(&root.id) {
+            return Some(Manifest::decode(&bytes, content).ok()?.chunks);
+        }
         let sealed = match parts.outbox.get(&root.id).ok().flatten() {
             Some(sealed) => sealed,
             None => {
