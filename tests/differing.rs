@@ -23,7 +23,7 @@ fn a_text_is_told_apart_line_by_line_and_applies_as_a_patch() {
     assert!(said.contains("\n-second\n+2nd\n") && said.starts_with("--- a/a.txt\t"), "{said}");
     place.sync("one").ok();
     let history = place.json(&["history", "one/a.txt", "--json"]);
-    let (one, two) = (history[0]["version"].as_str().unwrap(), history[1]["version"].as_str().unwrap());
+    let (one, two) = (history[1]["version"].as_str().unwrap(), history[0]["version"].as_str().unwrap());
     let said = place.json(&["diff", "one/a.txt", "--from", two, "--to", one, "--json"]);
     assert_eq!((&said["from"], &said["to"], &said["binary"]), (&json!(two), &json!(one), &json!(false)));
     assert!(said["diff"].as_str().unwrap().contains("\n-2nd\n+second\n"), "{said}");

@@ -195,7 +195,10 @@ fn scripts_and_folders_see_the_same_files() {
     place.sync("one").ok();
     let url = format!("{files}/new/b%20c.txt");
     let old =
-        place.json(&["history", "one/new/b c.txt", "--json"])[0]["version"].as_str().unwrap().to_owned();
+        place.json(&["history", "one/new/b c.txt", "--json"]).as_array().unwrap().last().unwrap()["version"]
+            .as_str()
+            .unwrap()
+            .to_owned();
     place.annals(&["put", "b c.txt", &url, "--user", "ada", "--if-match", &old]).fails(1, "another version");
     let said = place.annals(&["get", &url, "-", "--user", "ada"]).ok();
     assert_eq!(said.out, "from the folder");

@@ -29,7 +29,7 @@ fn every_verb_speaks_json_where_it_is_asked_to() {
     let history = place.json(&["history", "one/a.txt", "--json"]);
     let namespace = place.json(&["namespaces", "one", "--json"])[0]["namespace"].as_str().unwrap().to_owned();
     let files = format!("{}/v1/namespaces/{namespace}/files/", place.url);
-    let first = history[0]["version"].as_str().unwrap().to_owned();
+    let first = history[1]["version"].as_str().unwrap().to_owned();
     let url = place.url.clone();
     // Each with a field that a script would ask for.
     let rows: &[(&[&str], &str)] = &[

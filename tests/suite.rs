@@ -25,6 +25,7 @@ mod limits;
 mod lost_folder;
 mod lost_server;
 mod lost_state;
+mod manners;
 mod noticing;
 mod ordering;
 mod place;

@@ -111,6 +111,42 @@ fn what_is_forgotten_waits_for_every_device_and_says_for_which() {
 }
 
 #[test]
+fn devices_that_are_here_are_asked_and_of_those_that_are_not_it_is_said_until_when() {
+    let place = with_a_folder();
+    place.link("ada", "two");
+    place.link("ada", "gone");
+    let mut daemon = place.start(&["sync", "two"]);
+    daemon.says("in sync");
+    place.remove("one/docs");
+    place.sync("one").ok();
+    let said = place.annals(&["trash", "empty", "one", "--yes"]).ok().out;
+    assert!(said.contains("once gone was here") && !said.contains("two"), "{said}");
+    assert!(said.contains("gone was last here ") && said.contains("it is waited for until "), "{said}");
+    place.annals(&["devices", "one", "--retire", "gone"]).ok();
+    place.remove("one/c.txt");
+    place.sync("one").ok();
+    let said = place.json(&["trash", "empty", "one", "--yes", "--json"]);
+    assert_eq!((&said["waiting"], &said["waits_for"]), (&0.into(), &serde_json::json!([])), "{said}");
+    assert_eq!(trash(&place, "one").len(), 0);
+    // Beside a daemon of one's own as well, and by whoever may only read.
+    place.annals(&["share", "one", "--with", "bob", "--role", "viewer"]).ok();
+    place.link_to("bob", "bobs", Some("ada/home"));
+    let mut bobs = place.start(&["sync", "bobs"]);
+    bobs.says("in sync");
+    let mut own = place.start(&["sync", "one"]);
+    own.says("in sync");
+    place.write("one/late.txt", "late");
+    crate::place::until("it is there", || place.exists("two/late.txt") && place.exists("bobs/late.txt"));
+    place.remove("one/late.txt");
+    crate::place::until("it is gone", || !place.exists("two/late.txt") && !place.exists("bobs/late.txt"));
+    let said = place.json(&["trash", "empty", "one", "--yes", "--json"]);
+    assert_eq!((&said["forgotten"], &said["waiting"]), (&1.into(), &0.into()), "{said}");
+    for daemon in [daemon, bobs, own] {
+        assert_eq!(daemon.ends("INT"), Some(0));
+    }
+}
+
+#[test]
 fn what_was_brought_back_meanwhile_is_not_forgotten() {
     let place = with_a_folder();
     place.link("ada", "two");

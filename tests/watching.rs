@@ -206,7 +206,7 @@ fn saves_while_the_server_is_away_become_versions_in_order_and_arrive_when_it_is
         pair.place.annals(&["cat", "one/a.txt", "--version", &version]).ok().out
     };
     let texts: Vec<String> = history.as_array().unwrap().iter().map(text).collect();
-    assert_eq!(texts, ["0", "1", "2", "3", "4"]);
+    assert_eq!(texts, ["4", "3", "2", "1", "0"]);
 }
 
 #[test]

@@ -207,7 +207,10 @@ pub(crate) fn of_typing(error: &clap::Error) -> String {
     };
     // Nothing went wrong where somebody typed too little and is shown what there is.
     if !said.starts_with("error: ") {
-        return error.to_string();
+        return format!(
+            "{}\nhint: `{verb} --help` says more, with an example\n",
+            error.to_string().trim_end()
+        );
     }
     format!("{said}\nhint: `{verb} --help` shows what it takes, with an example\n")
 }

@@ -32,6 +32,10 @@ pub(super) fn run(get: &Get, directory: &Path, talk: &mut Talk<'_>) -> Result<Ex
     } else {
         named
     };
+    if to.symlink_metadata().is_ok() && !get.force {
+        return Err(Failure::failed(format!("{} is there already", to.display()))
+            .hint("--force replaces it; or say where else to write it: annals get URL FILE"));
+    }
     let bytes = whole(&http, &route, &login, &to)?;
     if talk.output.json {
         talk.json(&serde_json::json!({ "file": to.display().to_string(), "bytes": bytes }))?;
@@ -67,6 +71,9 @@ impl From<GetError> for Failure {
         match error {
             GetError::Transport(error) => error.into(),
             GetError::Output(error) => Self::writing(error),
+            GetError::Folder => Self::usage("that is a folder, not a file").hint(
+                "name a file in it; for the folder as a whole: annals link URL FOLDER --user NAME --namespace NS",
+            ),
         }
     }
 }

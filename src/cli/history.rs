@@ -15,6 +15,11 @@ struct Line {
     version: String,
     parents: Vec<String>,
     at: String,
+    /// When it was made, by its device's clock.
+    made_at: String,
+    /// Whether the server took it much later than that.
+    #[serde(skip)]
+    came_late: bool,
     device: String,
     user: String,
     bytes: u64,
@@ -22,12 +27,17 @@ struct Line {
     head: bool,
 }
 
+/// Times that are no further apart than this, in milliseconds, are one to people.
+const SAME_MS: u64 = 60_000;
+
 impl From<VersionLine> for Line {
     fn from(version: VersionLine) -> Self {
         Self {
             version: version.version.to_string(),
             parents: version.parents.iter().map(ToString::to_string).collect(),
             at: moment::rfc3339(version.at),
+            made_at: moment::rfc3339(version.made_at),
+            came_late: version.at.abs_diff(version.made_at) > SAME_MS,
             device: version.device,
             user: version.user,
             bytes: version.bytes,
@@ -44,16 +54,22 @@ pub(super) fn run(
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     let path = place::path_in(folder.root(), &history.path, directory)?;
-    let lines: Vec<Line> = folder.versions(&path)?.into_iter().map(Line::from).collect();
+    // The newest first, as everywhere.
+    let lines: Vec<Line> = folder.versions(&path)?.into_iter().rev().map(Line::from).collect();
     if talk.output.json {
         talk.json(&lines)?;
         return Ok(Exit::Done);
     }
-    // The newest first, as everywhere; ids short enough to type, long enough to be unique.
-    talk.table(&lines.iter().rev().map(row).collect::<Vec<_>>())?;
+    talk.table(&lines.iter().map(row).collect::<Vec<_>>())?;
+    if lines.iter().any(|line| line.came_late) {
+        talk.remark(
+            "the time before `saved` is when the server took it: that is the one which --at goes by",
+        )?;
+    }
     Ok(Exit::Done)
 }
 
+/// A line for people: ids short enough to type, long enough to be unique.
 fn row(line: &Line) -> Vec<String> {
     let mark = if line.head { "*" } else { "o" };
     let from = match line.parents.as_slice() {
@@ -64,6 +80,7 @@ fn row(line: &Line) -> Vec<String> {
         mark.to_owned(),
         short(&line.version),
         line.at.clone(),
+        if line.came_late { format!("saved {}", line.made_at) } else { String::new() },
         format!("{} on {}", line.user, line.device),
         size::human(line.bytes),
         from,

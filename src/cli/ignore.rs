@@ -8,14 +8,17 @@ use super::{
 };
 use crate::{client::binding::linked_at_or_above, disk::rules_about};
 use annals_engine::ignore::{DEFAULTS, RULES_FILE};
+use annals_events::path::is_reserved;
 use serde::Serialize;
-use std::path::Path;
+use std::{os::unix::fs::FileTypeExt, path::Path};
 
 #[derive(Serialize)]
 struct Document {
     path: String,
     ignored: bool,
     rule: Option<Line>,
+    /// Why no rule is needed.
+    never: Option<&'static str>,
     mistakes: Vec<Mistaken>,
 }
 
@@ -47,6 +50,14 @@ pub(super) fn run(ignore: &Ignore, directory: &Path, talk: &mut Talk<'_>) -> Res
     if path.is_empty() {
         return Err(Failure::usage("the folder itself is never ignored").hint("name something in it"));
     }
+    if let Some(why) = never_synced(&full, &path) {
+        let document = Document { path, ignored: true, rule: None, never: Some(why), mistakes: Vec::new() };
+        match talk.output.json {
+            true => talk.json(&document)?,
+            false => talk.line(format_args!("never synced: {}  ({why})", document.path))?,
+        }
+        return Ok(Exit::Done);
+    }
     let is_folder =
         full.symlink_metadata().map_or(typed.to_string_lossy().ends_with('/'), |meta| meta.is_dir());
     let document = document(&root, path, is_folder);
@@ -64,6 +75,20 @@ pub(super) fn run(ignore: &Ignore, directory: &Path, talk: &mut Talk<'_>) -> Res
     Ok(exit)
 }
 
+/// Why something is not synced whatever the rules say.
+fn never_synced(full: &Path, path: &str) -> Option<&'static str> {
+    if path.split('/').next().is_some_and(is_reserved) {
+        return Some("this device's own state");
+    }
+    let kind = full.symlink_metadata().ok()?.file_type();
+    match kind {
+        kind if kind.is_fifo() => Some("a named pipe"),
+        kind if kind.is_socket() => Some("a socket"),
+        kind if kind.is_block_device() || kind.is_char_device() => Some("a device"),
+        _ => None,
+    }
+}
+
 fn document(root: &Path, path: String, is_folder: bool) -> Document {
     let rules = rules_about(root, &path);
     let file_in =
@@ -77,6 +102,7 @@ fn document(root: &Path, path: String, is_folder: bool) -> Document {
     Document {
         ignored: rule.as_ref().is_some_and(|rule| rule.ignores),
         mistakes: mistakes.collect(),
+        never: None,
         rule: rule.map(|rule| Line {
             why: rule.folder.is_none().then(|| DEFAULTS.get(rule.line - 1).map(|(_, why)| *why)).flatten(),
             file: rule.folder.as_deref().map(file_in),

@@ -54,6 +54,13 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         {
             client::link(&folder, LinkWish { certificate: Some(found), ..wish })?
         }
+        Err(ClientError::Transport(TransportError::Untrusted { found, pinned: true, server, .. })) => {
+            return Err(Failure::new(
+                Exit::NeedsPerson,
+                format!("{server} shows another certificate than the one that was named: {found}"),
+            )
+            .hint("compare it with what `annals serve` prints on the server: was --fingerprint, or the ticket, of another server, or mistyped? If the server does show another one, somebody stands in between. Nothing was said to them"));
+        }
         linked => linked?,
     };
     if talk.output.json {

@@ -157,6 +157,12 @@ pub(super) fn set(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<
     if sync.pause {
         talk.remark(PAUSED)?;
     }
+    if sync.limit_rate.is_some() {
+        talk.remark(match Settings::read(&root).limit_rate {
+            Some(rate) => format!("at most {} a second in each direction from now on", size::human(rate)),
+            None => "no limit any more".to_owned(),
+        })?;
+    }
     if sync.resume {
         let typed = ["sync".into(), "--once".into(), root.display().to_string()];
         let state = root.join(client::STATE_FOLDER);

@@ -4,6 +4,7 @@ use super::{
     arguments::{Trash, TrashArg, Verb},
     failure::{Exit, Failure},
     moment, place,
+    progress::Bar,
     size::{human, many},
     sync,
     talk::Talk,
@@ -124,7 +125,13 @@ fn empty(path: Option<&str>, folder: &mut Folder, talk: &mut Talk<'_>) -> Result
     let lines = folder.trash(path)?;
     folder.empty_trash(path)?;
     sync::exchange(folder, talk)?;
-    let left = folder.trash(path)?;
+    let mut left = folder.trash(path)?;
+    if !left.is_empty() {
+        left = match folder.ask_others(path, &mut Bar::new(talk.terminal)) {
+            Err(error) if error.is_passing() || error.problem().is_some() => folder.trash(path)?,
+            asked => asked?,
+        };
+    }
     let entries = |lines: &[TrashLine]| lines.iter().map(|line| line.entries).sum::<u64>();
     let bytes = |lines: &[TrashLine]| lines.iter().map(|line| line.bytes).sum::<u64>();
     let forgotten = entries(&lines).saturating_sub(entries(&left));
@@ -132,20 +139,47 @@ fn empty(path: Option<&str>, folder: &mut Folder, talk: &mut Talk<'_>) -> Result
     let waits_for: BTreeSet<&str> =
         left.iter().filter_map(|line| line.waits_for.as_ref()).flatten().map(String::as_str).collect();
     if talk.output.json {
+        let until: Vec<_> = absent(&waits_for, folder)
+            .iter()
+            .map(|(label, seen, until)| serde_json::json!({ "device": label, "last_seen": seen, "until": until }))
+            .collect();
         talk.json(&serde_json::json!({
-            "forgotten": forgotten, "bytes": freed, "waiting": entries(&left), "waits_for": waits_for
+            "forgotten": forgotten, "bytes": freed, "waiting": entries(&left), "waits_for": waits_for, "absent": until
         }))?;
         return Ok(Exit::Done);
     }
     talk.line(format_args!("forgot {forgotten} of {} files and folders, {}", entries(&lines), human(freed)))?;
     if !left.is_empty() {
-        let devices: Vec<&str> = waits_for.into_iter().collect();
+        let devices: Vec<&str> = waits_for.iter().copied().collect();
         talk.line(format_args!(
-            "the rest goes by itself once {} has said that it knows of the removal, which it does within a day of being here; one that is gone for good: annals devices --retire LABEL",
+            "the rest goes by itself once {} was here and knows of the removal; one that is gone for good: annals devices --retire LABEL",
             devices.join(", ")
         ))?;
+        for (label, seen, until) in absent(&waits_for, folder) {
+            let seen =
+                seen.map_or_else(|| "was never here".to_owned(), |seen| format!("was last here {seen}"));
+            let until = until.map_or_else(
+                || "it is waited for however long that takes".to_owned(),
+                |until| format!("it is waited for until {until}, then retired"),
+            );
+            talk.line(format_args!("  {label} {seen}: {until}"))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Which of the devices that are waited for are not here: when they last were, and until when they are waited for. None
+/// where nobody can be asked.
+fn absent(labels: &BTreeSet<&str>, folder: &mut Folder) -> Vec<(String, Option<String>, Option<String>)> {
+    let (namespace, silence) = (folder.binding().namespace, folder.retention().silence());
+    let known = folder.http().ok().and_then(|http| http.devices(namespace).ok()).unwrap_or_default();
+    let waited = known.into_iter().filter(|info| !info.retired && labels.contains(info.label.as_str()));
+    waited
+        .map(|info| {
+            let until = info.last_seen.zip(silence).map(|(seen, silence)| seen.saturating_add(silence));
+            (info.label, info.last_seen.map(moment::rfc3339), until.map(moment::rfc3339))
+        })
+        .collect()
 }
 
 /// Asks who watches, before anything is done, whether that is meant. True: it is, and `--yes` goes with what was typed.

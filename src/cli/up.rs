@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::{self, Address, Binding, BindingError, Folder, LinkWish, daemon::Stop},
-    server::{Serving, tls::Tls},
+    server::{Serving, data::last_address, tls::Tls},
     transport::{Http, Pin},
 };
 use annals_engine::{
@@ -40,8 +40,16 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
     let security = Security { tls: up.tls.then_some(Tls::OwnCertificate), insecure: up.insecure };
-    let serving = serve::start(&data, up.listen.as_deref(), security, talk)
-        .map_err(|failure| beside_another(failure, &data))?;
+    let known = known_address(&wanted, &data);
+    if let Some(known) = known.as_ref().filter(|_| up.listen.is_none()) {
+        talk.remark(format_args!(
+            "the data in {} is new: this listens where the folder's server was, at {known}",
+            data.display()
+        ))?;
+    }
+    let listen = up.listen.as_deref().or(known.as_deref());
+    let serving =
+        serve::start(&data, listen, security, talk).map_err(|failure| beside_another(failure, &data))?;
     if !talk.output.json {
         serve::say_where(&serving, talk)?;
     }
@@ -78,6 +86,16 @@ fn keep(
     serve::remember(data_folder, up.listen.as_deref(), serving)?;
     say_how_to_link(&mut folder, talk)?;
     sync::keep(folder, talk, stop)
+}
+
+/// Where the server on `data` was, by what the folder knows of it: where the data has forgotten, its devices have not.
+fn known_address(wanted: &Path, data: &Path) -> Option<String> {
+    let (binding, _) = Binding::read(wanted).ok()?;
+    let is_its_data =
+        binding.data.as_deref().is_some_and(|known| place::real(Path::new(known)) == place::real(data));
+    let (_, address) = binding.server.split_once("://")?;
+    let is_address = address.parse::<std::net::SocketAddr>().is_ok();
+    (is_its_data && is_address && last_address(data).is_none()).then(|| address.to_owned())
 }
 
 fn address_of(serving: &Serving) -> Address {

@@ -29,6 +29,8 @@ pub struct VersionLine {
     pub parents: Vec<Dot>,
     /// When it was admitted, or made where it is not yet, in milliseconds since 1970.
     pub at: u64,
+    /// When it was made, by its device's clock.
+    pub made_at: u64,
     /// Label of the device that made it.
     pub device: String,
     /// Name of the user it acts for.
@@ -93,11 +95,12 @@ impl Folder {
         let mut lines = Vec::new();
         for version in self.replica.log().versions(file) {
             let Some(view) = self.replica.log().version(version) else { continue };
-            let (at, _) = self.when(version)?;
+            let (at, made_at) = self.times(version)?;
             lines.push(VersionLine {
                 version,
                 parents: view.parents,
                 at,
+                made_at,
                 device: self.device_label(version.device),
                 user: self.user_name(version.device),
                 bytes: view.size,
@@ -116,6 +119,16 @@ impl Folder {
         let Some((position, index)) = self.replica.log().locate(dot) else { return Ok((0, None)) };
         let record = self.store.kept().at(position)?;
         Ok((record.admission().admitted_at, Some(Seq(record.seq().0 + index as u64))))
+    }
+
+    /// When an event was admitted, and when it was made; for a pending one both are that.
+    fn times(&self, dot: Dot) -> Result<(u64, u64), ClientError> {
+        if let Some((batch, index)) = self.replica.pending_batch(dot) {
+            return Ok((batch.events()[index].at, batch.events()[index].at));
+        }
+        let Some((position, index)) = self.replica.log().locate(dot) else { return Ok((0, 0)) };
+        let record = self.store.kept().at(position)?;
+        Ok((record.admission().admitted_at, record.batch().events()[index].at))
     }
 
     pub(super) fn device_label(&self, device: DeviceId) -> String {

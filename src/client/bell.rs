@@ -31,6 +31,7 @@ struct Rung {
     stopped: bool,
     reached: bool,
     lost: Option<TransportError>,
+    asked: bool,
     head: Option<HeadInfo>,
     /// How many verbs wait for the folder.
     queue: usize,
@@ -47,6 +48,8 @@ pub(super) struct Woken {
     pub(super) reached: bool,
     /// Why the server does not talk to this device, or is not there, if that is so.
     pub(super) lost: Option<TransportError>,
+    /// Somebody wants to know how far this device is.
+    pub(super) asked: bool,
     /// The newest head that was heard of.
     pub(super) head: Option<HeadInfo>,
     /// What is to be looked at.
@@ -97,6 +100,12 @@ impl Bell {
         self.0.woken.notify_all();
     }
 
+    /// Somebody wants to know how far this device is.
+    pub(super) fn ask(&self) {
+        self.rung().asked = true;
+        self.0.woken.notify_all();
+    }
+
     /// A namespace got further.
     pub(super) fn hear(&self, head: HeadInfo) {
         self.rung().head = Some(head);
@@ -139,13 +148,15 @@ impl Bell {
         loop {
             let due = rung.debouncer.take(self.now_ms());
             let left = until.saturating_sub(self.0.since.elapsed());
-            let is_rung = rung.stopped || rung.reached || rung.lost.is_some() || rung.head.is_some();
+            let is_rung =
+                rung.stopped || rung.reached || rung.lost.is_some() || rung.asked || rung.head.is_some();
             if due.is_some() || is_rung || left.is_zero() {
                 let came = if due.is_some() { std::mem::take(&mut rung.came) } else { BTreeSet::new() };
                 return Woken {
                     stopped: rung.stopped,
                     reached: std::mem::take(&mut rung.reached),
                     lost: rung.lost.take(),
+                    asked: std::mem::take(&mut rung.asked),
                     head: rung.head.take(),
                     due,
                     came,

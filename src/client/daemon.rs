@@ -276,7 +276,10 @@ impl Work<'_> {
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         if let Some(left) = self.left.take() {
-            let Woken { stopped, due, came, .. } = self.stop.0.wait(Duration::ZERO);
+            let Woken { stopped, asked, due, came, .. } = self.stop.0.wait(Duration::ZERO);
+            if asked {
+                held(self.folder).owe_word();
+            }
             let due = due.and_then(|due| self.sifted(due));
             return (!stopped).then(|| (with(left, due), came));
         }
@@ -288,7 +291,7 @@ impl Work<'_> {
             let came_lately = self.came_lately.then_some(PAUSE);
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
-            let Woken { stopped, reached, lost, head, due, came } = self.stop.0.wait(left(next));
+            let Woken { stopped, reached, lost, asked, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
                 return None;
             }
@@ -311,7 +314,10 @@ impl Work<'_> {
             let due = due.and_then(|due| self.sifted(due));
             // What keeps failing is tried again by itself; that it was refused may have another reason now.
             self.lost = lost.filter(|why| self.failures == 0 || !why.is_passing());
-            let is_other = reached && self.failures > 0 || self.lost.is_some();
+            if asked {
+                held(self.folder).owe_word();
+            }
+            let is_other = reached && self.failures > 0 || self.lost.is_some() || asked;
             if news || due.is_some() || is_other {
                 return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
             }

@@ -50,6 +50,8 @@ pub struct Folder {
     pub(super) advice: Advice,
     /// Whether a daemon keeps it in sync.
     pub(super) kept: bool,
+    /// Whether somebody wants to know how far this device is.
+    pub(super) owes_word: bool,
     pub(super) hooks: Hooks,
     /// Held as long as this is.
     lock: File,
@@ -154,6 +156,7 @@ impl Folder {
             last: LastRound::read(root),
             advice: |_| None,
             kept: false,
+            owes_word: false,
             hooks: Hooks::default(),
             lock,
         })
@@ -187,6 +190,7 @@ impl Folder {
             last: LastRound::read(root),
             advice: |_| None,
             kept: false,
+            owes_word: false,
             hooks: Hooks::default(),
             lock,
         })
@@ -335,6 +339,11 @@ impl Folder {
         result
     }
 
+    /// Exchanges what there is to exchange without a look at the folder.
+    pub(super) fn sync_nowhere(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+        self.sync(Look::Nowhere, progress)
+    }
+
     fn sync(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         let result = self.rounds(look, progress);
         if let Err(error) = &result {
@@ -359,6 +368,9 @@ impl Folder {
                 break;
             }
             self.forget_what_may_go()?;
+            report.add(self.round(Look::Nowhere, progress)?);
+        }
+        if self.say_how_far()? {
             report.add(self.round(Look::Nowhere, progress)?);
         }
         Ok(report)

@@ -40,7 +40,7 @@ pub struct LinkWish {
 /// Links `folder`, which is made if it is missing. Files that are there stay; the first sync merges them.
 ///
 /// # Errors
-/// [`ClientError`]; nothing is left in the folder then, but for the folder itself.
+/// [`ClientError`]; nothing is left then that was not there before.
 pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
     let http = Http::pinned(&wish.url, pin_of(&wish)?, None)?;
     let log = http.server()?.log;
@@ -49,13 +49,18 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     {
         return relink(folder, &http, wish);
     }
-    let folder = prepare(folder)?;
-    let result = introduce(&folder, &http, wish);
+    let made: Vec<PathBuf> = folder
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+        .map(Path::to_owned)
+        .collect();
+    let result = prepare(folder).and_then(|folder| Ok((introduce(&folder, &http, wish)?, folder)));
     if result.is_err() {
         // Nothing is left behind but what was there: this fails where there is more.
         drop(fs::remove_dir(folder.join(super::STATE_FOLDER)));
+        made.iter().for_each(|made| drop(fs::remove_dir(made)));
     }
-    let binding = result?;
+    let (binding, folder) = result?;
     super::guarding::plant(&folder)?;
     retire_left(&folder, &binding);
     Ok((folder, binding))
@@ -69,6 +74,7 @@ fn relink(folder: &Path, http: &Http, wish: LinkWish) -> Result<(PathBuf, Bindin
     set_link_aside(&folder)?;
     binding.write(&folder, &key)?;
     super::guarding::plant(&folder)?;
+    retire_left(&folder, &binding);
     Ok((folder, binding))
 }
 
@@ -233,7 +239,7 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
     let (binding, _) = Binding::read(root)?;
     let state = root.join(super::STATE_FOLDER);
     let _lock = super::folder::lock(&state, root)?;
-    let aside = state.join(format!("was-{}.lost", &binding.device.to_hex()[..8]));
+    let aside = state.join(format!("{WAS}{}.lost", &binding.device.to_hex()[..8]));
     let set_aside = || {
         fs::create_dir_all(&aside)?;
         fs::copy(state.join("device.key"), aside.join("device.key"))?;
@@ -256,23 +262,30 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
 const LEFT: &str = "left-";
 /// What an unlinked folder keeps in `.annals/`, by how it is called: such links, what was kept beside the files or was
 /// in our hands when the power went, and what earlier devices were.
-const STAYS: [&str; 4] = [LEFT, disk::KEPT, disk::TMP, "was-"];
+const STAYS: [&str; 4] = [LEFT, disk::KEPT, disk::TMP, WAS];
+/// What earlier devices were, in folders that are called so.
+const WAS: &str = "was-";
 
-/// Tells a server of the devices that this folder was while it could not be told.
+/// Tells a server of the devices that this folder was while it could not be told, or that it was towards this log before
+/// it was linked to another: nobody would say for them what is waited for.
 fn retire_left(folder: &Path, binding: &Binding) {
     let state = folder.join(super::STATE_FOLDER);
     for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(LEFT.as_bytes()) {
-            continue;
-        }
-        let left = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice::<Binding>(&text).ok());
-        let Some(left) = left.filter(|left| left.log == binding.log) else { continue };
+        let name = entry.file_name();
+        let link = match name.as_encoded_bytes() {
+            name if name.starts_with(LEFT.as_bytes()) => entry.path(),
+            name if name.starts_with(WAS.as_bytes()) => entry.path().join("link.json"),
+            _ => continue,
+        };
+        let left = fs::read(&link).ok().and_then(|text| serde_json::from_slice::<Binding>(&text).ok());
+        let is_other = |left: &Binding| left.log == binding.log && left.device != binding.device;
+        let Some(left) = left.filter(is_other) else { continue };
         let pin = binding.certificate.map(Pin::Whole);
         let http = Http::pinned(&binding.server, pin, Some(left.token));
         let told = http.and_then(|http| http.retire(left.namespace, left.device));
         match told {
             // Whom it does not let in any more, it knows to be gone.
-            Ok(()) | Err(TransportError::Refused(_)) => drop(fs::remove_file(entry.path())),
+            Ok(()) | Err(TransportError::Refused(_)) => drop(fs::remove_file(&link)),
             Err(error) => tracing::debug!(%error, "a device that is no more could not be retired"),
         }
     }

@@ -127,7 +127,7 @@ impl Ear {
             if self.up.is_none() {
                 self.is_up();
             }
-            if heard.changed {
+            if heard.changed || heard.acknowledge {
                 self.take(&heard);
             }
         }
@@ -142,6 +142,9 @@ impl Ear {
     fn take(&mut self, heard: &FeedHead) {
         self.query.after = heard.head.seq;
         self.query.chain = Some(heard.head.chain);
+        if heard.acknowledge {
+            self.bell.ask();
+        }
         self.bell.hear(heard.head);
     }
 }

@@ -148,7 +148,12 @@ impl Folder {
             )
         };
         let mut facts = deeds.iter().flat_map(|deed| &deed.0).map(|said| &said.fact);
-        self.may(if facts.any(is_owners) { Role::Owner } else { Role::Editor })?;
+        let is_word = |fact: &Fact| matches!(fact, Fact::Acknowledged { .. });
+        self.may(match () {
+            () if facts.clone().all(is_word) => Role::Viewer,
+            () if facts.any(is_owners) => Role::Owner,
+            () => Role::Editor,
+        })?;
         let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds });
         let mut replan = false;
         for effect in effects {

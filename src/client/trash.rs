@@ -5,19 +5,25 @@
 //! whether its time has come. A wish names the deletes it was made of: what was brought back meanwhile, or removed
 //! again, is not what was meant, and the wish is dropped; so is one that came true.
 
-use super::{ClientError, Folder, binding::STATE_FOLDER};
+use super::{ClientError, Folder, Progress, binding::STATE_FOLDER};
+use crate::clock::Stopwatch;
 use annals_engine::{
     author::Said,
+    protocol::FeedQuery,
     trash::{self, Removed, behind, deletes_of, known_from},
 };
-use annals_events::{Dot, DotSet, EntryId, EntryKind, Fact, Role};
+use annals_events::{DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// How long devices that are there are waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the wishes lie in `.annals/`.
 const WISHES: &str = "forget.json";
@@ -174,6 +180,59 @@ impl Folder {
         if wishes.len() < before { self.keep_wishes(&wishes) } else { Ok(()) }
     }
 
+    /// Somebody wants to know how far this device is: it says so with the next round.
+    pub(super) fn owe_word(&mut self) {
+        self.owes_word = true;
+    }
+
+    /// Says how far this device is, if somebody wants to know and does not yet.
+    pub(super) fn say_how_far(&mut self) -> Result<bool, ClientError> {
+        if !self.owes_word || !self.replica.is_settled() {
+            return Ok(false);
+        }
+        self.owes_word = false;
+        if !self.replica.has_news_since_its_word() {
+            return Ok(false);
+        }
+        let seq = self.replica.cursor().seq;
+        self.say(vec![Said { fact: Fact::Acknowledged { seq }, body: None }])?;
+        Ok(true)
+    }
+
+    /// Asks the devices that are there to say that they know what is to be forgotten, and waits for them a little:
+    /// what is left in the trash then.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`], [`ClientError::Round`].
+    pub fn ask_others(
+        &mut self,
+        path: Option<&str>,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<TrashLine>, ClientError> {
+        let namespace = self.binding.namespace;
+        let asked = self.http()?.ask_devices(namespace)?;
+        let asked: BTreeSet<DeviceId> = asked.into_iter().map(|info| info.device).collect();
+        let began = Stopwatch::start();
+        loop {
+            let left = self.trash(path)?;
+            let is_awaited = |line: &TrashLine| !self.behind_with(line.entry).is_disjoint(&asked);
+            if !left.iter().any(is_awaited) || began.elapsed() > PATIENCE {
+                return Ok(left);
+            }
+            let query = FeedQuery { log: Some(self.binding.log), wait: Some(1), ..FeedQuery::default() };
+            let query = query.having(&self.replica.cursor());
+            self.http()?.changes(namespace, &query)?;
+            self.sync_nowhere(progress)?;
+        }
+    }
+
+    /// The devices that did not say yet that they know of an entry's removal.
+    fn behind_with(&self, entry: EntryId) -> BTreeSet<DeviceId> {
+        let log = self.replica.log();
+        let seq = known_from(log, entry);
+        seq.map_or_else(|| BTreeSet::from([self.replica.device()]), |seq| behind(log, seq))
+    }
+
     /// Whether something waits to be forgotten that may be by now, or this device's own word is missing for it.
     pub(super) fn is_forgetting_due(&mut self) -> bool {
         let wishes = wishes(&self.root);
@@ -189,10 +248,7 @@ impl Folder {
     }
 
     fn waits_for(&self, entry: EntryId) -> BTreeSet<String> {
-        let log = self.replica.log();
-        let seq = known_from(log, entry);
-        let devices = seq.map_or_else(|| BTreeSet::from([self.replica.device()]), |seq| behind(log, seq));
-        devices.into_iter().map(|device| self.device_label(device)).collect()
+        self.behind_with(entry).into_iter().map(|device| self.device_label(device)).collect()
     }
 
     fn keep_wishes(&self, wishes: &[Wish]) -> Result<(), ClientError> {

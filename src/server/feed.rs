@@ -38,6 +38,8 @@ struct Listening {
 /// Whether what a device waited for has come.
 enum Heard {
     Head(Head),
+    /// Somebody wants to know how far the device is.
+    Asked(Head),
     Ended(FeedEnd),
 }
 
@@ -51,7 +53,7 @@ impl Listening {
     ) -> Result<(Self, Head), Refusal> {
         let token = access::token_of(request)?;
         let (device, user) = access::device_by(&server, token)?;
-        let seat = server.listeners.sit(device, user)?;
+        let seat = server.listeners.sit(device, user, namespace)?;
         let listening = Self { server, token, device, user, namespace, cursor, seat };
         let head = listening.head().await?;
         Ok((listening, head))
@@ -72,14 +74,23 @@ impl Listening {
             woken = node.log.wait_past(namespace, after) => if let Err(error) = woken {
                 return Heard::Ended(FeedEnd::Refused(log_problem(&error).code));
             },
+            () = self.seat.asked.notified() => return self.heard(Heard::Asked).await,
         }
-        self.head().await.map_or_else(|problem| Heard::Ended(FeedEnd::Refused(problem.code)), Heard::Head)
+        self.heard(Heard::Head).await
+    }
+
+    async fn heard(&self, what: impl FnOnce(Head) -> Heard) -> Heard {
+        self.head().await.map_or_else(|problem| Heard::Ended(FeedEnd::Refused(problem.code)), what)
     }
 
     fn take(&mut self, head: &Head) -> FeedHead {
         let changed = self.cursor.is_behind(head);
         self.cursor = self.cursor.having(head);
-        FeedHead { log: self.server.began.log, head: (*head).into(), changed }
+        FeedHead { log: self.server.began.log, head: (*head).into(), changed, acknowledge: false }
+    }
+
+    fn take_question(&mut self, head: &Head) -> FeedHead {
+        FeedHead { acknowledge: true, ..self.take(head) }
     }
 }
 
@@ -97,6 +108,7 @@ pub(super) async fn poll(
     }
     match tokio::time::timeout(wait, listening.hear()).await {
         Ok(Heard::Head(head)) => Ok(listening.take(&head)),
+        Ok(Heard::Asked(head)) => Ok(listening.take_question(&head)),
         Ok(Heard::Ended(FeedEnd::Refused(code))) => Err(code.into()),
         Ok(Heard::Ended(end)) => {
             Err(Problem::new(Code::Busy, format!("the wait ended: {}", end.word())).into())
@@ -155,6 +167,7 @@ async fn serve(
         tokio::select! {
             heard = listening.hear() => match heard {
                 Heard::Head(head) => send(session, &listening.take(&head)).await?,
+                Heard::Asked(head) => send(session, &listening.take_question(&head)).await?,
                 Heard::Ended(end) => return Some(end),
             },
             message = stream.recv() => {

@@ -38,6 +38,7 @@ use utoipa::OpenApi;
         routes::signatures,
         routes::members,
         routes::devices,
+        routes::ask_devices,
         routes::retire,
         routes::versions,
         routes::content,
@@ -279,7 +280,10 @@ mod tests {
             ("Member", of(&Member { user, name: "ada".into(), role: Role::Viewer })),
             ("DeviceInfo", of(&info)),
             ("Records", of(&Records { log: id, head: HeadInfo::default(), records: vec![record()] })),
-            ("FeedHead", of(&FeedHead { log: id, head: HeadInfo::default(), changed: true })),
+            (
+                "FeedHead",
+                of(&FeedHead { log: id, head: HeadInfo::default(), changed: true, acknowledge: true }),
+            ),
             ("Batches", of(&Batches { batches: vec![record()], brief: true })),
             ("Outcomes", of(&Outcomes { outcomes })),
             ("KeyProof", of(&proof)),
@@ -353,7 +357,7 @@ mod tests {
             for (method, operation) in operations.as_object().unwrap() {
                 let takes_nothing = ["get", "delete"].contains(&method.as_str())
                     || path == "/v1/challenges"
-                    || path.ends_with("/retire");
+                    || ["/retire", "/ask"].iter().any(|end| path.ends_with(end));
                 assert_eq!(operation.get("requestBody").is_none(), takes_nothing, "{method} {path}");
                 for (status, answer) in operation["responses"].as_object().unwrap() {
                     for content in answer["content"].as_object().into_iter().flatten() {

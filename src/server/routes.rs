@@ -23,11 +23,12 @@ use annals_engine::{
     directory::Directory,
     protocol::{
         BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge,
-        ChunksWanted, Code, FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace, Outcomes,
-        OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
+        ChunksWanted, Code, DeviceInfo, FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace,
+        Outcomes, OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
+        ZSTD,
     },
 };
-use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq};
+use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq, UserId};
 use std::sync::{Arc, atomic::Ordering};
 
 type Shared = web::Data<Server>;
@@ -79,6 +80,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         )
         .route("/members", web::get().to(members))
         .route("/devices", web::get().to(devices))
+        .route("/devices/ask", web::post().to(ask_devices))
         .route("/devices/{device}/retire", web::post().to(retire))
         .route("/entries/{entry}/versions", web::get().to(versions))
         .route("/entries/{entry}/versions/{version}/content", web::get().to(content));
@@ -427,16 +429,41 @@ pub(super) async fn devices(
     request: HttpRequest,
     namespace: web::Path<NamespaceId>,
 ) -> Answer {
-    let caller = access::caller(&server, &request).await?;
-    let mounts = link::mounts(&server, caller).await?;
-    let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
-    let mut devices = server.node.ask_namespace(*namespace, Devices).await??;
-    devices.retain(|info| info.user == caller || *role == Role::Owner);
+    let (role, mut devices, caller) = devices_of(&server, &request, *namespace).await?;
+    devices.retain(|info| info.user == caller || role == Role::Owner);
     for info in &mut devices {
         // Who only pulls is here as well.
         info.last_seen = info.last_seen.max(server.node.heard.last(info.device));
     }
     json(&devices)
+}
+
+/// Asks the devices that listen to say how far their folders are, at once: answers with those that were asked.
+#[utoipa::path(post, path = "/v1/namespaces/{namespace}/devices/ask", params(("namespace" = String, Path)), responses((status = 200, description = "[DeviceInfo]", content_type = "application/json"), (status = 403, description = "forbidden")))]
+pub(super) async fn ask_devices(
+    server: Shared,
+    request: HttpRequest,
+    namespace: web::Path<NamespaceId>,
+) -> Answer {
+    let (role, mut devices, _) = devices_of(&server, &request, *namespace).await?;
+    if role != Role::Owner {
+        return Err(Code::Forbidden.into());
+    }
+    let asked = server.listeners.ask(*namespace);
+    devices.retain(|info| asked.contains(&info.device) && !info.retired);
+    json(&devices)
+}
+
+/// Whose role it is, the devices, and who asks.
+async fn devices_of(
+    server: &Shared,
+    request: &HttpRequest,
+    namespace: NamespaceId,
+) -> Result<(Role, Vec<DeviceInfo>, UserId), Refusal> {
+    let caller = access::caller(server, request).await?;
+    let mounts = link::mounts(server, caller).await?;
+    let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
+    Ok((*role, server.node.ask_namespace(namespace, Devices).await??, caller))
 }
 
 /// Cuts a device off, at once.

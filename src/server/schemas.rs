@@ -146,7 +146,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         &[
             ("log", "id", "in which log"),
             ("head", "HeadInfo", "how far"),
-            ("changed", "bool", "whether the asker does not have that; always, on the feed"),
+            ("changed", "bool", "whether the asker does not have that"),
+            ("acknowledge?", "bool", "whether the device is asked to say how far its folder is"),
         ],
     ),
     (

@@ -33,6 +33,9 @@ pub enum GetError {
     /// It could not be written.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
+    /// It is a folder: what came is a list of what is in it.
+    #[error("that is a folder, not a file")]
+    Folder,
 }
 
 impl Http {
@@ -42,6 +45,11 @@ impl Http {
     /// [`GetError`]; then `sink` may hold its beginning.
     pub fn get_file(&self, route: &str, login: &Login, sink: &mut dyn Write) -> Result<u64, GetError> {
         let mut answer = self.send(Method::GET, route, |request| shown(request, login).timeout(DAY))?;
+        // Files are never anything else than bytes.
+        let media_type = answer.headers().get(reqwest::header::CONTENT_TYPE);
+        if media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/json")) {
+            return Err(GetError::Folder);
+        }
         let (mut bytes, mut buffer) = (0, vec![0; 64 << 10]);
         loop {
             let read = answer.read(&mut buffer).map_err(|error| self.cut_off(&error))?;

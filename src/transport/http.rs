@@ -274,6 +274,11 @@ impl Http {
         self.get(&format!("namespaces/{namespace}/devices"))
     }
 
+    /// `POST /v1/namespaces/{ns}/devices/ask`.
+    pub fn ask_devices(&self, namespace: NamespaceId) -> Answer<Vec<DeviceInfo>> {
+        self.post(&format!("namespaces/{namespace}/devices/ask"), &())
+    }
+
     /// `POST /v1/namespaces/{ns}/devices/{id}/retire`.
     pub fn retire(&self, namespace: NamespaceId, device: DeviceId) -> Answer<()> {
         self.send(Method::POST, &format!("namespaces/{namespace}/devices/{device}/retire"), |r| r).map(drop)

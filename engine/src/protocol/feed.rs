@@ -64,8 +64,11 @@ pub struct FeedHead {
     pub log: NamespaceId,
     /// How far.
     pub head: HeadInfo,
-    /// Whether that is something that the asker does not have; always, on the feed.
+    /// Whether that is something that the asker does not have.
     pub changed: bool,
+    /// Whether the device is asked to say how far its folder is, though its day is not over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledge: bool,
 }
 
 /// Why a server ended a feed, as the reason of its close frame says it.

@@ -57,6 +57,12 @@ impl Acknowledgements {
 }
 
 impl Replica {
+    /// Whether anything happened since this device last said how far it is.
+    #[must_use]
+    pub fn has_news_since_its_word(&self) -> bool {
+        self.acknowledgements.last.is_none_or(|(seq, _)| self.acknowledgements.news > seq)
+    }
+
     /// The round has nothing left to do.
     pub(super) fn rested(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let user = self.log.devices().get(self.device()).and_then(|state| state.user);

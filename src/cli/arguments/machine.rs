@@ -48,6 +48,9 @@ pub struct Get {
     pub url: String,
     /// The file to write, or the folder; - for standard output [default: its own name, here]
     pub file: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub force: bool,
     /// An account there (password: ANNALS_PASSWORD, or asked)
     #[arg(long, value_name = "NAME")]
     pub user: String,

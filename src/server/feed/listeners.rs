@@ -1,12 +1,12 @@
 //! Who waits on the feed: so many at most, each can be told to go, and nothing is left of those who went.
 
 use annals_engine::protocol::{Code, FeedEnd, Problem};
-use annals_events::{DeviceId, UserId};
+use annals_events::{DeviceId, NamespaceId, UserId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How often one device may listen at once. One that comes back before it was noticed that it had gone takes the place
 /// of its oldest.
@@ -28,7 +28,9 @@ struct State {
 
 struct Listener {
     user: UserId,
+    namespace: NamespaceId,
     tell: oneshot::Sender<FeedEnd>,
+    ask: Arc<Notify>,
 }
 
 /// A place among those who listen, until it is dropped.
@@ -37,11 +39,18 @@ pub(super) struct Seat {
     id: (DeviceId, u64),
     /// Gets the word to go.
     pub(super) told: oneshot::Receiver<FeedEnd>,
+    /// Is notified when somebody wants to know how far the device is.
+    pub(super) asked: Arc<Notify>,
 }
 
 impl Listeners {
-    /// A place for `device`, which acts for `user`.
-    pub(super) fn sit(&self, device: DeviceId, user: UserId) -> Result<Seat, Problem> {
+    /// A place for `device`, which acts for `user`, and wants to know of `namespace`.
+    pub(super) fn sit(
+        &self,
+        device: DeviceId,
+        user: UserId,
+        namespace: NamespaceId,
+    ) -> Result<Seat, Problem> {
         let mut state = self.state();
         if state.stopping {
             return Err(Problem::new(Code::Busy, "the server stops"));
@@ -58,8 +67,16 @@ impl Listeners {
         let (tell, told) = oneshot::channel();
         let id = (device, state.next);
         state.next += 1;
-        state.listening.insert(id, Listener { user, tell });
-        Ok(Seat { listeners: self.clone(), id, told })
+        let asked = Arc::new(Notify::new());
+        state.listening.insert(id, Listener { user, namespace, tell, ask: Arc::clone(&asked) });
+        Ok(Seat { listeners: self.clone(), id, told, asked })
+    }
+
+    /// Asks everybody who listens to `namespace` how far they are: which devices those are.
+    pub(in crate::server) fn ask(&self, namespace: NamespaceId) -> BTreeSet<DeviceId> {
+        let state = self.state();
+        let there = state.listening.iter().filter(|(_, listener)| listener.namespace == namespace);
+        there.map(|((device, _), listener)| (listener.ask.notify_one(), *device).1).collect()
     }
 
     /// Has `device` go wherever it listens.
@@ -105,6 +122,8 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const HOME: NamespaceId = NamespaceId([7; 16]);
+
     fn device(n: u32) -> DeviceId {
         DeviceId([n.to_be_bytes(); 4].concat().try_into().unwrap())
     }
@@ -112,15 +131,17 @@ mod tests {
     #[test]
     fn a_device_that_listens_too_often_loses_its_oldest_place_and_no_other_device_does() {
         let listeners = Listeners::default();
-        let other = listeners.sit(device(2), UserId([1; 16])).unwrap();
+        let other = listeners.sit(device(2), UserId([1; 16]), HOME).unwrap();
         let mut seats: Vec<Seat> =
-            (0..=PER_DEVICE_MAX).map(|_| listeners.sit(device(1), UserId([1; 16])).unwrap()).collect();
+            (0..=PER_DEVICE_MAX).map(|_| listeners.sit(device(1), UserId([1; 16]), HOME).unwrap()).collect();
         assert_eq!(listeners.count(), PER_DEVICE_MAX + 1);
         assert_eq!(seats[0].told.try_recv(), Ok(FeedEnd::Replaced));
         assert!(seats[1].told.try_recv().is_err());
         listeners.end(device(1), FeedEnd::Refused(Code::TokenRevoked));
         assert_eq!(seats[1].told.try_recv(), Ok(FeedEnd::Refused(Code::TokenRevoked)));
         assert_eq!(listeners.count(), 1);
+        assert_eq!(listeners.ask(HOME), BTreeSet::from([device(2)]));
+        assert_eq!(listeners.ask(NamespaceId([8; 16])), BTreeSet::new());
         drop(other);
         drop(seats);
         assert_eq!(listeners.count(), 0);
@@ -130,10 +151,10 @@ mod tests {
     fn an_account_has_so_many_places_and_nobody_gets_one_from_a_server_that_stops() {
         let listeners = Listeners::default();
         let user = UserId([1; 16]);
-        let sit = |n| listeners.sit(device(n), user);
+        let sit = |n| listeners.sit(device(n), user, HOME);
         let mut seats: Vec<Seat> = (0..PER_USER_MAX as u32).map(|n| sit(n).unwrap()).collect();
         assert_eq!(sit(9999).err().map(|problem| problem.code), Some(Code::Busy));
-        listeners.sit(device(9999), UserId([2; 16])).unwrap();
+        listeners.sit(device(9999), UserId([2; 16]), HOME).unwrap();
         seats.pop();
         seats.push(sit(9999).unwrap());
         listeners.stop();
