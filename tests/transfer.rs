@@ -261,3 +261,63 @@ fn a_folder_of_thousands_renamed_on_one_device_and_edited_on_another_sends_no_co
     let edits = (edited.len() * FILE_BYTES) as u64;
     assert!(to + from <= 2 * edits + (100 << 10), "{to} and {from} bytes for {edits} of edits");
 }
+
+/// Bytes of the packs of a server.
+fn packs(place: &Place) -> u64 {
+    let files = fs::read_dir(place.path("server/packs/packs")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn versions_take_the_room_of_their_edits_and_each_of_them_can_be_had() {
+    let mut place = Place::with_server();
+    fs::create_dir(place.path("one")).unwrap();
+    let mut file = noise(100_000, 11);
+    fs::write(place.path("one/file"), &file).unwrap();
+    place.link("ada", "one");
+    place.sync("one").ok();
+    let (before, mut versions) = (packs(&place), vec![file.clone()]);
+    for version in 0..12_u8 {
+        file.splice(50_000..50_000, [version; 20]);
+        fs::write(place.path("one/file"), &file).unwrap();
+        place.sync("one").ok();
+        versions.push(file.clone());
+    }
+    let grown = packs(&place) - before;
+    assert!(grown < 12 * 1000, "{grown} bytes for twelve edits");
+    let history = place.json(&["history", "one/file", "--json"]);
+    let mut left = versions.clone();
+    for version in history.as_array().unwrap() {
+        let id = version["version"].as_str().unwrap();
+        let had = place.command(&["cat", "one/file", "--version", id]).output().unwrap().stdout;
+        let at = left.iter().position(|version| *version == had).expect("it is one of the versions");
+        left.remove(at);
+    }
+    assert!(left.is_empty(), "{} versions are not told of", left.len());
+    // Whoever comes later gets it, too, and the packs are whole with and without their index.
+    place.link("ada", "two");
+    assert!(fs::read(place.path("two/file")).unwrap() == file);
+    place.stop_server();
+    for _ in 0..2 {
+        place.annals(&["verify", "--data", "server", "--deep"]).ok();
+        let _ = fs::remove_dir_all(place.path("server/packs/index"));
+    }
+}
+
+#[test]
+fn the_list_of_a_large_files_chunks_travels_as_a_difference() {
+    // A file that has grown keeps its small chunks, and so has a long list of them.
+    let (place, wire) = two_with(&noise(100_000, 5));
+    let mut file = noise(24 << 20, 6);
+    brought(&place, &wire, &file);
+    for lists_are_lost in [false, true] {
+        if lists_are_lost {
+            ["one", "two"]
+                .map(|folder| fs::remove_dir_all(place.path(folder).join(".annals/lists")).unwrap());
+        }
+        file.insert(0, b'!');
+        let (sent, received) = brought(&place, &wire, &file);
+        let most = if lists_are_lost { 40_000 } else { 10_000 };
+        assert!(sent <= most && received <= most, "{sent} sent, {received} received");
+    }
+}
