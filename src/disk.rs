@@ -67,6 +67,12 @@ impl FolderDisk {
         there.is_ok() && there == here
     }
 
+    /// Whether it was removed, wherever it was.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        fs::fstat(self.folder.root()).is_ok_and(|found| found.st_nlink == 0)
+    }
+
     /// The handle on the folder.
     #[must_use]
     pub fn folder(&self) -> &Folder {

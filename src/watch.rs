@@ -1,7 +1,7 @@
 //! The kernel's hints that something changed in a folder: inotify, by way of `notify`.
 //!
 //! What must always hold: whatever changes in a folder after [`Watch::cover`] returned for it is hinted at, or it is said
-//! that hints were lost; `.annals/` at the top is never hinted at; no symlink is followed, no other file system entered.
+//! that hints were lost; what happens in `.annals/` at the top is never hinted at; no symlink is followed, no other file system entered.
 //! Each folder is watched for itself, so that it is known when: what came into a new folder before has to be looked at
 //! after it is covered. A hint is no truth, and may be one too many. Left out: when to look (`annals_engine::watch`).
 
@@ -119,6 +119,11 @@ fn hints_of(root: &Path, event: notify::Result<Event>, tell: &mut impl FnMut(Tol
     for path in &event.paths {
         let Ok(inside) = path.strip_prefix(root) else { continue };
         if inside.starts_with(STATE) {
+            // What happens in there is the device's own doing; that it came or went is not.
+            let by_name = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+            if by_name && inside == Path::new(STATE) {
+                tell(anywhere());
+            }
             continue;
         }
         // The scanner names what has no name in UTF-8; to find it, its folder is looked at.
@@ -188,6 +193,7 @@ mod tests {
             // Hints were lost.
             (Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), Hint::Anywhere, None),
             (Err(notify::Error::generic("what")), Hint::Anywhere, None),
+            (at(EventKind::Remove(RemoveKind::Folder), "/top/.annals"), Hint::Anywhere, None),
             // Only the top's is the device's own.
             (at(data, "/top/a/.annals"), Hint::Writing("a/.annals".into()), None),
         ] {

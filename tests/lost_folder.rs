@@ -1,6 +1,6 @@
 //! What is missing in a folder was not always removed: its disk may be gone, its state old, its server new.
 
-use crate::place::Place;
+use crate::place::{Place, until};
 use std::process::Command;
 
 fn shell(place: &Place, script: &str) {
@@ -98,7 +98,7 @@ fn a_folder_emptied_by_accident_under_a_daemon_is_emptied_nowhere_else() {
     // Bit by bit, while the daemon looks.
     (0..200).for_each(|file| place.remove(&format!("one/all/{file}.txt")));
     place.remove("one/all");
-    while place.status("one")["state"] != "attention" {}
+    until("a person has to look", || place.status("one")["state"] == "attention");
     place.sync("two").ok();
     assert_eq!(place.tree("two").len(), 201);
     // Whoever asks is asked back.
@@ -107,6 +107,62 @@ fn a_folder_emptied_by_accident_under_a_daemon_is_emptied_nowhere_else() {
     assert_eq!(daemon.ends("TERM"), Some(0));
     place.sync("two").ok();
     assert_eq!(place.tree("two").len(), 0);
+}
+
+#[test]
+fn while_a_person_has_to_confirm_what_vanished_saves_and_moves_go_on_and_restore_says_what_it_does() {
+    let place = Place::with_server();
+    (0..300).for_each(|file| place.write(&format!("one/all/{file}.txt"), &format!("text {file}")));
+    for file in ["edited.txt", "moved.txt", "kind"] {
+        place.write(&format!("one/{file}"), file);
+    }
+    place.link("ada", "one");
+    place.link("ada", "two");
+    let before = place.tree("two");
+    let now = place.json(&["log", "one", "--json", "--limit", "1"])["at"].as_str().unwrap().to_owned();
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    let attention = || place.status("one")["state"] == "attention";
+    place.remove("one/all");
+    until("a person has to look", attention);
+    place.write("one/new.txt", "saved meanwhile");
+    place.write("one/edited.txt", "edited meanwhile");
+    place.rename("one/moved.txt", "one/elsewhere.txt");
+    // Where the folder was there is a file now.
+    place.write("one/all", "in its place");
+    place.write("two/from two.txt", "from two");
+    until("all of it is on the other device, and nothing is gone there", || {
+        assert_ne!(place.status("one")["state"], "idle", "nobody decided yet");
+        place.sync("two").ok();
+        let there = place.tree("two");
+        let holds = |text: &str| there.iter().any(|line| line.ends_with(&format!("{text:?}")));
+        ["saved meanwhile", "edited meanwhile", "in its place", "text 299"].iter().all(|text| holds(text))
+            && place.exists("two/elsewhere.txt")
+            && !place.exists("two/moved.txt")
+    });
+    until("what others say comes", || place.exists("one/from two.txt"));
+    assert_eq!(place.tree("one").len(), 6, "nothing came again: {:?}", place.tree("one"));
+    until("a person still has to look", attention);
+    // What would happen is what happens.
+    let lines = |said: crate::place::Said| {
+        let mut lines: Vec<String> = said.out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let dry = place.annals(&["restore", "one", "--at", &now, "--dry-run"]).ok();
+    assert!(dry.out.contains("brought back  all"), "{}", dry.out);
+    assert_eq!(place.tree("one").len(), 6);
+    let done = place.annals(&["restore", "one", "--at", &now]).ok();
+    assert_eq!(lines(dry).len(), lines(done).len());
+    until("nobody has to look any more", || !attention());
+    place.sync_all(&["two"]);
+    let after = place.tree("one");
+    assert_eq!(place.tree("two"), after);
+    let texts: Vec<&str> = after.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    for line in before.iter().filter(|line| line.contains("all/") && !line.ends_with('/')) {
+        assert!(texts.contains(&line.rsplit(' ').next().unwrap()), "{line} is lost");
+    }
+    assert_eq!(daemon.ends("TERM"), Some(0));
 }
 
 #[test]

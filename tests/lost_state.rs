@@ -1,6 +1,6 @@
 //! Somebody lost state, or has it twice. Nothing is ever deleted because of that.
 
-use crate::place::Place;
+use crate::place::{Place, Running, until};
 use std::{fs, process::Command};
 
 fn copy(place: &Place, from: &str, to: &str) {
@@ -315,4 +315,108 @@ fn a_server_listens_where_it_did_before_and_says_so_where_it_cannot() {
     let mut serve = place.start(&["serve", "--data", "data"]);
     assert!(serve.says("listening on ").contains(&url));
     assert_eq!(serve.ends("TERM"), Some(0));
+}
+
+fn shell(place: &Place, script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).current_dir(place.dir.path()).status().unwrap();
+    assert!(done.success(), "{script}");
+}
+
+/// A daemon that keeps `one` and says into `troubles` what troubles it.
+fn keeper(place: &Place) -> Running {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" sync one 2> troubles", env!("CARGO_BIN_EXE_annals")]);
+    shell.current_dir(place.dir.path()).env("HOME", place.dir.path());
+    let mut daemon = Running::of(&mut shell);
+    daemon.says("in sync");
+    daemon
+}
+
+#[test]
+fn a_daemon_whose_state_or_folder_is_taken_away_ends_and_says_so() {
+    for taken in ["rm -r one/.annals", "mv one/.annals elsewhere", "rm -r one", "mv one was && cp -a was one"]
+    {
+        let place = Place::with_server();
+        (0..30).for_each(|file| place.write(&format!("one/{file}"), "text"));
+        place.link("ada", "one");
+        place.link("ada", "two");
+        let daemon = keeper(&place);
+        shell(&place, taken);
+        assert_eq!(daemon.ended(), Some(3), "{taken}: {}", place.read("troubles"));
+        let troubles = place.read("troubles");
+        let said = troubles.contains("removed or replaced") || troubles.contains("is a copy");
+        assert!(said && troubles.contains("hint: "), "{taken}: {troubles}");
+        place.sync("two").ok();
+        assert_eq!(place.tree("two").len(), 30, "{taken}");
+    }
+}
+
+#[test]
+fn the_first_signal_ends_a_daemon_whose_folder_is_elsewhere() {
+    let place = Place::with_server();
+    place.write("one/a", "text");
+    place.link("ada", "one");
+    let daemon = keeper(&place);
+    place.rename("one", "moved");
+    until("it was noticed", || place.read("troubles").contains("is the disk mounted"));
+    assert_eq!(daemon.ends("TERM"), Some(3));
+}
+
+/// Two devices, `one` kept by a daemon, and a backup of it that is older than what both have by now.
+fn with_backup() -> (Place, Running) {
+    let place = Place::with_server();
+    place.write("one/f.txt", "first");
+    place.write("one/g.txt", "stays");
+    shell(&place, "touch -d '2 hours ago' one/f.txt one/g.txt");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    shell(&place, "cp -a one backup");
+    let daemon = keeper(&place);
+    place.write("one/f.txt", "second");
+    place.write("one/later.txt", "after the backup");
+    until("both are on the other device", || {
+        place.sync("two").ok();
+        place.exists("two/later.txt") && place.read("two/f.txt") == "second"
+    });
+    (place, daemon)
+}
+
+#[test]
+fn a_backup_copied_over_the_folder_under_a_daemon_is_no_edit_and_goes_on_as_another_device() {
+    for copied in [
+        "cp -a backup/.annals one/ && cp -a backup/f.txt one/",
+        "cp -a backup/f.txt one/ && cp -a backup/.annals one/",
+        "cp -a backup/. one/",
+        "rm one/later.txt && cp -a backup/. one/",
+    ] {
+        let (place, daemon) = with_backup();
+        shell(&place, copied);
+        assert_eq!(daemon.ended(), Some(3), "{copied}: {}", place.read("troubles"));
+        place.sync("two").ok();
+        assert_eq!(place.read("two/f.txt"), "second", "{copied}");
+        assert!(place.exists("two/later.txt"), "{copied}");
+        let said = place.sync("one").ok();
+        assert!(said.err.contains("a device of its own"), "{copied}: {}", said.err);
+        place.sync_all(&["one", "two"]);
+        assert_eq!(place.tree("one"), place.tree("two"), "{copied}");
+        assert_eq!((place.read("one/f.txt"), place.tree("one").len()), ("second".into(), 3), "{copied}");
+    }
+}
+
+#[test]
+fn what_a_backup_without_state_puts_back_is_a_version_on_top_of_the_newer_one() {
+    let (place, daemon) = with_backup();
+    shell(&place, "cp -a backup/f.txt one/");
+    until("it is on the other device", || {
+        place.sync("two").ok();
+        place.read("two/f.txt") == "first"
+    });
+    let history = place.json(&["history", "two/f.txt", "--json"]);
+    let text = |version: &serde_json::Value| {
+        let version = version["version"].as_str().unwrap();
+        place.annals(&["cat", "two/f.txt", "--version", version]).ok().out
+    };
+    let texts: Vec<String> = history.as_array().unwrap().iter().map(text).collect();
+    assert_eq!(texts, ["first", "second", "first"]);
+    assert_eq!(daemon.ends("TERM"), Some(0));
 }

@@ -247,6 +247,11 @@ impl Running {
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
     }
 
+    /// Waits until it ends by itself: its exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Tells it to end, and waits: its exit code.
     pub fn ends(mut self, signal: &str) -> Option<i32> {
         self.signal(signal);

@@ -12,6 +12,7 @@
 mod matching;
 mod removal;
 
+use crate::disk::Node;
 use crate::observed::{
     LocalNode, LocalTree, RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree, parent,
 };
@@ -47,6 +48,11 @@ pub struct Scene<'a> {
     pub removals: Removals,
     /// How many were said to be removed a moment ago: a folder that is emptied is so bit by bit.
     pub removed_lately: usize,
+    /// How much there is that may be removed: in all of the folder, also where only a part of it was looked at.
+    pub known: usize,
+    /// Whether much is missing: then the number of something that is gone is most likely another's by now, and what bears
+    /// it is taken for a move only if it holds the same.
+    pub strict: bool,
 }
 
 /// What it means that something known is not there.
@@ -86,10 +92,8 @@ pub struct Authored {
     pub unread: Vec<String>,
     /// What cannot be an entry, and why.
     pub refused: Vec<(String, NameError)>,
-    /// Whether something known was not found: where only a part was looked at, it may be elsewhere.
-    pub missed: bool,
-    /// How many entries are said to be removed.
-    pub gone: usize,
+    /// The tops of what is gone and was not said to be removed, by where the synced tree has it.
+    pub withheld: BTreeSet<String>,
 }
 
 /// Most of the folder is gone: a person has to say that this is meant.
@@ -105,23 +109,61 @@ pub struct MassDelete {
 /// How many may vanish at once without a question, however small the folder is.
 pub const VANISHED_MAX: usize = 20;
 
-/// Turns what the disk shows into events and into the synced tree after them.
-///
-/// # Errors
-/// [`MassDelete`] where more than half of the entries (and more than [`VANISHED_MAX`]) are gone and nobody
-/// has confirmed it. Nothing is authored then.
-pub fn author(scene: Scene<'_>) -> Result<Authored, MassDelete> {
-    let mut author = Author::new(scene);
-    author.part_copies();
-    author.out.gone = author.check_mass_delete()?;
-    for local in author.matching.local.walk(TOP) {
-        if local != TOP {
-            author.visit(local);
+/// What the disk shows beside what was agreed on: to be [said](Self::say), with what is gone or without.
+pub struct Compared<'a>(Author<'a>);
+
+impl<'a> Compared<'a> {
+    /// Finds out which thing on the disk is which.
+    #[must_use]
+    pub fn new(scene: Scene<'a>) -> Self {
+        let mut author = Author::new(scene);
+        author.part_copies();
+        let compared = Self(author);
+        if !scene.strict && compared.gone().is_err() {
+            return Self::new(Scene { strict: true, ..scene });
         }
+        compared
     }
-    author.remove();
-    Ok(author.out)
+
+    /// How many entries would be said to be removed.
+    ///
+    /// # Errors
+    /// [`MassDelete`] where that is more than half of the entries (and more than [`VANISHED_MAX`]) and nobody has
+    /// confirmed it.
+    pub fn gone(&self) -> Result<usize, MassDelete> {
+        self.0.check_mass_delete()
+    }
+
+    /// What is known and was not found, by where it was; where only a part was looked at, it may be elsewhere.
+    pub fn missed(&self) -> impl Iterator<Item = &SyncedNode> {
+        let slots = self.0.matching.tree.spots().map(|spot| self.0.matching.slot(spot));
+        slots.filter(|slot| slot.met.is_none()).filter_map(|slot| slot.synced.as_ref())
+    }
+
+    /// How many files are older than what was there before, as those of a backup are that is being put back.
+    #[must_use]
+    pub fn turned_back(&self) -> usize {
+        self.0.matching.of.iter().filter(|(local, spot)| self.0.is_turned_back(**local, **spot)).count()
+    }
+
+    /// As events, and as the synced tree after them; nothing is said of what is withheld, and the synced tree keeps it.
+    #[must_use]
+    pub fn say_but(self, withheld: Withheld) -> Authored {
+        self.0.said(withheld)
+    }
 }
+
+/// What is not said for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// That something is gone.
+    pub removals: bool,
+    /// What [turned back](Compared::turned_back).
+    pub turned_back: bool,
+}
+
+/// A file turned back if it is older by more than clocks of two devices may differ.
+const TURNED_BACK_NS: i64 = 10_000_000_000;
 
 /// What is on the disk where the log says so too, without ever having been synced: what linking a folder that
 /// already holds files adopts. Needs no event and names nothing. What is in a folder that is no such thing, but
@@ -168,12 +210,13 @@ struct Author<'a> {
     /// The (entry, head) pairs that the synced tree shows.
     shown: BTreeSet<(EntryId, Option<Dot>)>,
     next: u64,
+    withholds: Withheld,
     out: Authored,
 }
 
 impl<'a> Author<'a> {
     fn new(scene: Scene<'a>) -> Self {
-        let matching = Matching::new(scene.local, scene.synced);
+        let matching = Matching::new(scene.local, scene.synced, scene.strict);
         // By what the disk shows, not by the suffix: a name may be on its way to another.
         let files = matching.tree.spots().filter_map(|spot| {
             let synced = matching.slot(spot).synced.as_ref()?;
@@ -185,16 +228,24 @@ impl<'a> Author<'a> {
         let forked =
             forked.map(|names| (names[0].0, names.iter().map(|(_, spot)| *spot).collect())).collect();
         let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
-        let missed = matching.tree.spots().any(|spot| {
-            let slot = matching.slot(spot);
-            slot.synced.is_some() && slot.met.is_none()
-        });
-        let out = Authored { changes: matching.changes.clone(), missed, ..Authored::default() };
+        let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
         let mut seen = scene.seen.clone();
         if scene.next > 1 {
             seen.vector.raise(Dot::new(scene.device, scene.next - 1));
         }
-        Self { scene, matching, forked, parted: BTreeMap::new(), seen, shown, next: scene.next, out }
+        let (next, parted) = (scene.next, BTreeMap::new());
+        Self { scene, matching, forked, parted, seen, shown, next, withholds: Withheld::default(), out }
+    }
+
+    fn said(mut self, withholds: Withheld) -> Authored {
+        self.withholds = withholds;
+        for local in self.matching.local.walk(TOP) {
+            if local != TOP {
+                self.visit(local);
+            }
+        }
+        self.remove();
+        self.out
     }
 
     // --- saying things ---------------------------------------------------------------------------------
@@ -230,11 +281,25 @@ impl<'a> Author<'a> {
         if self.is_moved(spot) {
             self.moved(spot, path);
         }
-        if node.node.kind == EntryKind::File {
+        if self.withholds.turned_back && self.is_turned_back(local, spot) {
+            self.out.withheld.insert(path.to_owned());
+        } else if node.node.kind == EntryKind::File {
             self.changed(spot, path, node);
         } else {
             self.refresh(spot, path, node);
         }
+    }
+
+    fn is_turned_back(&self, local: Spot, spot: Spot) -> bool {
+        if local == TOP {
+            return false;
+        }
+        let now = &self.matching.node(local).node;
+        let before =
+            self.matching.slot(spot).synced.as_ref().filter(|node| !node.aside).map(|node| &node.disk);
+        let is_older = |before: &Node| now.mtime_ns < before.mtime_ns.saturating_sub(TURNED_BACK_NS);
+        now.kind == EntryKind::File
+            && before.is_some_and(|before| before.kind == now.kind && is_older(before))
     }
 
     fn is_moved(&self, spot: Spot) -> bool {

@@ -1,7 +1,7 @@
 //! One device's half of a namespace: what it knows, what its disk shows, and what follows from news of either.
 //!
 //! ```text
-//!   Scanned ──► adopt, author ──► Persist, Submit ─┐
+//!   Looked ───► adopt, author ──► Persist, Submit ─┐
 //!   Pulled ───► check, fold ──────────────────────►├─► plan ──► Materialise ──► Materialised ─┐
 //!   Refused ──► set aside, sign again ► Reopen     │      ▲                                   │
 //!                                                  └──────┴───────────── Persist ◄────────────┘
@@ -17,10 +17,11 @@
 //! their batches), retries, and when to scan.
 
 pub use acknowledge::is_acknowledgement;
+pub use looked::Reach;
 pub(crate) use materialise::is_local_change;
 
 mod acknowledge;
-mod glance;
+mod looked;
 mod materialise;
 mod records;
 mod refusals;
@@ -29,11 +30,11 @@ mod sight;
 mod vanishing;
 
 use crate::{
-    author::{self, Authored, Deed, MassDelete, Removals, Scene},
+    author::{Deed, MassDelete, Removals},
     disk::Outcome,
     journal::{Identity, Journal, Pending},
     names::{NameRules, held},
-    observed::{LocalTree, RemoteTree, SyncedChange, SyncedTree},
+    observed::{LocalTree, RemoteTree, SyncedTree},
     plan::{Plan, in_the_way, plan},
 };
 use acknowledge::Acknowledgements;
@@ -67,18 +68,13 @@ const PLANS_MAX: u32 = 64;
 #[derive(Debug)]
 pub enum Input {
     /// A look at the folder is done, and the changed files are read.
-    Scanned {
-        /// What it found.
+    Looked {
+        /// What it found; of a look at some folders what is directly in those, and the folders above them.
         local: LocalTree,
+        /// How much was looked at.
+        reach: Reach,
         /// What absence means.
         removals: Removals,
-    },
-    /// A look at some folders is done, and the changed files in them are read.
-    Glanced {
-        /// What it found: what is directly in those folders, and the folders above them.
-        local: LocalTree,
-        /// The folders, wherever they are or were.
-        folders: BTreeSet<String>,
     },
     /// Records came, and are durable on this device.
     Pulled {
@@ -144,10 +140,8 @@ pub enum Effect {
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Most of the folder is gone; nothing was authored.
-    NeedsConfirmation(MassDelete),
-    /// Things vanish, and somebody may be at it: nothing was authored, to be looked at again in a moment.
-    Vanishing,
+    /// These vanished, and somebody may be at it: nothing was said of that, to be looked at again in a moment.
+    Vanishing(BTreeSet<String>),
     /// Files wait: they are being written, or their chunks were not read.
     Unread(Vec<String>),
     /// What cannot be synced, and why.
@@ -205,6 +199,10 @@ pub struct Replica {
     /// The folders in which disk and log may differ; none: any.
     unsure: Option<BTreeSet<EntryId>>,
     vanishing: Vanishing,
+    /// The tops of what is gone from the folder and was not said to be removed: nothing is done there.
+    withheld: BTreeSet<String>,
+    /// That it is so much that a person has to say so.
+    unconfirmed: Option<MassDelete>,
     working: Option<Working>,
     cursor: Head,
     broken: bool,
@@ -233,6 +231,8 @@ impl Replica {
             merge_only: false,
             unsure: None,
             vanishing: Vanishing::default(),
+            withheld: BTreeSet::new(),
+            unconfirmed: None,
             working: None,
             cursor: Head::default(),
             broken: false,
@@ -246,8 +246,9 @@ impl Replica {
             return effects;
         }
         match input {
-            Input::Scanned { local, removals } => self.scanned(now_ms, local, removals, &mut effects),
-            Input::Glanced { local, folders } => self.glanced(now_ms, local, &folders, &mut effects),
+            Input::Looked { local, reach, removals } => {
+                self.looked(now_ms, local, &reach, removals, &mut effects);
+            }
             Input::Pulled { records, caught_up } => self.pulled(&records, caught_up, &mut effects),
             Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
             Input::Swept { kept } => {
@@ -352,6 +353,19 @@ impl Replica {
         &self.blocked
     }
 
+    /// That most of the folder is gone, where a person has to say that this is meant: nothing is said to be removed until
+    /// then.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Option<MassDelete> {
+        self.unconfirmed
+    }
+
+    /// The tops of what is gone from the folder and was not said to be removed yet.
+    #[must_use]
+    pub fn withheld(&self) -> &BTreeSet<String> {
+        &self.withheld
+    }
+
     /// Whether the shell owes an [`Input::Materialised`].
     #[must_use]
     pub fn is_working(&self) -> bool {
@@ -388,102 +402,7 @@ impl Replica {
         Seen { vector: self.pulled.clone(), unseen }
     }
 
-    // --- local changes --------------------------------------------------------------------------------------
-
-    fn scanned(&mut self, now_ms: u64, local: LocalTree, removals: Removals, effects: &mut Vec<Effect>) {
-        if self.working.is_some() {
-            return effects.push(Effect::Scan); // What is being done to the folder is not a person's doing.
-        }
-        self.blocked = local.untouchable();
-        self.obstacles = local.obstacles.clone();
-        self.merge_only = removals == Removals::Never;
-        let aside = self.texts_aside();
-        // Anything may be different from what it was.
-        self.unsure = None;
-        let sight = self.sight();
-        let mut changes: Vec<StateChange> = Vec::new();
-        for change in author::adopt_new(&local, &self.synced, sight.remote()) {
-            self.take_step(change.clone());
-            changes.push(StateChange::Synced(change));
-        }
-        self.settle(&sight);
-        let behind: DotSet = self.unsettled.keys().copied().collect();
-        if behind.range_count() > UNSEEN_RANGES_MAX && self.synced.is_empty() | !changes.is_empty() {
-            // A first link to a full folder: the disk catches up, then its own changes are looked at.
-            self.put_back(sight);
-            self.persist(changes, effects);
-            self.make_plan(true, 0, effects);
-            return effects.push(Effect::Scan);
-        }
-        let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
-        let scene = Scene {
-            local: &local,
-            synced: &self.synced,
-            remote: sight.remote(),
-            log: &self.log,
-            seen: &seen,
-            resolved: &self.resolved,
-            device,
-            next,
-            removals,
-            removed_lately: self.vanishing.removed_lately(now_ms),
-        };
-        let authored = author::author(scene);
-        drop(local); // Of a large folder there is enough to be held without it.
-        self.put_back(sight);
-        match authored {
-            Err(mass) => {
-                self.persist(changes, effects);
-                effects.push(Effect::Notice(Notice::NeedsConfirmation(mass)));
-            }
-            Ok(authored)
-                if removals == Removals::AskAtRest && !self.vanishing.is_at_rest(now_ms, authored.gone) =>
-            {
-                self.persist(changes, effects);
-                effects.push(Effect::Notice(Notice::Vanishing));
-            }
-            Ok(authored) => {
-                self.vanishing.said(now_ms, authored.gone, removals);
-                self.take_authored(now_ms, authored, &aside, changes, effects);
-                self.make_plan(true, 0, effects);
-            }
-        }
-    }
-
-    fn take_authored(
-        &mut self,
-        now_ms: u64,
-        authored: Authored,
-        aside: &BTreeSet<Dot>,
-        mut changes: Vec<StateChange>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Authored { deeds, changes: synced, unread, refused, missed: _, gone: _ } = authored;
-        for change in synced {
-            self.take_step(change.clone());
-            changes.push(StateChange::Synced(change));
-        }
-        changes.extend(self.discarded(aside));
-        self.sign(now_ms, deeds, changes, effects);
-        if !unread.is_empty() {
-            effects.push(Effect::Notice(Notice::Unread(unread)));
-        }
-        if !refused.is_empty() {
-            effects.push(Effect::Notice(Notice::Unsyncable(refused)));
-        }
-    }
-
-    /// Takes out of the synced tree what is not in the folder without anybody having removed it.
-    fn forget(&mut self, paths: impl Iterator<Item = String>) -> Vec<StateChange> {
-        let known = paths.filter(|path| self.synced.get(path).is_some()).collect::<Vec<_>>();
-        let changes = known.into_iter().map(SyncedChange::Remove);
-        changes
-            .map(|change| {
-                self.take_step(change.clone());
-                StateChange::Synced(change)
-            })
-            .collect()
-    }
+    // --- saying things ----------------------------------------------------------------------------------------
 
     /// Signs and folds deeds. They and what else changed are persisted as one.
     fn sign(&mut self, now_ms: u64, deeds: Vec<Deed>, changes: Vec<StateChange>, effects: &mut Vec<Effect>) {

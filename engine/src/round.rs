@@ -203,6 +203,12 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// Somebody else removed or replaced it while it was at work. Nothing was written.
+    #[error("the device's own state in {place} was removed or replaced while it was in use")]
+    Replaced {
+        /// Where.
+        place: String,
+    },
     /// Anything else.
     #[error("the device's own state cannot be used: {what}")]
     Failed {
@@ -266,7 +272,9 @@ pub fn exchange<H: Host>(
     };
     let result = round.run();
     let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
-    let left = round.trouble.take().or_else(|| in_the_way.cloned().map(RoundError::InTheWay));
+    let unconfirmed = round.replica.unconfirmed().map(RoundError::MassDelete);
+    let left = round.trouble.take().or(unconfirmed);
+    let left = left.or_else(|| in_the_way.cloned().map(RoundError::InTheWay));
     let result = result.and_then(|()| left.map_or(Ok(()), Err));
     (round.report, result)
 }
@@ -348,7 +356,8 @@ impl<H: Host> Round<'_, H> {
                 self.rescan = Some(Look::Whole);
                 continue;
             }
-            if self.trouble.is_some() || !self.report.in_the_way.is_empty() {
+            let waits = !self.report.in_the_way.is_empty() || self.replica.unconfirmed().is_some();
+            if self.trouble.is_some() || waits {
                 return Ok(());
             }
             self.host.parts().disk.rest();
@@ -509,8 +518,7 @@ impl<H: Host> Round<'_, H> {
 
     fn notice(&mut self, notice: Notice) -> Result<(), RoundError> {
         match notice {
-            Notice::NeedsConfirmation(mass) => self.trouble(RoundError::MassDelete(mass)),
-            Notice::Vanishing => self.report.vanishing = true,
+            Notice::Vanishing(paths) => self.report.vanishing = paths,
             Notice::Unread(paths) => {
                 let known: BTreeSet<&String> =
                     self.report.skipped.iter().map(|(path, _)| path).chain(&self.report.waiting).collect();

@@ -263,7 +263,7 @@ impl World {
             done = device.round(Wish { accept_deletes: true, ..Wish::default() });
         }
         self.watchers[n].borrow_mut().missed |=
-            done.as_ref().map_or(true, |report| report.incomplete || report.vanishing);
+            done.as_ref().map_or(true, |report| report.incomplete || !report.vanishing.is_empty());
         match done {
             Ok(report) => self.trace.note(format_args!("device {n} is done: {report:?}")),
             Err(error) => {

@@ -267,6 +267,7 @@ fn of_store(error: &StoreError, message: String) -> Failure {
         }
         StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
             .hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+        StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
         StoreError::Failed { .. } => Failure::failed(message),
     }
 }

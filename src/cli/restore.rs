@@ -16,7 +16,7 @@ use annals_engine::{
     rewind::{Change, Line, Rewind},
     round::RoundError,
 };
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 pub(super) fn run(
     restore: &Restore,
@@ -79,9 +79,10 @@ fn as_it_was(
     folder: &mut Folder,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    if !dry_run {
-        take_what_is_there(path, folder, talk)?;
-    }
+    let again = match dry_run {
+        true => folder.would_come_again(path, at)?,
+        false => take_what_is_there(path, folder, talk)?,
+    };
     let mut found = folder.rewind(path, at)?;
     let mut sent = false;
     if !dry_run {
@@ -90,6 +91,10 @@ fn as_it_was(
             folder.say_rewind(&found)
         })?;
     }
+    let said: BTreeSet<String> = found.lines.iter().map(|line| line.path.clone()).collect();
+    let again = again.into_iter().filter(|path| !said.contains(path));
+    found.lines.extend(again.map(|path| Line { change: Change::BroughtBack, path, from: None }));
+    found.lines.sort_by(|a, b| a.path.cmp(&b.path));
     if talk.output.json {
         return say_json(path, at, dry_run, &found, sent, talk);
     }
@@ -110,21 +115,21 @@ fn as_it_was(
 }
 
 /// What is in the folder now becomes versions. Where most of it vanished it was no person who removed it: it comes
-/// again.
-fn take_what_is_there(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<(), Failure> {
+/// again. Answers with what does.
+fn take_what_is_there(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Vec<String>, Failure> {
     let vanished = match folder.sync_once(&mut super::progress::Bar::new(talk.terminal)) {
         Err(ClientError::Round(RoundError::MassDelete(_))) => folder.put_back(path)?,
-        Err(error) if error.is_passing() => 0,
-        done => done.map(|_| 0)?,
+        Err(error) if error.is_passing() => Vec::new(),
+        done => done.map(|_| Vec::new())?,
     };
-    if vanished > 0 {
+    if !vanished.is_empty() {
         talk.remark(format_args!(
             "{} had vanished from the folder, and come again",
-            many(vanished as u64, "path")
+            many(vanished.len() as u64, "path")
         ))?;
         sync::exchange(folder, talk)?;
     }
-    Ok(())
+    Ok(vanished)
 }
 
 fn say_json(

@@ -101,6 +101,11 @@ pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<bool,
             talk.remark(format_args!("{error}; this waits in the journal"))?;
             Ok(false)
         }
+        // It was exchanged; what is gone from the folder is another matter.
+        Err(error @ ClientError::Round(RoundError::MassDelete(_))) => {
+            talk.remark(format_args!("{error}; nothing was deleted elsewhere"))?;
+            Ok(true)
+        }
         Err(error) => Err(error.into()),
     }
 }

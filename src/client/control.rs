@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
+    net::Shutdown,
+    os::fd::OwnedFd,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -71,9 +73,11 @@ impl ControlSocket {
     /// Nobody is answered any more, and the file goes.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        // Whoever waits for the next request wakes up.
-        let own = self.path.parent().and_then(|folder| std::fs::File::open(folder).ok());
-        drop(own.and_then(|folder| UnixStream::connect(by_handle(&folder)).ok()));
+        // Whoever waits for the next request wakes up, also where its folder is gone.
+        let own = self.listener.try_clone().map(|own| UnixStream::from(OwnedFd::from(own)));
+        if let Err(error) = own.and_then(|own| own.shutdown(Shutdown::Both)) {
+            tracing::debug!(%error, "control socket");
+        }
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, "control socket");
         }

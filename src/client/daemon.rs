@@ -14,6 +14,7 @@ use super::{
     ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
+    guarding,
     host::Doing,
     watching::Watching,
 };
@@ -71,7 +72,8 @@ pub enum News<'a> {
 /// Keeps `folder` in sync until `stop`; answers with how it stood then. `tell` takes what is worth telling.
 ///
 /// # Errors
-/// [`ClientError::Folder`] where the control socket cannot be opened.
+/// [`ClientError::Folder`] where the control socket cannot be opened; what [`is_replaced`](ClientError::is_replaced)
+/// where the folder or its state was removed or replaced.
 pub fn run(
     folder: Folder,
     answers: Answers,
@@ -105,11 +107,12 @@ pub fn run(
         noted: true,
         owes_look: false,
     };
-    work.keep(tell, progress);
+    let kept = work.keep(tell, progress);
     drop(listening);
     // The folder is free, and nobody finds a socket, once this returns.
     socket.close();
     drop(ear.join());
+    kept?;
     let state = held(&folder).state();
     Ok(state)
 }
@@ -149,7 +152,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn keep(&mut self, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) {
+    fn keep(
+        &mut self,
+        tell: &mut dyn FnMut(News<'_>),
+        progress: &mut dyn Progress,
+    ) -> Result<(), ClientError> {
         let (mut look, mut came) = (Due::Whole, BTreeSet::new());
         let mut looked = Stopwatch::start();
         while !self.stop.is_set() {
@@ -169,15 +176,16 @@ impl Work<'_> {
             if let Some(why) = self.lost.take() {
                 self.lose(why, tell);
             }
-            if !self.round(look, tell, progress) {
-                return;
+            if !self.round(look, tell, progress)? {
+                return Ok(());
             }
             let next_look = self.watching.next_look().saturating_sub(looked.elapsed());
             match self.wait(next_look) {
                 Some((next, folders)) => (look, came) = (next, folders),
-                None => return,
+                None => return Ok(()),
             }
         }
+        Ok(())
     }
 
     /// Watches what is to be watched. True: everything is to be looked at.
@@ -212,7 +220,12 @@ impl Work<'_> {
     }
 
     /// One round. False: it was told to end.
-    fn round(&mut self, look: Due, tell: &mut dyn FnMut(News<'_>), progress: &mut dyn Progress) -> bool {
+    fn round(
+        &mut self,
+        look: Due,
+        tell: &mut dyn FnMut(News<'_>),
+        progress: &mut dyn Progress,
+    ) -> Result<bool, ClientError> {
         self.stop.0.give_way();
         let mut folder = held(self.folder);
         folder.is_watched(self.watching.hindrance());
@@ -221,12 +234,20 @@ impl Work<'_> {
         let result = folder.sync_after(look, &mut UntilStopped { watching, stop: self.stop });
         progress.rest();
         if self.stop.is_set() {
-            return false;
+            return Ok(false);
         }
         if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
             (self.left, self.failures, self.noted) = (folder.put_off(), 0, false);
-            return true;
+            return Ok(true);
         }
+        let result = match result {
+            // Nothing is done with what somebody else put there, or left of it.
+            Err(error) if error.is_replaced() => {
+                guarding::mark_copy(self.root, folder.binding().device);
+                return Err(error);
+            }
+            result => result,
+        };
         let now = result.as_ref().err().map(ToString::to_string);
         // The folder itself may be gone, or another one in its place.
         if matches!(&result, Err(ClientError::Round(RoundError::Disk(_)))) {
@@ -270,7 +291,7 @@ impl Work<'_> {
         drop(folder);
         self.first &= now.is_some();
         self.last = now;
-        true
+        Ok(true)
     }
 
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.

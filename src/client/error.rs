@@ -186,6 +186,17 @@ impl ClientError {
         )
     }
 
+    /// Whether the device is not the one any more that was opened: its state, or its folder, was removed or replaced.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        matches!(
+            self,
+            Self::Copied { .. }
+                | Self::Store(StoreError::Replaced { .. })
+                | Self::Round(RoundError::Store(StoreError::Replaced { .. }))
+        )
+    }
+
     /// Whether nothing can be written there.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

@@ -322,11 +322,7 @@ impl Folder {
             Due::At(paths) if paths.is_empty() => Look::Nowhere,
             Due::At(paths) => Look::At(paths),
         };
-        // There will be another round.
-        self.wish.patient = true;
-        let result = self.sync(look, progress);
-        self.wish.patient = false;
-        result
+        self.sync(look, true, progress)
     }
 
     /// Exchanges everything that can be exchanged, after a look at all of the folder.
@@ -334,30 +330,41 @@ impl Folder {
     /// # Errors
     /// [`ClientError::Round`]; what could be done was done.
     pub fn sync_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let result = self.sync(Look::Whole, progress);
+        let result = self.sync(Look::Whole, false, progress);
         self.note_standing();
         result
     }
 
     /// Exchanges what there is to exchange without a look at the folder.
     pub(super) fn sync_nowhere(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        self.sync(Look::Nowhere, progress)
+        self.sync(Look::Nowhere, false, progress)
     }
 
-    fn sync(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let result = self.rounds(look, progress);
+    /// `patient`: things that vanish are waited for, there will be another round.
+    fn sync(
+        &mut self,
+        look: Look,
+        patient: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<SyncReport, ClientError> {
+        let result = self.rounds(look, patient, progress);
         if let Err(error) = &result {
             self.last.explain(error, self.advice);
         }
         result
     }
 
-    fn rounds(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let mut report = match self.round(look, progress) {
+    fn rounds(
+        &mut self,
+        look: Look,
+        patient: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<SyncReport, ClientError> {
+        let mut report = match self.round(look, patient, progress) {
             Err(ClientError::Round(RoundError::PutBack(why))) => {
                 tracing::warn!(%why, "this device is not what it was");
                 self.become_another()?;
-                SyncReport { renewed: true, ..self.round(Look::Whole, progress)? }
+                SyncReport { renewed: true, ..self.round(Look::Whole, patient, progress)? }
             }
             Err(ClientError::Round(RoundError::Stranger(_))) => return Err(self.stranger()),
             done => done?,
@@ -368,10 +375,10 @@ impl Folder {
                 break;
             }
             self.forget_what_may_go()?;
-            report.add(self.round(Look::Nowhere, progress)?);
+            report.add(self.round(Look::Nowhere, patient, progress)?);
         }
         if self.say_how_far()? {
-            report.add(self.round(Look::Nowhere, progress)?);
+            report.add(self.round(Look::Nowhere, patient, progress)?);
         }
         Ok(report)
     }
@@ -380,13 +387,21 @@ impl Folder {
     /// taken up again.
     fn check_place(&mut self) -> Result<(), ClientError> {
         if self.disk.is_at(&self.root) {
-            return Ok(());
+            return Ok(self.store.check()?);
         }
         let root = self.root.clone();
         let is_this = Binding::read(&root).is_ok_and(|(binding, _)| binding.device == self.binding.device);
-        if is_this && let Ok(again) = Self::open(&root) {
-            self.go_on_as(again);
-            return Ok(());
+        match is_this.then(|| Self::open(&root)) {
+            Some(Ok(again)) => {
+                self.go_on_as(again);
+                return Ok(());
+            }
+            Some(Err(error)) if error.is_replaced() => return Err(error),
+            // No disk takes the folder along so: somebody removed it.
+            _ if self.disk.is_removed() => {
+                return Err(StoreError::Replaced { place: self.root.display().to_string() }.into());
+            }
+            _ => {}
         }
         let why = "it is not where it was".to_owned();
         let gone = Err(RoundError::Disk(DiskError::NoFolder { folder: root.display().to_string(), why }));
@@ -394,7 +409,12 @@ impl Folder {
         Ok(gone?)
     }
 
-    fn round(&mut self, look: Look, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
+    fn round(
+        &mut self,
+        look: Look,
+        patient: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<SyncReport, ClientError> {
         self.check_place()?;
         self.http()?;
         let mut http = self.http.take().expect("it was just made");
@@ -413,7 +433,7 @@ impl Folder {
             root: &self.root,
             gives_way: false,
         };
-        let wish = Wish { look, ..self.wish.clone() };
+        let wish = Wish { look, patient, ..self.wish.clone() };
         let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);
         // Whoever ends may have ended the server as well, as `up` does.
         let result = if noting.is_stopped() { result.map_err(|_| RoundError::Stopped) } else { result };

@@ -4,6 +4,9 @@
 //! forgot for seen (I3). So a copy is noticed before anything is looked at or said, and becomes a device of its own,
 //! which continues the old one and knows nothing: what is in the folder and what the log says are merged, and nothing
 //! is deleted. What the copy knew is moved aside within `.annals/`, and the original is left alone.
+//!
+//! One that is put back in place, or removed, while a process is at work with it is noticed before anything is written
+//! to it ([`Written`]): what was put back beside it is no person's doing.
 
 use super::{
     ClientError, Folder, STATE_FOLDER,
@@ -16,17 +19,82 @@ use crate::{
 };
 use annals_engine::{
     protocol::{Credential, TicketRequest},
+    round::StoreError,
     transport::TransportError,
 };
-use std::{fs, io, path::Path};
+use annals_events::DeviceId;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 /// The folder that is made once and never touched.
 const GUARD: &str = "guard";
 /// What is known of it.
 const NOTE: &str = "guard.json";
 
+/// What is written there of a copy: no guard.
+const A_COPY: &[u8] = b"a copy";
+
 /// What a device knows, beside who it is.
 pub(super) const ROWS: [&str; 4] = ["records", "state", "outbox", "standing.json"];
+/// Of that, what nobody but the process that has it writes to.
+const WRITTEN: [&str; 2] = ["records", "state"];
+
+/// The files that hold what a device knows, as the process that has them left them last.
+#[derive(Debug)]
+pub(super) struct Written {
+    state: PathBuf,
+    numbers_last: bool,
+    files: BTreeMap<PathBuf, (u64, u64)>,
+}
+
+impl Written {
+    /// What is in `state` (`.annals/`) now.
+    pub(super) fn of(state: &Path) -> Self {
+        let root = state.parent().unwrap_or(state);
+        let numbers_last = disk::Folder::open(root).is_ok_and(|folder| folder.numbers_last());
+        let mut written = Self { state: state.to_owned(), numbers_last, files: BTreeMap::new() };
+        written.note();
+        written
+    }
+
+    /// Somebody who has it wrote to it.
+    pub(super) fn note(&mut self) {
+        self.files = self.found();
+    }
+
+    /// Whether nobody else did: the same files, and as long as they were.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`].
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if self.state.is_dir() && self.found() == self.files {
+            return Ok(());
+        }
+        Err(StoreError::Replaced { place: self.state.display().to_string() })
+    }
+
+    fn found(&self) -> BTreeMap<PathBuf, (u64, u64)> {
+        let entries = WRITTEN.iter().flat_map(|row| fs::read_dir(self.state.join(row)).into_iter().flatten());
+        let found = entries.flatten().filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some((entry.path(), (if self.numbers_last { meta.ino() } else { 0 }, meta.len())))
+        });
+        found.collect()
+    }
+}
+
+/// From the next start on the state in `root` is a copy, whatever its guard says: it was put back while somebody was at
+/// work with it.
+pub(super) fn mark_copy(root: &Path, device: DeviceId) {
+    let is_linked = Binding::read(root).is_ok_and(|(binding, _)| binding.device == device);
+    if is_linked && let Err(error) = write_private(&root.join(STATE_FOLDER).join(NOTE), A_COPY) {
+        tracing::warn!(%error, "it could not be noted that this is a copy");
+    }
+}
 
 /// Writes down where the state of the linked folder `root` is.
 pub(super) fn plant(root: &Path) -> Result<(), ClientError> {
@@ -108,7 +176,7 @@ pub(super) fn renew_held(root: &Path, moved: Option<&Address>) -> Result<(), Cli
         continues: Some(old.device),
     };
     // From here on it is one, whatever its guard says.
-    write_private(&state.join(NOTE), b"a copy")?;
+    write_private(&state.join(NOTE), A_COPY)?;
     linking::introduce(root, &Http::pinned(&server, pin, None)?, wish)?;
     let aside = state.join(format!("was-{}", &old.device.to_hex()[..8]));
     put_aside(&state, &aside).map_err(|source| ClientError::Folder { folder: root.to_owned(), source })?;

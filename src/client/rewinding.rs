@@ -5,11 +5,13 @@ use crate::clock::SystemClock;
 use annals_engine::{
     author::{Deed, Said},
     clock::Clock as _,
-    observed::RemoteTree,
+    observed::{LocalTree, RemoteTree, ancestors},
     replica::{Effect, Input},
     rewind::{self, Rewind, Sight, Step},
+    round,
 };
 use annals_projections::{Projections, Scope};
+use std::{collections::BTreeSet, io};
 
 /// Records that are folded as one group.
 const RECORDS_PER_GROUP: usize = 1024;
@@ -88,23 +90,72 @@ impl Folder {
         Ok(log)
     }
 
-    /// What vanished from the folder at `path` and below was not removed: it comes again with the next round. Answers
-    /// with how much that is.
+    /// What is missing from the folder at `path` and below, and comes again with what was there at `at_ms`: all of it
+    /// where so much vanished that nobody removed it, and else what was there then. By what the log calls it.
     ///
     /// # Errors
-    /// [`ClientError::Store`] where that cannot be written down.
-    pub fn put_back(&mut self, path: &str) -> Result<usize, ClientError> {
-        let below = format!("{path}/");
-        let is_meant = |known: &&String| path.is_empty() || *known == path || known.starts_with(&below);
-        let known = self.replica.synced().iter().map(|(known, _)| known);
-        let is_gone = |known: &&String| self.root.join(known).symlink_metadata().is_err();
-        let kept: Vec<String> = known.filter(is_meant).filter(is_gone).cloned().collect();
-        let count = kept.len();
+    /// [`ClientError::Disk`].
+    pub fn would_come_again(&mut self, path: &str, at_ms: u64) -> Result<Vec<String>, ClientError> {
+        let scan = round::scan(&mut self.disk, &mut self.replica)?;
+        let (local, _) = LocalTree::of(scan, self.replica.synced());
+        let (tops, mass) = self.replica.missing_in(&local);
+        let mut paths: Vec<String> = self.below(path, &tops).into_iter().map(|(_, shown)| shown).collect();
+        if mass.is_none() && !paths.is_empty() {
+            let then = RemoteTree::of(&self.log_at(at_ms)?);
+            paths.retain(|path| then.nodes.contains_key(path));
+        }
+        Ok(paths)
+    }
+
+    /// What vanished from the folder at `path` and below, so much that a person was to confirm it, was not removed: it
+    /// comes again with the next round. Answers with what the log calls it.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] where that cannot be written down; [`ClientError::Folder`].
+    pub fn put_back(&mut self, path: &str) -> Result<Vec<String>, ClientError> {
+        let gone = self.below(path, self.replica.withheld());
+        // What is missing above, and is not meant, is a folder again with nothing in it.
+        let here = gone.iter().filter(|(known, _)| !known.starts_with('\0'));
+        let above = here.flat_map(|(known, _)| ancestors(known));
+        let mut above: Vec<&str> =
+            above.filter(|above| !gone.iter().any(|(known, _)| known == above)).collect();
+        above.sort_unstable();
+        above.dedup();
+        for folder in above {
+            match std::fs::create_dir(self.root.join(folder)) {
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(ClientError::Folder { folder: self.root.join(folder), source });
+                }
+                _ => {}
+            }
+        }
+        let (kept, shown) = gone.into_iter().unzip();
         for effect in self.replica.step(SystemClock.now_ms(), Input::Swept { kept }) {
             if let Effect::Persist(changes) = effect {
                 self.store.persist(&changes)?;
             }
         }
-        Ok(count)
+        Ok(shown)
+    }
+
+    /// What is missing below these tops, as far as the log shows it at `path` and below: where it was, and as what.
+    fn below(&self, path: &str, tops: &BTreeSet<String>) -> Vec<(String, String)> {
+        let below = format!("{path}/");
+        let is_meant = |shown: &str| path.is_empty() || shown == path || shown.starts_with(&below);
+        let mut gone = Vec::new();
+        for top in tops {
+            let synced = self.replica.synced();
+            let Some(node) = synced.get(top) else { continue };
+            // Another thing has its name by now.
+            let Some(shown) =
+                (if top.starts_with('\0') { self.path_of_entry(node.entry()) } else { Some(top.clone()) })
+            else {
+                continue;
+            };
+            let all = std::iter::once(top).chain(synced.below(top).map(|(known, _)| known));
+            let all = all.map(|known| (known.clone(), format!("{shown}{}", &known[top.len()..])));
+            gone.extend(all.filter(|(_, shown)| is_meant(shown)));
+        }
+        gone
     }
 }

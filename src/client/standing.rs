@@ -14,7 +14,7 @@ use annals_engine::{
     replica::is_acknowledgement,
     round::{Look, Report, RoundError},
     transport::TransportError,
-    watch::Due,
+    watch::{Due, PATHS_MAX},
 };
 use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
@@ -281,10 +281,11 @@ pub type Advice = fn(&ClientError) -> Option<String>;
 
 /// What is being written, or vanishes, after a round: what it did not look at is as it was before.
 fn still_moving(before: Option<Due>, report: &Report) -> Option<Due> {
-    let waiting = Some(&report.waiting).filter(|waiting| !waiting.is_empty());
-    let found = match report.vanishing {
-        true => Some(Due::Whole),
-        false => waiting.map(|waiting| Due::At(waiting.iter().cloned().collect())),
+    let found: BTreeSet<String> = report.waiting.iter().chain(&report.vanishing).cloned().collect();
+    let found = match found.len() {
+        0 => None,
+        1..=PATHS_MAX => Some(Due::At(found)),
+        _ => Some(Due::Whole),
     };
     let is_left = |path: &String| !report.glanced.contains(parent(path).unwrap_or(""));
     let left = match before {

@@ -19,7 +19,7 @@ mod row;
 
 pub(super) use outbox::Outbox;
 
-use super::lists::ListFolder;
+use super::{guarding::Written, lists::ListFolder};
 use annals_engine::{
     journal::Identity,
     names::NameRules,
@@ -68,6 +68,8 @@ pub(super) struct Store {
     whole: u64,
     pub(super) outbox: Outbox,
     pub(super) lists: ListFolder,
+    /// As this process left it; none where it is only looked at.
+    written: Option<Written>,
     /// What a crash cut off, by row, where it was left as it is.
     unfinished: Vec<(&'static str, Unfinished)>,
 }
@@ -85,7 +87,21 @@ impl Store {
             Ok::<_, StoreError>(Arc::new(disk) as Arc<dyn SegmentDisk>)
         };
         let outbox = Outbox::new(folder.join("outbox"), device);
-        Self::open_on(folder, disk("records")?, disk("state")?, outbox, device)
+        let store = Self::open_on(folder, disk("records")?, disk("state")?, outbox, device)?;
+        Ok(Self { written: Some(Written::of(folder)), ..store })
+    }
+
+    /// Whether nobody else has written to it, or removed it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.written.as_ref().map_or(Ok(()), Written::check)
+    }
+
+    /// Does something to it that shall last, if nobody else has.
+    fn write<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.check()?;
+        let result = change(self);
+        self.written.iter_mut().for_each(Written::note);
+        result
     }
 
     fn open_on(
@@ -99,7 +115,19 @@ impl Store {
         let kept = Kept(records.reader());
         let (folder, unfinished) = (folder.to_owned(), Vec::new());
         let lists = ListFolder::new(folder.join("lists"));
-        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, lists, unfinished })
+        Ok(Self {
+            folder,
+            device,
+            records,
+            kept,
+            state,
+            grown: 0,
+            whole: 0,
+            outbox,
+            lists,
+            written: None,
+            unfinished,
+        })
     }
 
     /// Whether what [`open`](Self::open) refuses in `folder` is merely older than it should be: cut, or put back.
@@ -126,7 +154,19 @@ impl Store {
         let kept = Kept(records.reader());
         let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
         let (folder, lists) = (folder.to_owned(), ListFolder::new(folder.join("lists")));
-        Ok(Self { folder, device, records, kept, state, grown: 0, whole: 0, outbox, lists, unfinished })
+        Ok(Self {
+            folder,
+            device,
+            records,
+            kept,
+            state,
+            grown: 0,
+            whole: 0,
+            outbox,
+            lists,
+            written: None,
+            unfinished,
+        })
     }
 
     /// What a crash cut off, in which row, of a state that was opened to be looked at.
@@ -171,14 +211,16 @@ impl Store {
 
     /// Writes the whole state anew if its changes have become many, and how far both rows have got.
     pub(super) fn compact_if_due(&mut self, replica: &Replica) -> Result<(), StoreError> {
-        self.records.vouch_if_due()?;
-        self.state.vouch_if_due()?;
+        self.write(|store| {
+            store.records.vouch_if_due()?;
+            store.state.vouch_if_due()
+        })?;
         if self.grown < COMPACT_BYTES_MIN + 2 * self.whole {
             return Ok(());
         }
         // Should it fail, for want of room as it may be, not at every round.
         self.grown = 0;
-        self.compact(&replica.state())
+        self.write(|store| store.compact(&replica.state()))
     }
 
     /// Puts `state` in the place of every change so far.
@@ -223,6 +265,10 @@ impl Store {
     }
 
     pub(super) fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
+        self.write(|store| store.append_changes(changes))
+    }
+
+    fn append_changes(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
         let weight: usize = changes.iter().map(StateChange::weight).sum();
         self.grown += weight as u64 / 2;
         if weight <= GROUP_BYTES {
@@ -239,7 +285,7 @@ impl Store {
 
     pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
         let frames = records.iter().map(|record| record.bytes().to_vec());
-        let places = self.records.append(frames, GROUP_BYTES)?;
+        let places = self.write(|store| store.records.append(frames, GROUP_BYTES))?;
         Ok(records
             .into_iter()
             .zip(places)
@@ -251,6 +297,10 @@ impl Store {
 impl Store {
     /// Puts `records` in the place of everything that is kept after `common`.
     pub(super) fn replace_records(&mut self, common: Seq, records: &[Arc<Record>]) -> Result<(), StoreError> {
+        self.write(|store| store.put_records(common, records))
+    }
+
+    fn put_records(&mut self, common: Seq, records: &[Arc<Record>]) -> Result<(), StoreError> {
         let part = self.folder.join(RECORDS_PART);
         remove_if_there(&part).map_err(in_folder)?;
         let disk = SegmentFolder::new(part.clone()).map_err(|error| store_error(error.into()))?;

@@ -37,10 +37,12 @@ pub(super) struct Matching<'a> {
     pub(super) of: BTreeMap<Spot, Spot>,
     /// The moves that the synced tree went through.
     pub(super) changes: Vec<SyncedChange>,
+    /// A number and a name do not make a move.
+    strict: bool,
 }
 
 impl<'a> Matching<'a> {
-    pub(super) fn new(local: &'a LocalTree, synced: &SyncedTree) -> Self {
+    pub(super) fn new(local: &'a LocalTree, synced: &SyncedTree, strict: bool) -> Self {
         let slots = synced.iter().map(|(path, node)| (path.as_str(), Slot::known(path, node)));
         let (mut tree, _) = WorkingTree::of(slots);
         for spot in tree.spots() {
@@ -49,7 +51,8 @@ impl<'a> Matching<'a> {
         }
         let nodes = local.nodes.iter().map(|(path, node)| (path.as_str(), (path.as_str(), node)));
         let (local, _) = WorkingTree::of(nodes);
-        let mut matching = Self { tree, local, of: BTreeMap::from([(TOP, TOP)]), changes: Vec::new() };
+        let (of, changes) = (BTreeMap::from([(TOP, TOP)]), Vec::new());
+        let mut matching = Self { tree, local, of, changes, strict };
         matching.match_folders();
         matching.match_files();
         matching
@@ -133,7 +136,7 @@ impl<'a> Matching<'a> {
     fn is_same_folder(&self, known: Spot, local: Spot) -> bool {
         let mut before = self.tree.children(known).peekable();
         if before.peek().is_none() {
-            return self.local.children(local).next().is_none();
+            return !self.strict && self.local.children(local).next().is_none();
         }
         before.any(|(name, child)| {
             let number_before = self.synced(child).map(disk_number);
@@ -221,7 +224,7 @@ impl<'a> Matching<'a> {
         let same_stat = (before.disk.size, before.disk.mtime_ns) == (now.node.size, now.node.mtime_ns);
         match before.kind {
             EntryKind::Symlink => before.disk.target == now.node.target,
-            _ if same_name => true,
+            _ if same_name && !self.strict => true,
             _ => match (before.content, now.content) {
                 (Some(before), Some(now)) => before == now,
                 _ => same_stat,

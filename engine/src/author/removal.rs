@@ -17,33 +17,38 @@ const RANGES_MAX: usize = 12_000;
 
 impl Author<'_> {
     /// Whether it was known, is not there, and its absence means something.
-    fn is_gone(&self, spot: Spot) -> bool {
+    fn is_missing(&self, spot: Spot) -> bool {
         let slot = self.matching.slot(spot);
         let known = slot.synced.is_some() && slot.met.is_none();
         known && self.may_remove() && !self.scene.local.is_unknown(&slot.old_path)
+    }
+
+    /// Whether it is missing, and that is said.
+    fn is_gone(&self, spot: Spot) -> bool {
+        !self.withholds.removals && self.is_missing(spot)
     }
 
     fn may_remove(&self) -> bool {
         self.scene.local.complete && self.scene.removals != Removals::Never
     }
 
-    /// The tops of what is gone: nothing above them is.
+    /// The tops of what is missing: nothing above them is.
     fn tops(&self) -> Vec<Spot> {
         let tree = &self.matching.tree;
-        let below_gone = |spot: Spot| {
+        let below_one = |spot: Spot| {
             let above = std::iter::successors(tree.place(spot), |(folder, _)| tree.place(*folder));
-            above.map(|(folder, _)| folder).any(|folder| folder != TOP && self.is_gone(folder))
+            above.map(|(folder, _)| folder).any(|folder| folder != TOP && self.is_missing(folder))
         };
-        tree.spots().filter(|spot| self.is_gone(*spot) && !below_gone(*spot)).collect()
+        tree.spots().filter(|spot| self.is_missing(*spot) && !below_one(*spot)).collect()
     }
 
     /// More than half of everything at once is more likely a lost disk than a person.
     /// Answers how many are gone.
     pub(super) fn check_mass_delete(&self) -> Result<usize, MassDelete> {
         let lately = self.scene.removed_lately;
-        let known = self.scene.synced.len() + lately;
+        let known = self.scene.known + lately;
         let few = |gone: usize| gone + lately <= VANISHED_MAX || (gone + lately) * 2 <= known;
-        let gone: Vec<Spot> = self.matching.tree.spots().filter(|spot| self.is_gone(*spot)).collect();
+        let gone: Vec<Spot> = self.matching.tree.spots().filter(|spot| self.is_missing(*spot)).collect();
         if gone.is_empty() || self.scene.removals == Removals::Accept || few(gone.len()) {
             return Ok(gone.len());
         }
@@ -59,6 +64,11 @@ impl Author<'_> {
 
     pub(super) fn remove(&mut self) {
         let tops = self.tops();
+        if self.withholds.removals {
+            self.drop_names();
+            tops.into_iter().for_each(|top| self.withhold(top));
+            return self.forget_displaced();
+        }
         let shown = if tops.is_empty() { BTreeSet::new() } else { self.scene.remote.entries() };
         let dropped_with_folders = self.forked_below(&tops);
         let mut done = BTreeSet::new();
@@ -81,6 +91,20 @@ impl Author<'_> {
             self.out.changes.push(SyncedChange::Remove(path));
         }
         self.forget_displaced();
+    }
+
+    /// Keeps what is missing in the synced tree. Where its name was taken meanwhile it is known beside the folder from
+    /// here on.
+    fn withhold(&mut self, top: Spot) {
+        let mut path = self.matching.path(top);
+        if self.matching.tree.place(top).is_none() {
+            let synced = self.matching.slot(top).synced.as_ref().expect("what is missing was known");
+            let head = synced.head.map(|head| head.to_string()).unwrap_or_default();
+            let to = format!("\0{} {head}", synced.entry().0);
+            self.out.changes.push(SyncedChange::Move { from: path, to: to.clone() });
+            path = to;
+        }
+        self.out.withheld.insert(path);
     }
 
     /// Names of files in conflict that are gone with a folder while the last other name is gone by itself.

@@ -7,6 +7,9 @@ use annals_events::{ContentId, Dot, EntryId, EntryKind};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Bound};
 
+/// Paths of places beside the folder begin with NUL, and come before this.
+const BESIDE_END: &str = "\u{1}";
+
 /// The merge base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncedTree {
@@ -187,8 +190,7 @@ impl SyncedTree {
         path: &str,
     ) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        // Places beside the folder begin with NUL.
-        let first = if path.is_empty() { "\u{1}".to_owned() } else { prefix.clone() };
+        let first = if path.is_empty() { BESIDE_END.to_owned() } else { prefix.clone() };
         let mut from = Bound::Included(first);
         std::iter::from_fn(move || {
             loop {
@@ -211,6 +213,12 @@ impl SyncedTree {
         // '0' is the character after '/'.
         let (first, end) = (format!("{path}/"), format!("{path}0"));
         self.nodes.range((Bound::Included(first), Bound::Excluded(end)))
+    }
+
+    /// What stands beside the folder: it is missing from it, and another thing has its name.
+    pub fn beside(&self) -> impl Iterator<Item = &str> {
+        let paths = self.nodes.range(..BESIDE_END.to_owned()).map(|(path, _)| path.as_str());
+        paths.filter(|path| !path.contains('/'))
     }
 
     /// Takes one step.

@@ -207,6 +207,8 @@ impl Replica {
             replica.fold_pending(&pending).map_err(|why| ReopenError::Record(why.to_string()))?;
             replica.journal.resume(pending);
         }
+        // It is not in the folder: nothing can be done to it before somebody looked.
+        replica.blocked = replica.synced.beside().map(str::to_owned).collect();
         Ok(replica)
     }
 

@@ -53,6 +53,10 @@ impl Replica {
     /// What has to be compared. To be [put back](Self::put_back), for the next one may need it.
     pub(super) fn sight(&mut self) -> Sight {
         self.note_changed();
+        if self.synced.beside().next().is_some() {
+            // Where the log shows that is in no folder that was looked at.
+            self.unsure = None;
+        }
         match &self.unsure {
             Some(folders) => Sight::Part(Part::of(&self.log, &self.synced, folders)),
             None => {

@@ -41,7 +41,13 @@ impl Vanishing {
         if waiting.gone != gone {
             (waiting.gone, waiting.last_ms) = (gone, now_ms);
         }
-        let most = if gone <= VANISHED_MAX { FEW_MS_MAX } else { MANY_MS_MAX };
+        self.is_due(now_ms)
+    }
+
+    /// Whether what was missing when somebody last looked can be said to be removed, if it still is.
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        let Some(waiting) = self.waiting else { return false };
+        let most = if waiting.gone <= VANISHED_MAX { FEW_MS_MAX } else { MANY_MS_MAX };
         // A clock that was set back counts like one that went on.
         now_ms.abs_diff(waiting.last_ms) >= REST_MS || now_ms.abs_diff(waiting.first_ms) >= most
     }

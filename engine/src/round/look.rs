@@ -9,10 +9,10 @@ use super::{
 use crate::{
     author::Removals,
     content::delta::DELTA_BYTES_MIN,
-    disk::{Scan, SkippedBecause},
-    observed::{LocalTree, parent},
+    disk::{Disk, Node, Scan, SkippedBecause},
+    observed::{LocalTree, SyncedTree, ancestors, parent},
     priority::{Rank, is_long, together, urgent_first},
-    replica::Input,
+    replica::{Input, Reach},
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -41,39 +41,76 @@ impl<H: Host> Round<'_, H> {
         if let Look::At(paths) = at
             && let Some(glance) = self.glance(paths)?
         {
-            return self.take_glance(glance, online);
+            return self.take_glance(glance, paths, online);
         }
         let scan = self.scan()?;
         self.report.looks += 1;
-        (self.report.incomplete, self.report.vanishing) = (!scan.complete, false);
+        self.report.incomplete = !scan.complete;
+        self.report.vanishing.clear();
         self.report.glanced.clear();
         self.report.blocked.clear();
         self.report.waiting.clear();
         self.report.skipped = told(&scan);
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
         self.read(&mut local, unread, None, online)?;
+        self.take_look(local, Reach::Whole)
+    }
+
+    fn take_look(&mut self, local: LocalTree, reach: Reach) -> Result<(), RoundError> {
         let removals = match &self.wish {
             Wish { accept_deletes: true, .. } => Removals::Accept,
             Wish { patient: true, .. } => Removals::AskAtRest,
             _ => Removals::Ask,
         };
-        let effects = self.replica.step(self.host.now_ms(), Input::Scanned { local, removals });
+        let effects = self.replica.step(self.host.now_ms(), Input::Looked { local, reach, removals });
         self.perform(effects)
     }
 
-    fn take_glance(&mut self, glance: Glance, online: bool) -> Result<(), RoundError> {
+    fn take_glance(
+        &mut self,
+        glance: Glance,
+        hints: &BTreeSet<String>,
+        online: bool,
+    ) -> Result<(), RoundError> {
         let Glance { folders, scan } = glance;
+        let synced = self.replica.synced_at(&folders);
+        let searched = self.replica.is_search_due(self.host.now_ms());
+        if searched && self.is_elsewhere(&synced, &scan)? {
+            return self.look(&Look::Whole, online);
+        }
+        self.report.vanishing.clear();
         let is_near = |path: &str| folders.contains(parent(path).unwrap_or(""));
         self.report.skipped.retain(|(path, _)| !is_near(path));
         self.report.blocked.retain(|(path, _)| !is_near(path));
         self.report.waiting.retain(|path| !is_near(path));
         self.report.skipped.extend(told(&scan));
         self.report.glanced.extend(folders.iter().cloned());
-        let synced = self.replica.synced_at(&folders);
         let (mut local, unread) = LocalTree::of(scan, &synced);
+        // Whoever is at a file right now, beside what was hinted at, is not done: the hint at that one is on its way.
+        let is_done = |path: &String| {
+            let hinted = hints.contains(path) || ancestors(path).any(|above| hints.contains(above));
+            hinted || local.nodes.get(path).is_none_or(|node| node.settled)
+        };
+        let (unread, later): (Vec<String>, Vec<String>) = unread.into_iter().partition(is_done);
+        self.report.waiting.extend(later);
         self.read(&mut local, unread, Some(&folders), online)?;
-        let effects = self.replica.step(self.host.now_ms(), Input::Glanced { local, folders });
-        self.perform(effects)
+        self.take_look(local, Reach::Folders { paths: folders, searched })
+    }
+
+    /// Whether something that is missing where somebody looked may be anywhere else, by its number: then it moved. Costs
+    /// a scan, and nothing of what a look at everything costs beside that.
+    fn is_elsewhere(&mut self, synced: &SyncedTree, seen: &Scan) -> Result<bool, RoundError> {
+        let number = |node: &Node| (node.dev, node.ino);
+        let missing = synced.iter().filter(|(path, _)| !seen.nodes.contains_key(*path));
+        let mut missing: BTreeSet<(u64, u64)> = missing.map(|(_, node)| number(&node.disk)).collect();
+        for node in seen.nodes.values() {
+            missing.remove(&number(node)); // That was compared already.
+        }
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let all = self.host.parts().disk.scan()?;
+        Ok(!all.complete || all.nodes.values().any(|node| missing.contains(&number(node))))
     }
 
     /// Reads the files at `unread`; those of which all chunks are in the server's hands, or in the outbox, are known
@@ -208,7 +245,9 @@ impl<H: Host> Round<'_, H> {
             return Ok(None);
         }
         let Some(unsure) = self.replica.folders_unsure() else { return Ok(None) };
-        let hints: BTreeSet<&str> = paths.iter().chain(&unsure).map(String::as_str).collect();
+        // What vanished is looked at each time: only so it is known when nothing more does.
+        let vanished = self.replica.withheld();
+        let hints: BTreeSet<&str> = paths.iter().chain(&unsure).chain(vanished).map(String::as_str).collect();
         Ok(glance(self.host.parts().disk, self.replica.synced(), &hints)?)
     }
 }

@@ -39,8 +39,8 @@ pub struct Report {
     pub looks: u64,
     /// Whether something could not be looked at that time: it has to be looked at again.
     pub incomplete: bool,
-    /// Whether things vanish, and nothing was said of it yet: it has to be looked at again.
-    pub vanishing: bool,
+    /// What vanished, and nothing was said of yet: it has to be looked at again.
+    pub vanishing: BTreeSet<String>,
     /// The folders that were looked at since: what follows is of the whole folder, or else of these.
     pub glanced: BTreeSet<String>,
     /// Where the next one has to look, because this one gave way to what goes first.

@@ -4,7 +4,7 @@ use crate::{
     folder::Folder,
     world::{World, user},
 };
-use annals_engine::replica::Input;
+use annals_engine::{author::Removals, replica::Input};
 use annals_events::{EntryKind, Role};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -167,13 +167,17 @@ fn act(folder: &mut Folder, memory: &mut Memory, d: usize, n: usize, act: Act, a
     }
 }
 
-/// Every text that a folder shows, and those of the twins behind a file: the model lets a file of the same
+/// Every text that a folder shows.
+fn texts(folder: &Folder) -> BTreeSet<String> {
+    folder.picture().into_values().map(|(_, text, ..)| text).collect()
+}
+
+/// Every text that a device shows, and those of the twins behind a file: the model lets a file of the same
 /// name, made without knowing of it, stand for them if its history holds them.
-fn shown(world: &mut World) -> BTreeSet<String> {
-    let mut texts: BTreeSet<String> =
-        world.devices[0].folder.picture().into_values().map(|(_, text, ..)| text).collect();
-    let remote = world.devices[0].replica.remote().clone();
-    let log = world.devices[0].replica.log();
+fn shown(world: &mut World, d: usize) -> BTreeSet<String> {
+    let mut texts = texts(&world.devices[d].folder);
+    let remote = world.devices[d].replica.remote().clone();
+    let log = world.devices[d].replica.log();
     let twins = remote.nodes.values().flat_map(|node| node.entries.iter().skip(1));
     for head in twins.flat_map(|twin| log.human_heads(*twin)) {
         let content = log.version(head).and_then(|version| version.content).unwrap();
@@ -215,10 +219,69 @@ pub(crate) fn play(world: &mut World, steps: &[Step]) {
     (0..devices).for_each(|d| world.pull(d, usize::MAX));
     world.heal();
     world.assert_equal();
-    let shown = shown(world);
+    let shown = shown(world, 0);
     for text in memory.written.difference(&memory.removed) {
         assert!(shown.contains(text), "{text:?} is lost");
     }
+}
+
+/// What device 0 loses by an accident: some of it has names that people use.
+const LOST: [&str; 4] = ["many", "d", "b", "many/c.txt"];
+
+/// Device 0 loses most of its folder, and nobody says that this is meant; people go on on both devices.
+fn run_with_a_held_guard(emptied: bool, steps: &[Step]) -> (World, Memory, Vec<(String, EntryKind, String)>) {
+    let mut world = World::new(2);
+    (0..2).for_each(|d| world.pull(d, usize::MAX));
+    let (mut memory, folder) = (Memory::default(), &mut world.devices[0].folder);
+    for above in ["many", "d", "many/c.txt", "rest"] {
+        folder.mkdir(above);
+        (0..20).for_each(|n| folder.write(&format!("{above}/{n}"), &format!("of old: {above} {n}")));
+    }
+    folder.write("b", "of old: b");
+    world.heal();
+    let folder = &mut world.devices[0].folder;
+    let mut lost = Vec::new();
+    for path in LOST.iter().flat_map(|top| folder.below(top)) {
+        let inode = &folder.inodes[&folder.names[&path]];
+        lost.push((path, inode.kind, inode.text.clone()));
+    }
+    lost.sort();
+    lost.dedup();
+    match emptied {
+        // The folders are still there.
+        true => {
+            lost.retain(|(_, kind, _)| *kind == EntryKind::File);
+            lost.iter().for_each(|(path, ..)| folder.remove(path));
+        }
+        false => LOST.iter().for_each(|top| folder.remove(top)),
+    }
+    world.devices[0].removals = Removals::Ask;
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            // The other device takes nothing away, for else there is less to ask about.
+            Step::Act(d, Act::Remove | Act::RenameOver | Act::Replace, ..) if d % 2 == 1 => {}
+            Step::Act(d, what, a, b) => {
+                let d = *d as usize % 2;
+                act(&mut world.devices[d].folder, &mut memory, d, n, *what, *a, *b);
+            }
+            Step::Scan(d) => world.scan(*d as usize % 2),
+            Step::Push(d) => world.push(*d as usize % 2),
+            Step::Pull(d, most) => world.pull(*d as usize % 2, 1 + *most as usize % 8),
+            Step::Restart(d) | Step::Crash(d, _) => world.restart(*d as usize % 2),
+        }
+        // Somebody put something else in its place.
+        let folder = &world.devices[0].folder;
+        let again = lost.iter().filter(|(path, ..)| folder.names.contains_key(path));
+        memory.removed.extend(again.map(|(.., text)| text.clone()));
+    }
+    for _ in 0..4 {
+        for d in [0, 1] {
+            world.scan(d);
+            world.push(d);
+            world.pull(d, usize::MAX);
+        }
+    }
+    (world, memory, lost)
 }
 
 /// Pulls, and says again what may be said by now and looks at the folder, as a round does.
@@ -267,7 +330,7 @@ fn run_with_rights(steps: &[(Step, Option<bool>)]) {
     world.heal();
     world.assert_equal();
     assert_eq!(world.devices[1].replica.aside(), [], "everything was said again, or is wanted no more");
-    let shown = shown(&mut world);
+    let shown = shown(&mut world, 0);
     for text in memory.written.difference(&memory.removed) {
         assert!(shown.contains(text), "{text:?} is lost");
     }
@@ -306,6 +369,49 @@ proptest! {
     }
 
     #[test]
+    fn while_much_is_missing_all_that_people_do_is_said_and_nothing_is_removed_or_comes_again(
+        emptied in any::<bool>(),
+        accepted in any::<bool>(),
+        steps in prop::collection::vec(step(), 0..30),
+    ) {
+        let (mut world, mut memory, lost) = run_with_a_held_guard(emptied, &steps);
+        prop_assert!(world.devices[0].replica.unconfirmed().is_some());
+        let here = texts(&world.devices[0].folder);
+        let elsewhere = shown(&mut world, 1);
+        for text in &here {
+            prop_assert!(elsewhere.contains(text), "{text:?} was not said");
+        }
+        for (path, kind, text) in lost.iter().filter(|(_, kind, _)| *kind == EntryKind::File) {
+            prop_assert!(!here.contains(text), "{path} came again, {kind:?}");
+            let stays = elsewhere.contains(text) || memory.removed.contains(text);
+            prop_assert!(stays, "{path} was removed");
+        }
+        if accepted {
+            world.devices[0].removals = Removals::Accept;
+            memory.removed.extend(lost.into_iter().map(|(.., text)| text));
+        }
+        else {
+            // It is there again, as far as there is room for it.
+            for (path, kind, text) in lost {
+                let folder = &mut world.devices[0].folder;
+                let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+                if !folder.names.contains_key(&path) && folder.is_folder(above) {
+                    folder.put(&path, kind, &text);
+                    memory.written.insert(text);
+                } else {
+                    memory.removed.insert(text);
+                }
+            }
+        }
+        world.heal();
+        world.assert_equal();
+        let shown = shown(&mut world, 0);
+        for text in memory.written.difference(&memory.removed) {
+            prop_assert!(shown.contains(text), "{text:?} is lost");
+        }
+    }
+
+    #[test]
     fn a_device_that_is_linked_later_ends_with_the_same_folder(
         steps in prop::collection::vec(step(), 0..60),
         own in prop::collection::vec((any::<u8>(), any::<u8>()), 0..6),
@@ -330,7 +436,7 @@ proptest! {
         world.pull(2, usize::MAX);
         world.heal();
         world.assert_equal();
-        let shown = shown(&mut world);
+        let shown = shown(&mut world, 0);
         for (path, (_, text, ..)) in &before {
             prop_assert!(shown.contains(text) || memory.removed.contains(text), "{path} is lost");
         }

@@ -268,15 +268,54 @@ fn most_of_a_folder_vanishing_waits_for_a_person() {
     let before = world.events();
     world.devices[0].removals = Removals::Ask;
     world.scan(0);
-    assert!(
-        matches!(world.devices[0].notices.last(), Some(Notice::NeedsConfirmation(mass)) if mass.gone == 50)
-    );
+    assert_eq!(world.devices[0].replica.unconfirmed().map(|mass| mass.gone), Some(50));
     world.push(0);
     assert_eq!(world.events(), before);
     world.devices[0].removals = Removals::Accept;
     world.heal();
     world.assert_equal();
     assert_eq!(world.devices[1].folder.names.len(), 10);
+}
+
+#[test]
+fn what_turns_back_is_said_once_nothing_more_does_and_other_edits_at_once() {
+    let mut world = linked(2);
+    for file in ["a", "b", "c"] {
+        world.devices[0].folder.write(file, "new");
+    }
+    world.heal();
+    world.devices[0].removals = Removals::AskAtRest;
+    let turn_back = |world: &mut World, path: &str| {
+        let folder = &mut world.devices[0].folder;
+        folder.write(path, &format!("old {path}"));
+        folder.inodes.get_mut(&folder.names[path]).unwrap().mtime -= 60_000_000_000;
+    };
+    let said = |world: &mut World, after_ms: u64| {
+        let before = world.events();
+        world.devices[0].now_ms += after_ms;
+        world.scan(0);
+        world.push(0);
+        since(world, before)
+    };
+    turn_back(&mut world, "a");
+    world.devices[0].folder.write("c", "edited");
+    assert_eq!(said(&mut world, 0), ["version_uploaded"], "the edit alone");
+    assert!(
+        matches!(&world.devices[0].notices[..], [.., Notice::Vanishing(paths), _] if paths.contains("a"))
+    );
+    turn_back(&mut world, "b");
+    assert_eq!(said(&mut world, 900), [""; 0]);
+    assert_eq!(said(&mut world, 900), [""; 0]);
+    // What others say of it meanwhile does not take its place.
+    world.pull(1, usize::MAX);
+    world.devices[1].folder.write("a", "elsewhere");
+    world.scan(1);
+    world.push(1);
+    world.pull(0, usize::MAX);
+    assert_eq!(world.devices[0].folder.text("a"), "old a");
+    assert_eq!(said(&mut world, 900), ["version_uploaded", "version_uploaded"]);
+    world.heal();
+    world.assert_equal();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use annals_engine::{
     journal::Identity,
     names::NameRules,
     observed::LocalTree,
-    replica::{Effect, Input, Notice, Replica, StateChange},
+    replica::{Effect, Input, Notice, Reach, Replica, StateChange},
 };
 use annals_events::{
     Batch, Body, ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, DotSet, Draft, Fact, HlcClock,
@@ -238,7 +238,7 @@ impl World {
         }
         device.wants_scan = false;
         let removals = device.removals;
-        self.step(d, Input::Scanned { local, removals });
+        self.step(d, Input::Looked { local, reach: Reach::Whole, removals });
     }
 
     /// A round of a device that finds nothing to do, and what it says then.

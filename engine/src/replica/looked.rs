@@ -1,0 +1,268 @@
+//! What follows from a look at the folder: at all of it, or at some folders where a change was hinted at.
+//!
+//! What must always hold: a look at some folders says what a look at everything would say, or asks for one. What is gone
+//! is withheld until it is sure that somebody removed it: while more may go, while it is so much that a person has to
+//! say so, and while it may be in a folder that was not looked at. So is what turned back, while more does: the state of
+//! this device may be next. Whatever else people do meanwhile is said. What is
+//! withheld stays in the synced tree, nothing is planned there, and so it neither comes again nor goes elsewhere.
+
+use super::{Effect, Notice, Replica, Sight, StateChange, UNSEEN_RANGES_MAX};
+use crate::{
+    author::{self, Authored, Compared, MassDelete, Removals, Scene, Withheld},
+    observed::{LocalTree, Part, SyncedChange, SyncedNode, SyncedTree, parent},
+};
+use annals_events::{Dot, DotSet, EntryId, EntryKind};
+use annals_projections::Projections;
+use std::collections::BTreeSet;
+
+/// How much of the folder was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything.
+    Whole,
+    /// Some folders.
+    Folders {
+        /// Which, wherever they are or were.
+        paths: BTreeSet<String>,
+        /// Whether what is missing in them was searched for everywhere, by its number, and is nowhere.
+        searched: bool,
+    },
+}
+
+impl Reach {
+    /// Whether what is at `path` was looked at.
+    fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Folders { paths, .. } => paths.contains(parent(path).unwrap_or("")),
+        }
+    }
+}
+
+/// What is to be said of what is gone, or turned back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// That so many things were removed, and what turned back.
+    Say(usize),
+    /// Nothing, for now.
+    Wait,
+    /// Nothing of what is gone until a person has said so; of what turned back, if it rests.
+    Ask(MassDelete, bool),
+    /// It may be where nobody looked.
+    LookEverywhere,
+}
+
+impl Replica {
+    /// Whether a look at some folders would do.
+    #[must_use]
+    pub fn may_glance(&self) -> bool {
+        self.unsure.is_some()
+            && self.rules.hold_all()
+            && !self.merge_only
+            && self.unconfirmed.is_none()
+            && self.aside.is_empty()
+            && self.working.is_none()
+    }
+
+    /// What disk and log agreed on last about what is in these folders, and about the folders above.
+    #[must_use]
+    pub fn synced_at(&self, folders: &BTreeSet<String>) -> SyncedTree {
+        Part::at(&self.log, &self.synced, folders).synced
+    }
+
+    pub(super) fn looked(
+        &mut self,
+        now_ms: u64,
+        local: LocalTree,
+        reach: &Reach,
+        removals: Removals,
+        effects: &mut Vec<Effect>,
+    ) {
+        // What is being done to the folder is not a person's doing.
+        let sight = if self.working.is_some() { None } else { self.sight_of(reach, removals) };
+        let Some(mut sight) = sight else { return effects.push(Effect::Scan) };
+        self.blocked.retain(|path| !reach.covers(path));
+        self.blocked.extend(local.untouchable());
+        self.obstacles.retain(|path, _| !reach.covers(path));
+        self.obstacles.extend(local.obstacles.clone());
+        let aside = self.texts_aside();
+        let mut changes = Vec::new();
+        for change in author::adopt_new(&local, sight.synced(&self.synced), sight.remote()) {
+            self.take_step(change.clone());
+            sight.apply(&change);
+            changes.push(StateChange::Synced(change));
+        }
+        if *reach == Reach::Whole {
+            self.settle(&sight);
+        }
+        self.not_sure_of(reach);
+        let behind: DotSet = self.unsettled.keys().copied().collect();
+        if behind.range_count() > UNSEEN_RANGES_MAX && self.synced.is_empty() | !changes.is_empty() {
+            // A first link to a full folder: the disk catches up, then its own changes are looked at.
+            self.put_back(sight);
+            self.persist(changes, effects);
+            self.make_plan(true, 0, effects);
+            return effects.push(Effect::Scan);
+        }
+        let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
+        let removed_lately = self.vanishing.removed_lately(now_ms);
+        let compared = Compared::new(Scene {
+            local: &local,
+            synced: sight.synced(&self.synced),
+            remote: sight.remote(),
+            log: &self.log,
+            seen: &seen,
+            resolved: &self.resolved,
+            device,
+            next,
+            removals,
+            removed_lately,
+            known: self.synced.len(),
+            strict: self.unconfirmed.is_some(),
+        });
+        let (back, waits) = (compared.turned_back(), removals == Removals::AskAtRest);
+        let verdict = match (reach, compared.gone()) {
+            (Reach::Folders { .. }, gone) if !is_clear(&compared, gone, removals, &self.log) => {
+                Verdict::LookEverywhere
+            }
+            (_, Err(mass)) => Verdict::Ask(mass, !waits || self.vanishing.is_at_rest(now_ms, back)),
+            (_, Ok(gone)) if waits && !self.vanishing.is_at_rest(now_ms, gone + back) => Verdict::Wait,
+            (Reach::Folders { searched: false, .. }, Ok(1..)) => Verdict::LookEverywhere,
+            (_, Ok(gone)) => Verdict::Say(gone),
+        };
+        let authored = match verdict {
+            Verdict::Say(_) => compared.say_but(Withheld::default()),
+            Verdict::Wait => compared.say_but(Withheld { removals: true, turned_back: true }),
+            Verdict::Ask(_, rests) => compared.say_but(Withheld { removals: true, turned_back: !rests }),
+            Verdict::LookEverywhere => {
+                self.persist(changes, effects);
+                return effects.push(Effect::Scan);
+            }
+        };
+        drop(local); // Of a large folder there is enough to be held without it.
+        self.put_back(sight);
+        let withheld = authored.withheld.clone();
+        self.take_authored(now_ms, authored, &aside, changes, effects);
+        self.not_sure_of(reach);
+        self.withheld.retain(|path| !reach.covers(path));
+        self.withheld.extend(withheld);
+        self.blocked.extend(self.withheld.iter().cloned());
+        self.unconfirmed = None;
+        match verdict {
+            Verdict::Say(gone) => self.vanishing.said(now_ms, gone, removals),
+            Verdict::Wait => effects.push(Effect::Notice(Notice::Vanishing(self.withheld.clone()))),
+            Verdict::Ask(mass, _) => self.unconfirmed = Some(mass),
+            Verdict::LookEverywhere => {}
+        }
+        self.make_plan(true, 0, effects);
+    }
+
+    /// The trees that what was looked at is compared with; none where everything has to be looked at instead.
+    fn sight_of(&mut self, reach: &Reach, removals: Removals) -> Option<Sight> {
+        let Reach::Folders { paths, .. } = reach else {
+            self.merge_only = removals == Removals::Never;
+            // Anything may be different from what it was.
+            self.unsure = None;
+            return Some(self.sight());
+        };
+        let sight = self.sight();
+        if !self.may_glance() || !matches!(sight, Sight::Part(_)) {
+            self.put_back(sight);
+            return None;
+        }
+        self.settle(&sight);
+        Some(Sight::Part(Part::at(&self.log, &self.synced, paths)))
+    }
+
+    /// Disk and log may differ where somebody looked.
+    fn not_sure_of(&mut self, reach: &Reach) {
+        let (Reach::Folders { paths, .. }, Some(unsure)) = (reach, &mut self.unsure) else { return };
+        let known = paths.iter().filter_map(|path| self.synced.get(path));
+        unsure.extend(known.flat_map(|node| node.entries.iter().copied()));
+        unsure.extend(paths.contains("").then_some(EntryId::ROOT));
+    }
+
+    fn take_authored(
+        &mut self,
+        now_ms: u64,
+        authored: Authored,
+        aside: &BTreeSet<Dot>,
+        mut changes: Vec<StateChange>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Authored { deeds, changes: synced, unread, refused, withheld: _ } = authored;
+        for change in synced {
+            self.take_step(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        changes.extend(self.discarded(aside));
+        self.sign(now_ms, deeds, changes, effects);
+        if !unread.is_empty() {
+            effects.push(Effect::Notice(Notice::Unread(unread)));
+        }
+        if !refused.is_empty() {
+            effects.push(Effect::Notice(Notice::Unsyncable(refused)));
+        }
+    }
+
+    /// Takes out of the synced tree what is not in the folder without anybody having removed it.
+    pub(super) fn forget(&mut self, paths: impl Iterator<Item = String>) -> Vec<StateChange> {
+        let known = paths.filter(|path| self.synced.get(path).is_some()).collect::<Vec<_>>();
+        let changes = known.into_iter().map(SyncedChange::Remove);
+        changes
+            .map(|change| {
+                self.take_step(change.clone());
+                StateChange::Synced(change)
+            })
+            .collect()
+    }
+
+    /// The tops of what a look at everything found missing, and whether a person would have to say that it was removed.
+    /// Nothing follows from asking.
+    pub fn missing_in(&mut self, local: &LocalTree) -> (BTreeSet<String>, Option<MassDelete>) {
+        self.remote();
+        let remote = self.remote.take().expect("it was just made");
+        let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
+        let compared = Compared::new(Scene {
+            local,
+            synced: &self.synced,
+            remote: &remote,
+            log: &self.log,
+            seen: &seen,
+            resolved: &self.resolved,
+            device,
+            next,
+            removals: Removals::Ask,
+            removed_lately: 0,
+            known: self.synced.len(),
+            strict: self.unconfirmed.is_some(),
+        });
+        let mass = compared.gone().err();
+        let missing = compared.say_but(Withheld { removals: true, turned_back: false }).withheld;
+        self.remote = Some(remote);
+        (missing, mass)
+    }
+
+    /// What is missing now would be said to be removed, were it searched for everywhere and nowhere.
+    #[must_use]
+    pub fn is_search_due(&self, now_ms: u64) -> bool {
+        !self.withheld.is_empty() && self.vanishing.is_due(now_ms)
+    }
+}
+
+/// Whether what is missing in some folders can be judged there: files of one name and one version each, that are waited
+/// for. Of everything else there may be more elsewhere.
+fn is_clear(
+    compared: &Compared<'_>,
+    gone: Result<usize, MassDelete>,
+    removals: Removals,
+    log: &Projections,
+) -> bool {
+    let is_alone = |node: &SyncedNode| {
+        let one = node.entries.len() == 1 && log.heads(node.entry()).len() <= 1;
+        one && node.kind != EntryKind::Folder && !node.copy && !node.aside
+    };
+    let missed = compared.missed().count();
+    let waited_for = removals == Removals::AskAtRest && gone == Ok(missed);
+    missed == 0 || waited_for && compared.missed().all(is_alone)
+}
