@@ -5,8 +5,7 @@
 //! patch = how many steps; for each: how many literals, the first block, how many blocks; the zstd frame of all literals
 //! ```
 //!
-//! Numbers are unsigned LEB128; without literals there is no frame. Steps are at most one more than blocks that the
-//! chunk could have.
+//! Numbers are unsigned LEB128; without literals there is no frame.
 
 use super::{Signature, Step, Sums, compress_after, decompress_after, range_of};
 
@@ -34,7 +33,7 @@ pub(super) fn apply(base: &[u8], mut patch: &[u8], plain_bytes: u32) -> Option<V
     let base_bytes = u32::try_from(base.len()).ok()?;
     let block = Sums::Short.block_bytes(base_bytes);
     let count = take(&mut patch)?;
-    if count > 2 + plain_bytes / block.min(Sums::BLOCK_BYTES_MIN) {
+    if count > 2 + plain_bytes / Sums::BLOCK_BYTES_MIN {
         return None;
     }
     let (mut steps, mut literals_bytes, mut copied_bytes) = (Vec::new(), 0_u32, 0_usize);
