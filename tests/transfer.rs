@@ -312,8 +312,9 @@ fn the_list_of_a_large_files_chunks_travels_as_a_difference() {
     brought(&place, &wire, &file);
     for lists_are_lost in [false, true] {
         if lists_are_lost {
-            ["one", "two"]
-                .map(|folder| fs::remove_dir_all(place.path(folder).join(".annals/lists")).unwrap());
+            for folder in ["one", "two"] {
+                fs::remove_dir_all(place.path(folder).join(".annals/lists")).unwrap();
+            }
         }
         file.insert(0, b'!');
         let (sent, received) = brought(&place, &wire, &file);
