@@ -252,13 +252,6 @@ serve() {
     quietly "$annals" user add ada --server "$url" --data "$place/server" --quota 1TB
 }
 
-# The same server once more, after it ended.
-serve_again() {
-    begin "$place/server.log" "$annals" serve --data "$place/server" --listen "${url#http://}"
-    server=$started
-    await grep -q '^listening on ' "$place/server.log"
-}
-
 link() { quietly "$annals" link "$url" "$1" --user ada --device "$(basename "$1")"; }
 
 daemon() {
@@ -474,11 +467,9 @@ ten_versions() {
     quietly "${copying[@]}"
     quietly restic init -q
     quietly "${backup[@]}"
-    # What is on disk counts once nothing of it waits in memory: the index of the first sync is not the versions'.
-    end_all
-    stored=$(stored_bytes "$place/server") repo=$(stored_bytes "$place/repo")
-    serve_again
-    wire=$(wire_bytes)
+    # A server writes what its index still has in memory within half a minute: that of the first sync is not the versions'.
+    sleep 35
+    stored=$(stored_bytes "$place/server") repo=$(stored_bytes "$place/repo") wire=$(wire_bytes)
     for version in $(seq 10); do
         (cd "$folder" && "$edit" "$version")
         edited=$((edited + $(cd "$folder" && xargs -d '\n' cat <"$place/changed" | wc -c)))
@@ -489,9 +480,9 @@ ten_versions() {
         quietly "${backup[@]}"
     done
     wire=$(($(wire_bytes) - wire))
-    end_all
+    sleep 35
     stored=$(($(stored_bytes "$place/server") - stored)) repo=$(($(stored_bytes "$place/repo") - repo))
-    discard "$folder/.annals" "$place/server" "$place/repo" "$place/copy" "$place/restic-cache"
+    end_all && discard "$folder/.annals" "$place/server" "$place/repo" "$place/copy" "$place/restic-cache"
     saved_line "$label, on the wire" "$wire" rsync "$sent" "$edited" "$whole"
     saved_line "$label, stored" "$stored" restic "$repo" "$edited" "$whole"
 }
