@@ -58,7 +58,7 @@ fn write_files(folder: &Path, files: usize) {
 }
 
 /// The given tree stays as it is: the program keeps its state in the folder.
-fn copy(tree: &Path, folder: &Path) {
+pub(crate) fn copy(tree: &Path, folder: &Path) {
     assert!(Command::new("cp").arg("-a").args([tree, folder]).status().unwrap().success(), "{tree:?}");
 }
 

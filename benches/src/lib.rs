@@ -12,6 +12,7 @@
 pub mod append;
 pub mod content;
 pub mod delta;
+pub mod idle;
 pub mod latency;
 mod processes;
 pub mod replay;

@@ -1,6 +1,7 @@
 //! The program itself as real processes in a folder of their own, for measurements from outside.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -21,6 +22,31 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
+    }
+}
+
+impl Daemon {
+    /// What of it is in memory now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// The most that was.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.status("VmHWM:") * 1024
+    }
+
+    fn status(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let found = status.lines().find_map(|said| said.strip_prefix(line)).unwrap();
+        found.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Time on a core of all its threads.
+    pub(crate) fn core_seconds(&self) -> f64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap().map(Result::unwrap);
+        let used = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        used.map(|used| used.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9).sum()
     }
 }
 

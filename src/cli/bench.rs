@@ -7,13 +7,14 @@ use super::{
 
 #[cfg(feature = "bench")]
 pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
-    use annals_benches::{append, content, delta, latency, replay};
+    use annals_benches::{append, content, delta, idle, latency, replay};
     let own = || std::env::current_exe().map_err(|error| Failure::failed(error.to_string()));
     match bench {
         Bench::Append(size) => append::run(size.entries),
         Bench::Replay(size) => replay::run(size.entries),
         Bench::Content(size) => content::run(size.entries),
         Bench::Latency { saves, files, tree } => latency::run(&own()?, *saves, *files, tree.as_deref()),
+        Bench::Idle { files, tree } => idle::run(&own()?, *files, tree.as_deref()),
         Bench::Delta(size) => delta::run(&own()?, size.entries),
         Bench::Measure { role, path } => replay::measure(role, path),
     }

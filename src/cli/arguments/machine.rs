@@ -218,6 +218,15 @@ pub enum Bench {
         #[arg(long, value_name = "DIR", conflicts_with = "files")]
         tree: Option<PathBuf>,
     },
+    /// A device that has nothing to do: how soon it is ready after a restart, its memory, its time on a core
+    Idle {
+        /// How many files the folder holds
+        #[arg(long)]
+        files: Option<usize>,
+        /// A copy of this tree in place of such files
+        #[arg(long, value_name = "DIR", conflicts_with = "files")]
+        tree: Option<PathBuf>,
+    },
     /// One measurement of `replay`, in a process of its own
     #[command(hide = true)]
     Measure {
