@@ -307,21 +307,24 @@ pub fn said(command: &mut Command) -> Said {
 
 fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    // A daemon may be at it: what went meanwhile is not there.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = path.strip_prefix(root).unwrap().display().to_string();
         if name == ".annals" {
             continue;
         }
-        let meta = path.symlink_metadata().unwrap();
+        let Ok(meta) = path.symlink_metadata() else { continue };
         if meta.is_symlink() {
-            lines.push(format!("{name} -> {}", fs::read_link(&path).unwrap().display()));
+            let target = fs::read_link(&path).unwrap_or_default();
+            lines.push(format!("{name} -> {}", target.display()));
         } else if meta.is_dir() {
             lines.push(format!("{name}/"));
             list(root, &path, lines);
         } else {
             let executable = meta.permissions().mode() & 0o100 != 0;
-            let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            let Ok(content) = fs::read(&path) else { continue };
+            let content = String::from_utf8_lossy(&content).into_owned();
             lines.push(format!("{name} x={executable} t={} {content:?}", meta.mtime()));
         }
     }
