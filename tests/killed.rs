@@ -166,8 +166,16 @@ fn converged(place: &Place, when: &str) {
     for (of, left) in left {
         for shown_in in ["one", "two"] {
             let now = own(shown_in, of);
-            let differs: Vec<&String> = left.iter().filter(|line| !now.contains(line)).take(5).collect();
-            assert!(now == left, "what {of} left differs in {shown_in} ({when}): {differs:?}");
+            let only = |these: &[String], those: &[String]| -> Vec<String> {
+                let only = these.iter().filter(|line| !those.contains(line));
+                only.take(5).map(|line| line.chars().take(200).collect()).collect()
+            };
+            assert!(
+                now == left,
+                "what {of} left differs in {shown_in} ({when}):\nleft {:#?}\nfound {:#?}",
+                only(&left, &now),
+                only(&now, &left)
+            );
         }
     }
     println!("{when}: {} entries are the same", place.tree("one").len());

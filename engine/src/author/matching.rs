@@ -183,8 +183,10 @@ impl<'a> Matching<'a> {
             let node = self.node(local);
             let known = &known[usize::from(node.node.kind == EntryKind::Symlink)];
             let (folder, name) = self.place_of(local).expect("leaves have one");
-            let came = known.get(&number(node)).copied();
-            let came = came.filter(|came| self.tree.child(folder, name) != Some(*came));
+            // Two may be known by one number: what stands here under it did not come from where another had it before.
+            let here = self.tree.child(folder, name).and_then(|here| self.synced(here));
+            let stays = here.is_some_and(|here| disk_number(here) == number(node));
+            let came = known.get(&number(node)).copied().filter(|_| !stays);
             let came = came.filter(|came| self.is_like(*came, local) && taken.insert(*came));
             moved.extend(came.map(|came| (local, came)));
         }
