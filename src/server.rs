@@ -45,7 +45,7 @@ use data::Data;
 use feed::Listeners;
 use gate::Counters;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -83,6 +83,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often those who listen have to show that they are there.
     pub feed_beat: Duration,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 impl Config {
@@ -97,6 +99,7 @@ impl Config {
             quota_default: Some(QUOTA_DEFAULT),
             limits: Limits::default(),
             feed_beat: Duration::from_millis(FEED_BEAT_MS),
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -353,6 +356,8 @@ struct Server {
     probe: PathBuf,
     listeners: Listeners,
     feed_beat: Duration,
+    trusted_proxies: Vec<IpAddr>,
+    issuers: link::Issuers,
     /// Two passwords at a time.
     passwords: tokio::sync::Semaphore,
 }
@@ -418,6 +423,8 @@ fn run(
 ) -> Result<(), ServeError> {
     data::check_free(&config.data)?;
     let listener = listen(config.listen)?;
+    let_go_of_who_takes_nothing(&listener, config.limits.silence)
+        .map_err(|why| ServeError::Listen { address: config.listen, why })?;
     let data = Data::open(&config.data)?;
     data.check_log()?;
     let spoken = config.spoken().map(|tls| tls::speak(&tls, &data)).transpose()?;
@@ -480,6 +487,8 @@ fn run(
             probe: config.data.join("ready.probe"),
             listeners: listeners.clone(),
             feed_beat: config.feed_beat,
+            trusted_proxies: config.trusted_proxies.clone(),
+            issuers: link::Issuers::default(),
             passwords: tokio::sync::Semaphore::new(2),
         });
         let address =
@@ -533,6 +542,14 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
         std::io::ErrorKind::AddrInUse => ServeError::AddressInUse { address },
         _ => ServeError::Listen { address, why },
     })
+}
+
+/// Connections of `listener` end once the other side took nothing for so long: whoever reads so slowly, or not at all,
+/// would keep what is sent to it, and a connection, for ever.
+fn let_go_of_who_takes_nothing(listener: &std::net::TcpListener, after: Duration) -> std::io::Result<()> {
+    let ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    // Those that are accepted have it from the one that listens.
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(listener, ms)?)
 }
 
 impl Server {

@@ -288,3 +288,49 @@ fn a_changed_password_and_quota_hold_at_once_and_after_a_restart_and_devices_sta
         server.restart();
     }
 }
+
+#[test]
+fn a_ticket_ends_with_the_device_that_made_it_and_with_no_other() {
+    let mut server = TestServer::new();
+    server.add_user("ana");
+    let (laptop, phone) = (server.link_as("ana"), server.link_as("ana"));
+    let retire = |by: &Device, whom: &Device| {
+        let route = format!("devices/{}/retire", whom.id());
+        server.web.bytes(|client| by.request(client, &server, Method::POST, &route)).unwrap();
+    };
+    let (of_phone, of_laptop) = (phone.ticket(&server).unwrap(), laptop.ticket(&server).unwrap());
+    retire(&laptop, &phone);
+    let refused = server.link(Credential::Ticket(of_phone.code)).err().map(|problem| problem.code);
+    assert_eq!(refused, Some(Code::TicketUsed));
+    let tablet = server.link(Credential::Ticket(of_laptop.code)).unwrap();
+    // Nobody knows any more who made it once the server began anew: then it goes as well.
+    let before = tablet.ticket(&server).unwrap();
+    server.restart();
+    let route = format!("devices/{}/retire", tablet.id());
+    server.web.bytes(|client| laptop.request(client, &server, Method::POST, &route)).unwrap();
+    assert!(server.link(Credential::Ticket(before.code)).is_err());
+}
+
+#[test]
+fn who_takes_nothing_of_what_is_sent_is_let_go_of() {
+    let server = limited(|limits| limits.silence = SHORT);
+    server.add_user("ana");
+    let device = server.link_as("ana");
+    let url = server.url(&format!("namespaces/{}/files/large.bin", device.namespace));
+    let large = vec![7_u8; 48 << 20];
+    server.web.bytes(|client| client.put(&url).basic_auth("ana", Some(PASSWORD)).body(large)).unwrap();
+    let mut stream = TcpStream::connect(server.serving().address()).unwrap();
+    let login = "YW5hOmNvcnJlY3QgaG9yc2U="; // ana:correct horse
+    let path = url.split_once("/v1/").unwrap().1;
+    write!(stream, "GET /v1/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n\r\n").unwrap();
+    let ports = [server.serving().address().port(), stream.local_addr().unwrap().port()];
+    let [here, there] = ports.map(|port| format!(":{port:04X} "));
+    let is_connected = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table
+            .lines()
+            .any(|line| line.find(&here).zip(line.find(&there)).is_some_and(|(here, there)| here < there))
+    };
+    assert!(is_connected());
+    crate::place::until("nobody is connected", || !is_connected());
+}

@@ -284,6 +284,13 @@ impl Directory {
         }
     }
 
+    /// The tickets of an account that somebody may still link a device with, by the SHA-256 of their secrets.
+    pub fn open_tickets(&self, user: UserId, now_ms: u64) -> impl Iterator<Item = Hash> {
+        let is_open =
+            move |ticket: &TicketState| ticket.user == user && !ticket.redeemed && ticket.expires > now_ms;
+        self.tickets.iter().filter(move |(_, ticket)| is_open(ticket)).map(|(hash, _)| *hash)
+    }
+
     /// Whether a device of that id was ever given a token.
     #[must_use]
     pub fn knows_device(&self, device: DeviceId) -> bool {
@@ -386,6 +393,13 @@ impl Directory {
             return Err(Code::UnknownUser);
         }
         Ok(vec![Issued { fact: Fact::TicketIssued { ticket, user, namespace, expires }, body: None }])
+    }
+
+    /// These tickets are good for nothing any more.
+    #[must_use]
+    pub fn end_tickets(&self, tickets: impl IntoIterator<Item = Hash>) -> Vec<Issued> {
+        let ended = |ticket| Issued { fact: Fact::TicketRedeemed { ticket }, body: None };
+        tickets.into_iter().map(ended).collect()
     }
 
     /// A token for a device that is linked for the first time; with the ticket that is used up by it.

@@ -7,7 +7,7 @@ use annals_engine::protocol::Fingerprint;
 use clap::{Args, Parser, Subcommand};
 pub use linked::*;
 pub use machine::*;
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 /// Files on all your devices, every change kept as a signed event.
 #[derive(Debug, Parser)]
@@ -236,6 +236,9 @@ pub struct Serve {
     /// Listen on an address that is not loopback without TLS
     #[arg(long)]
     pub insecure: bool,
+    /// A proxy before the server, by its address: it is believed for whom it asks (X-Forwarded-For), and nobody else is
+    #[arg(long, value_name = "ADDR")]
+    pub trusted_proxy: Vec<IpAddr>,
 }
 
 /// `annals user …`.

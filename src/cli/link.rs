@@ -54,12 +54,8 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         {
             client::link(&folder, LinkWish { certificate: Some(found), ..wish })?
         }
-        Err(ClientError::Transport(TransportError::Untrusted { found, pinned: true, server, .. })) => {
-            return Err(Failure::new(
-                Exit::NeedsPerson,
-                format!("{server} shows another certificate than the one that was named: {found}"),
-            )
-            .hint("compare it with what `annals serve` prints on the server: was --fingerprint, or the ticket, of another server, or mistyped? If the server does show another one, somebody stands in between. Nothing was said to them"));
+        Err(error @ ClientError::Transport(TransportError::Untrusted { pinned: true, .. })) => {
+            return Err(Failure::new(Exit::NeedsPerson, error.to_string()).hint(OTHER_CERTIFICATE));
         }
         linked => linked?,
     };
@@ -80,6 +76,9 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
     }
     Ok(Exit::Done)
 }
+
+/// What to do where a folder is to be linked and the server shows another certificate than the one that was named.
+const OTHER_CERTIFICATE: &str = "compare it with what `annals serve` prints on the server: was --fingerprint, or the ticket, of another server, or mistyped? If that server does show another one, somebody stands in between. Nothing was said to them";
 
 /// Whether a person, if there is one, takes this certificate for the server's.
 fn accepts(server: &str, found: &Fingerprint, what: &str, talk: &mut Talk<'_>) -> Result<bool, Failure> {

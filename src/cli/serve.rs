@@ -18,14 +18,18 @@ use crate::server::{
     tls::{CertificateFiles, Tls},
 };
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let data = place::absolute(&data_folder(asked.data.as_deref())?, directory);
-    let security = Security { tls: tls_of(asked, directory), insecure: asked.insecure };
+    let security = Security {
+        tls: tls_of(asked, directory),
+        insecure: asked.insecure,
+        trusted_proxies: asked.trusted_proxy.clone(),
+    };
     let serving = start(&data, asked.listen.as_deref(), security, talk)?;
     remember(&data, asked.listen.as_deref(), &serving)?;
     let stopper = serving.stopper();
@@ -47,6 +51,8 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
 pub(super) struct Security {
     pub(super) tls: Option<Tls>,
     pub(super) insecure: bool,
+    /// Who is believed when it says for whom it asks.
+    pub(super) trusted_proxies: Vec<IpAddr>,
 }
 
 fn tls_of(asked: &Serve, directory: &Path) -> Option<Tls> {
@@ -70,7 +76,7 @@ pub(super) fn say_where(serving: &Serving, talk: &mut Talk<'_>) -> Result<(), Fa
 pub(super) fn start(
     data: &Path,
     listen: Option<&str>,
-    Security { tls, insecure }: Security,
+    Security { tls, insecure, trusted_proxies }: Security,
     talk: &mut Talk<'_>,
 ) -> Result<Serving, Failure> {
     check_apart(data)?;
@@ -80,7 +86,8 @@ pub(super) fn start(
         (None, Some(before)) => before,
         (None, None) => address(super::DEFAULT_LISTEN)?,
     };
-    let serving = match serve(Config { listen, tls, insecure, ..Config::new(data) }) {
+    let config = Config { listen, tls, insecure, trusted_proxies, ..Config::new(data) };
+    let serving = match serve(config) {
         Err(ServeError::AddressInUse { address }) if Some(address) == before => {
             return Err(Failure::failed(format!(
                 "{address} is in use, and that is where the devices of this server look for it"

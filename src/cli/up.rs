@@ -39,7 +39,11 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))
         .hint("keep a folder that does not hold the data, or put the data elsewhere with --data DIR"));
     }
-    let security = Security { tls: up.tls.then_some(Tls::OwnCertificate), insecure: up.insecure };
+    let security = Security {
+        tls: up.tls.then_some(Tls::OwnCertificate),
+        insecure: up.insecure,
+        trusted_proxies: Vec::new(),
+    };
     let known = known_address(&wanted, &data);
     if let Some(known) = known.as_ref().filter(|_| up.listen.is_none()) {
         talk.remark(format_args!(

@@ -237,7 +237,8 @@ impl Work<'_> {
             return Ok(false);
         }
         if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
-            (self.left, self.failures, self.noted) = (folder.put_off(), 0, false);
+            (self.left, self.failures) = (folder.put_off(), 0);
+            folder.note_standing();
             return Ok(true);
         }
         let result = match result {

@@ -2,7 +2,7 @@
 //!
 //! Secrets are compared by looking up their SHA-256, so the time it takes says nothing about them.
 
-use super::{Server, answer::Refusal};
+use super::{Server, answer::Refusal, gate};
 use crate::actors::node::{blocking, random};
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use annals_engine::protocol::{Code, Problem};
@@ -100,9 +100,7 @@ pub(super) fn device_by(server: &Server, hash: Hash) -> Result<(DeviceId, UserId
 /// The device whose token the request shows, or the account whose name and password it does.
 pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<UserId, Refusal> {
     match basic(request) {
-        Some((name, password)) => {
-            log_in(server, request.peer_addr().map(|address| address.ip()), &name, password).await
-        }
+        Some((name, password)) => log_in(server, gate::address_of(server, request), &name, password).await,
         None => device(server, request).map(|(_, user)| user),
     }
 }

@@ -3,7 +3,7 @@
 //! What must always hold: no route is without a limit and a time: both are applied here, to whatever is asked for, and
 //! a route that takes longer by its nature is named in [`Pace::of`]. Who shows a device's token is counted as that
 //! device, who shows a name as that account at their address, everybody else by their address. Passwords that do not fit
-//! are counted apart (`access`). Behind a proxy everybody without a token has one address. Left out: sizes of bodies,
+//! are counted apart (`access`). Whom a proxy names is believed of those alone that are trusted. Left out: sizes of bodies,
 //! which stand at the routes; how long files may take, which is asked piece by piece (`files`).
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{actors::node::random, clock::Stopwatch};
 use actix_web::{
-    ResponseError,
+    HttpRequest, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue},
@@ -235,7 +235,7 @@ fn refusal(problem: Problem, id: &RequestId) -> Named {
 
 /// Whose request it is, before anything is done for it.
 fn who(server: &Server, request: &ServiceRequest) -> Who {
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    let address = address_of(server, request.request()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match access::shown_by(server, request.request()) {
         access::Shown::Device(device) => Who::Device(device),
         access::Shown::Account(user) => Who::Account(user, address),
@@ -243,9 +243,66 @@ fn who(server: &Server, request: &ServiceRequest) -> Who {
     }
 }
 
+/// Where a request comes from: who is connected, or, where that is a proxy that is trusted, whom it names last.
+pub(super) fn address_of(server: &Server, request: &HttpRequest) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    Some(named_by(&server.trusted_proxies, peer, request.headers()))
+}
+
+/// The last one on the way that is no proxy which is trusted: what stands before it anybody may have written.
+fn named_by(trusted: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.contains(&address.to_canonical());
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let way: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|named| named.to_str().ok())
+        .flat_map(|named| named.split(','))
+        .collect();
+    let mut last = peer;
+    for named in way.iter().rev() {
+        let Ok(address) = named.trim().parse::<IpAddr>() else { return last };
+        last = address;
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    last
+}
+
 /// The trace that the request belongs to, by W3C's `traceparent`.
 pub(super) fn trace_of(headers: &HeaderMap) -> Option<String> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
     let trace = parent.split('-').nth(1)?;
     (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| trace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_proxy_names_is_believed_of_one_that_is_trusted_alone() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (proxy, other, client) = (ip("10.0.0.1"), ip("10.0.0.2"), ip("203.0.113.9"));
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            let name = HeaderName::from_static("x-forwarded-for");
+            values.iter().for_each(|value| headers.append(name.clone(), value.parse().unwrap()));
+            headers
+        };
+        let table: [(IpAddr, &[&str], IpAddr); 7] = [
+            (proxy, &["203.0.113.9"], client),
+            (proxy, &[], proxy),
+            (client, &["192.0.2.1"], client), // nobody whom one trusts
+            (proxy, &["192.0.2.1, 203.0.113.9"], client), // what the client wrote itself comes first
+            (proxy, &["192.0.2.1", "203.0.113.9, 10.0.0.2"], client), // two proxies
+            (proxy, &["nonsense"], proxy),
+            (ip("::ffff:10.0.0.1"), &["203.0.113.9"], client),
+        ];
+        for (peer, values, from) in table {
+            assert_eq!(named_by(&[proxy, other], peer, &headers(values)), from, "{peer} {values:?}");
+        }
+    }
 }

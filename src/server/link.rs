@@ -16,7 +16,11 @@ use annals_engine::{
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
 use ed25519_dalek::{Signature, VerifyingKey};
-use std::net::IpAddr;
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 /// Adds an account.
 pub(super) async fn add_account(server: &Server, new: NewAccount) -> Result<Account, Refusal> {
@@ -172,6 +176,7 @@ pub(super) async fn issue_ticket(
     server: &Server,
     user: UserId,
     namespace: NamespaceId,
+    issuer: Issuer,
 ) -> Result<Ticket, Refusal> {
     if !mounts(server, user).await?.contains_key(&namespace) {
         return Err(Code::UnknownNamespace.into());
@@ -181,10 +186,49 @@ pub(super) async fn issue_ticket(
     let hash = access::secret_hash(&secret);
     let append =
         server.node.directory.append(now, |directory| directory.issue_ticket(hash, user, namespace, expires));
+    server.issuers.note(hash, issuer, expires, now);
     append.await?;
     let code = spell_ticket(&secret);
     let code = server.fingerprint.map_or_else(|| code.clone(), |print| with_fingerprint(&code, &print));
     Ok(Ticket { code, expires, namespace })
+}
+
+/// Who asked for a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Issuer {
+    /// Whoever runs the server.
+    Admin,
+    /// A device: what it made ends with it.
+    Device(DeviceId),
+}
+
+/// Who asked for which ticket, while it is good. Lost with the process: then nobody knows.
+#[derive(Default)]
+pub(super) struct Issuers(Mutex<BTreeMap<Hash, (Issuer, u64)>>);
+
+impl Issuers {
+    fn note(&self, ticket: Hash, issuer: Issuer, expires: u64, now: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, expires)| *expires > now);
+        known.insert(ticket, (issuer, expires));
+    }
+
+    /// Whether a device made it, or may have.
+    fn may_be_of(&self, ticket: &Hash, device: DeviceId) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(ticket).is_none_or(|(issuer, _)| *issuer == Issuer::Device(device))
+    }
+}
+
+/// Nobody links a device any more with a ticket that `device` made, or of which nobody knows any more who made it.
+async fn end_tickets_of(server: &Server, user: UserId, device: DeviceId) -> Result<(), Refusal> {
+    let now = server.node.now_ms();
+    let append = server.node.directory.append(now, |directory| {
+        let open = directory.open_tickets(user, now);
+        Ok(directory.end_tickets(open.filter(|ticket| server.issuers.may_be_of(ticket, device))))
+    });
+    append.await?;
+    Ok(())
 }
 
 /// Links a device.
@@ -279,6 +323,7 @@ pub(super) async fn retire(
     let append =
         server.node.directory.append(server.node.now_ms(), |directory| Ok(directory.revoke_tokens(device)));
     append.await?;
+    end_tickets_of(server, known.user, device).await?;
     server.listeners.end(device, FeedEnd::Refused(Code::TokenRevoked));
     tracing::info!(%device, namespace = %namespace, "device retired");
     Ok(())

@@ -144,7 +144,8 @@ pub(super) async fn ready(server: Shared) -> Answer {
 /// What is counted, for Prometheus. For this machine, and for whoever shows the admin's token.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "docs/metrics.md", body = String), (status = 401, description = "admin-token")))]
 pub(super) async fn metrics(server: Shared, request: HttpRequest) -> Answer {
-    if !request.peer_addr().is_some_and(|address| address.ip().is_loopback()) {
+    // Whoever comes by way of a proxy is not of this machine.
+    if !gate::address_of(&server, &request).is_some_and(|address| address.is_loopback()) {
         server.admin.check(&request)?;
     }
     let page = server.node.meters.render(server.node.at_work());
@@ -209,7 +210,7 @@ pub(super) async fn user(server: Shared, request: HttpRequest, name: web::Path<S
 /// Links a device: by name and password, or by a ticket.
 #[utoipa::path(post, path = "/v1/link", responses((status = 200, description = "Linked", content_type = "application/json"), (status = 401, description = "wrong-password"), (status = 403, description = "ticket-unknown, ticket-expired, ticket-used, challenge, proof")))]
 pub(super) async fn link_device(server: Shared, request: HttpRequest, body: Body) -> Answer {
-    let from = request.peer_addr().map(|address| address.ip());
+    let from = gate::address_of(&server, &request);
     json(&link::link(&server, from, json_of(body)?).await?)
 }
 
@@ -217,21 +218,24 @@ pub(super) async fn link_device(server: Shared, request: HttpRequest, body: Body
 #[utoipa::path(post, path = "/v1/tickets", responses((status = 200, description = "Ticket", content_type = "application/json")))]
 pub(super) async fn ticket(server: Shared, request: HttpRequest, body: Body) -> Answer {
     let wanted: TicketRequest = json_of(body)?;
-    let user = match &wanted.user {
+    let (user, issuer) = match &wanted.user {
         Some(name) => {
             server.admin.check(&request)?;
             let known =
                 server.node.directory.read(|directory| directory.account_named(name).map(|(user, _)| user));
-            known.ok_or(Code::UnknownUser)?
+            (known.ok_or(Code::UnknownUser)?, link::Issuer::Admin)
         }
-        None => access::device(&server, &request)?.1,
+        None => {
+            let (device, user) = access::device(&server, &request)?;
+            (user, link::Issuer::Device(device))
+        }
     };
     let namespace = match (wanted.namespace, &wanted.label) {
         (Some(namespace), _) => namespace,
         (None, Some(label)) if wanted.user.is_some() => link::namespace_called(&server, user, label).await?,
         (None, _) => link::home_of(&server, user).await?,
     };
-    json(&link::issue_ticket(&server, user, namespace).await?)
+    json(&link::issue_ticket(&server, user, namespace, issuer).await?)
 }
 
 /// The namespaces that one may read. A device's token, or name and password.
