@@ -467,8 +467,6 @@ ten_versions() {
     quietly "${copying[@]}"
     quietly restic init -q
     quietly "${backup[@]}"
-    # A server writes what its index still has in memory within half a minute: that of the first sync is not the versions'.
-    sleep 35
     stored=$(stored_bytes "$place/server") repo=$(stored_bytes "$place/repo") wire=$(wire_bytes)
     for version in $(seq 10); do
         (cd "$folder" && "$edit" "$version")
@@ -479,9 +477,8 @@ ten_versions() {
         sent=$((sent + $(sed -n 's/,//g; s/^Total bytes \(sent\|received\): //p' "$place/quietly.log" | paste -sd+)))
         quietly "${backup[@]}"
     done
-    wire=$(($(wire_bytes) - wire))
-    sleep 35
-    stored=$(($(stored_bytes "$place/server") - stored)) repo=$(($(stored_bytes "$place/repo") - repo))
+    wire=$(($(wire_bytes) - wire)) stored=$(($(stored_bytes "$place/server") - stored))
+    repo=$(($(stored_bytes "$place/repo") - repo))
     end_all && discard "$folder/.annals" "$place/server" "$place/repo" "$place/copy" "$place/restic-cache"
     saved_line "$label, on the wire" "$wire" rsync "$sent" "$edited" "$whole"
     saved_line "$label, stored" "$stored" restic "$repo" "$edited" "$whole"
