@@ -3,10 +3,12 @@
 use crate::world::{World, user};
 use annals_engine::{
     author::Removals,
-    replica::{Effect, Input, Notice},
+    disk::Listing,
+    observed::LocalTree,
+    replica::{Effect, Input, Notice, Reach},
 };
 use annals_events::{Chain, EntryKind, Record, Role, log::Logged};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 fn linked(devices: usize) -> World {
     let mut world = World::new(devices);
@@ -84,38 +86,6 @@ fn a_renamed_folder_is_one_event() {
     world.heal();
     world.assert_equal();
     assert_eq!(since(&world, before), ["entry_moved"]);
-}
-
-#[test]
-fn what_came_to_a_number_that_a_removal_freed_is_not_taken_for_what_was_removed() {
-    let mut world = linked(2);
-    for folder in ["b", "d"] {
-        world.devices[0].folder.mkdir(folder);
-    }
-    world.devices[0].folder.write("d/A", "one");
-    world.heal();
-    // Both edit it; one has it elsewhere by then, the other removes it and has not been looked at since.
-    world.devices[1].folder.write("d/A", "two");
-    world.scan(1);
-    world.push(1);
-    world.devices[0].now_ms += 10_000;
-    world.devices[0].folder.write("d/A", "six");
-    world.devices[0].folder.rename("d/A", "b/A");
-    world.scan(0);
-    world.push(0);
-    let freed = world.devices[1].folder.look("d/A").unwrap().ino;
-    world.devices[1].folder.remove("d/A");
-    world.pull(1, usize::MAX);
-    let shown = |world: &World, d: usize| {
-        let folder = &world.devices[d].folder;
-        folder.names.iter().find(|(path, _)| folder.text(path) == "six").map(|(_, number)| *number)
-    };
-    assert_eq!(shown(&world, 1), Some(freed), "the other edit came, under that number");
-    assert_eq!(world.devices[1].folder.text("b/A"), "six", "and under the old name");
-    world.restart(1);
-    world.heal();
-    world.assert_equal();
-    assert!(shown(&world, 0).is_some() && shown(&world, 1).is_some(), "nobody removed it");
 }
 
 #[test]
@@ -346,6 +316,47 @@ fn what_turns_back_is_said_once_nothing_more_does_and_other_edits_at_once() {
     world.pull(0, usize::MAX);
     assert_eq!(world.devices[0].folder.text("a"), "old a");
     assert_eq!(said(&mut world, 900), ["version_uploaded", "version_uploaded"]);
+    world.heal();
+    world.assert_equal();
+}
+
+/// What device 0 says after a look at what is directly in `folder`, and whether it wants to look at everything.
+fn glanced(world: &mut World, folder: &str, searched: bool) -> (Vec<&'static str>, bool) {
+    let (before, device) = (world.events(), &mut world.devices[0]);
+    device.wants_scan = false;
+    let whole = device.folder.scan();
+    let above = whole.nodes.get_key_value(folder).map(|(path, node)| (path.clone(), node.clone()));
+    let mut scan = whole.only(&[Listing { path: folder.into(), deep: false }]);
+    scan.nodes.extend(above);
+    let paths = BTreeSet::from([folder.to_owned()]);
+    let (local, unread) = LocalTree::of(scan, &device.replica.synced_at(&paths));
+    assert_eq!(unread, [""; 0]);
+    let (reach, removals) = (Reach::Folders { paths, searched }, Removals::AskAtRest);
+    world.step(0, Input::Looked { local, reach, removals });
+    world.push(0);
+    (since(world, before), world.devices[0].wants_scan)
+}
+
+#[test]
+fn a_look_at_some_folders_says_removals_of_files_that_rest_and_were_searched_for_everywhere() {
+    let mut world = linked(1);
+    for folder in ["d", "d/e"] {
+        world.devices[0].folder.mkdir(folder);
+        (0..30)
+            .for_each(|n| world.devices[0].folder.write(&format!("{folder}/{n}"), &format!("{folder} {n}")));
+    }
+    world.heal();
+    // What is there was settled when it was looked at.
+    (0..3).for_each(|_| world.scan(0));
+    world.devices[0].folder.remove("d/7");
+    assert_eq!(glanced(&mut world, "d", false), (vec![], false), "more may go");
+    world.devices[0].now_ms += 1_000;
+    assert_eq!(glanced(&mut world, "d", false), (vec![], true), "it may be elsewhere");
+    assert_eq!(glanced(&mut world, "d", true), (vec!["entry_deleted"], false));
+    // Of a folder nobody knows what left it before it went.
+    world.scan(0);
+    world.devices[0].folder.remove("d/e");
+    assert_eq!(glanced(&mut world, "d", true), (vec![], true));
     world.heal();
     world.assert_equal();
 }
