@@ -36,7 +36,7 @@ impl Projections {
     /// Several heads, and several siblings of one name.
     fn shown_conflicts(&self) -> Vec<Conflict> {
         let (mut found, mut siblings) = (Vec::new(), Vec::new());
-        self.walk(|prefix, line| {
+        self.walk_disputed(|prefix, line| {
             let entry = line.entries[0];
             let path = || format!("{prefix}{}", line.name);
             if line.why == Why::Sibling {

@@ -77,6 +77,48 @@ impl Projections {
         }
     }
 
+    /// As [`walk`](Self::walk), but for folders in which every name is given once and no file has several versions: of
+    /// those only the folders in them are visited, and nothing is told.
+    pub(crate) fn walk_disputed(&self, mut each: impl FnMut(&str, &Line)) {
+        let mut todo = vec![(vec![ROOT], String::new())];
+        while let Some((folders, prefix)) = todo.pop() {
+            let Some(below) = self.undisputed(&folders) else {
+                for line in self.lines(&folders) {
+                    each(&prefix, &line);
+                    if self.entries.kind(line.entries[0]) == EntryKind::Folder {
+                        todo.push((line.entries, format!("{prefix}{}/", line.name)));
+                    }
+                }
+                continue;
+            };
+            todo.extend(below.into_iter().map(|(name, folder)| (vec![folder], format!("{prefix}{name}/"))));
+        }
+    }
+
+    /// The folders in these, by name, if each name in them is given once and no file has several versions.
+    fn undisputed(&self, folders: &[EntryIx]) -> Option<Vec<(String, EntryIx)>> {
+        let (mut names, mut below) = (Vec::new(), Vec::new());
+        for &folder in folders {
+            let shown = self.children_of(folder).filter(|&child| self.entries.has(child, flag::SHOWN));
+            for child in shown {
+                let name = self.name_of(child);
+                if folder == ROOT && is_reserved(&name) {
+                    continue;
+                }
+                let is_folder = self.entries.kind(child) == EntryKind::Folder;
+                if !is_folder && self.entries.rich(child).is_some() && self.heads_of(child).len() > 1 {
+                    return None;
+                }
+                if is_folder {
+                    below.push((name.clone(), child));
+                }
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        names.windows(2).all(|pair| pair[0] != pair[1]).then_some(below)
+    }
+
     fn shown(&self, line: Line) -> Shown {
         Shown {
             kind: self.entries.kind(line.entries[0]),
