@@ -89,6 +89,38 @@ fn a_renamed_folder_is_one_event() {
 }
 
 #[test]
+fn what_came_to_a_number_that_a_removal_freed_is_not_taken_for_what_was_removed() {
+    let mut world = linked(2);
+    for folder in ["b", "d"] {
+        world.devices[0].folder.mkdir(folder);
+    }
+    world.devices[0].folder.write("d/A", "one");
+    world.heal();
+    // Both edit it; one has it elsewhere by then, the other removes it and has not been looked at since.
+    world.devices[1].folder.write("d/A", "two");
+    world.scan(1);
+    world.push(1);
+    world.devices[0].now_ms += 10_000;
+    world.devices[0].folder.write("d/A", "six");
+    world.devices[0].folder.rename("d/A", "b/A");
+    world.scan(0);
+    world.push(0);
+    let freed = world.devices[1].folder.look("d/A").unwrap().ino;
+    world.devices[1].folder.remove("d/A");
+    world.pull(1, usize::MAX);
+    let shown = |world: &World, d: usize| {
+        let folder = &world.devices[d].folder;
+        folder.names.iter().find(|(path, _)| folder.text(path) == "six").map(|(_, number)| *number)
+    };
+    assert_eq!(shown(&world, 1), Some(freed), "the other edit came, under that number");
+    assert_eq!(world.devices[1].folder.text("b/A"), "six", "and under the old name");
+    world.restart(1);
+    world.heal();
+    world.assert_equal();
+    assert!(shown(&world, 0).is_some() && shown(&world, 1).is_some(), "nobody removed it");
+}
+
+#[test]
 fn a_removed_tree_is_one_event_and_comes_back_nowhere() {
     let mut world = linked(2);
     world.devices[0].folder.mkdir("a");
