@@ -4,9 +4,11 @@
 //! that follows from it, and the machine as the engine's [`Host`](annals_engine::round::Host). What a person may
 //! ask of it stands in `asking` (questions) and `telling` (new events). [`daemon`] keeps a folder in sync.
 
+mod ahead;
 mod asking;
 mod bell;
 pub mod binding;
+mod chute;
 mod comparing;
 mod contents;
 pub mod control;

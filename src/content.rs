@@ -7,7 +7,9 @@
 //!
 //! What must always hold: a content that is reported is one state of the file, as far as its size and times can
 //! tell: what changed while it was read is [`CutError::ChangedWhileRead`]. A chunk nobody
-//! [wants](ChunkSink::wanted) is not compressed. Left out: what becomes of the chunks.
+//! [wants](ChunkSink::wanted) is not compressed. The bytes of small files stay where somebody
+//! [keeps](ChunkSink::keeps) them, so that chunks which are wanted only later are not read and named twice. Left out:
+//! what becomes of the chunks.
 
 mod workshop;
 
@@ -24,7 +26,15 @@ use std::{
 use workshop::Workshop;
 
 /// A file to be cut.
-pub struct FileToCut<R> {
+pub enum FileToCut<R> {
+    /// It has to be read.
+    Unread(UnreadFile<R>),
+    /// It was cut, and its bytes were kept.
+    Kept(KeptFile),
+}
+
+/// A file to be read.
+pub struct UnreadFile<R> {
     /// Opens it, on the thread that will read it.
     pub open: Box<dyn FnOnce() -> Result<R, DiskError> + Send>,
     /// How the version that it replaces was cut.
@@ -35,8 +45,22 @@ pub struct FileToCut<R> {
 
 impl<R> std::fmt::Debug for FileToCut<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileToCut").field("replaced", &self.replaced).finish_non_exhaustive()
+        match self {
+            Self::Unread(file) => {
+                f.debug_struct("FileToCut").field("replaced", &file.replaced).finish_non_exhaustive()
+            }
+            Self::Kept(kept) => kept.fmt(f),
+        }
     }
+}
+
+/// A file whose bytes were kept when it was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// What was found.
+    pub file: CutFile,
+    /// Its bytes.
+    pub plain: Vec<u8>,
 }
 
 /// A file that has been cut.
@@ -94,6 +118,18 @@ pub trait ChunkSink: Sync {
     /// # Errors
     /// One ends all cutting.
     fn take(&self, chunk: SealedChunk) -> Result<(), Self::Error>;
+
+    /// Whether the plain bytes of the file at this place, so many, are to be handed in once it is cut. Asked about small
+    /// files only.
+    fn keeps(&self, place: usize, bytes: usize) -> bool {
+        let _ = (place, bytes);
+        false
+    }
+
+    /// Takes the bytes of a file that it keeps.
+    fn keep(&self, place: usize, plain: Vec<u8>) {
+        let _ = (place, plain);
+    }
 }
 
 /// Cuts `files` on all cores. `each` is called on this thread as they are done, with the place of the file among
@@ -169,7 +205,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             self.workshop.help(&mut self.sealer);
             self.workshop.begin_file();
             let Some((place, file)) = files.lock().expect("a panic ends all cutting").next() else { break };
-            let result = self.cut(file);
+            let result = self.cut(place, file);
             self.workshop.end_file();
             let reported = result.is_ok_and(|result| done.send((place, result)).is_ok());
             if !reported {
@@ -181,7 +217,33 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
     }
 
     /// Cuts one file. The outer error is the sink's, which the workshop keeps.
-    fn cut<R: Reading>(&mut self, file: FileToCut<R>) -> Result<Result<CutFile, CutError>, Stopped> {
+    fn cut<R: Reading>(
+        &mut self,
+        place: usize,
+        file: FileToCut<R>,
+    ) -> Result<Result<CutFile, CutError>, Stopped> {
+        match file {
+            FileToCut::Unread(file) => self.read(place, file),
+            FileToCut::Kept(kept) => self.seal(kept).map(Ok),
+        }
+    }
+
+    /// Hands over the chunks of a file that was kept.
+    fn seal(&mut self, kept: KeptFile) -> Result<CutFile, Stopped> {
+        let mut rest = &kept.plain[..];
+        for chunk in &kept.file.chunks {
+            let (plain, after) = rest.split_at(chunk.bytes as usize);
+            self.workshop.hand_over(&mut self.sealer, chunk.id, plain)?;
+            rest = after;
+        }
+        Ok(kept.file)
+    }
+
+    fn read<R: Reading>(
+        &mut self,
+        place: usize,
+        file: UnreadFile<R>,
+    ) -> Result<Result<CutFile, CutError>, Stopped> {
         let opened = (file.open)().and_then(|reading| Ok((reading.node()?, reading)));
         let (before, mut reading) = match opened {
             Ok(opened) => opened,
@@ -195,7 +257,8 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             return Ok(Err(CutError::ChangedWhileRead));
         }
         let cut = content::cut_for(node.size, file.replaced);
-        let chunks = if node.size <= SMALL_FILE_BYTES_MAX {
+        let is_small = node.size <= SMALL_FILE_BYTES_MAX;
+        let chunks = if is_small {
             self.cut_small(&mut reading, &node, cut)?
         } else {
             self.cut_large(&mut reading, &node, cut)?
@@ -214,6 +277,10 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             Ok(whole) => whole,
             Err(error) => return Ok(Err(error)),
         };
+        let sink = self.workshop.sink();
+        if is_small && manifest.is_none() && !grew && sink.keeps(place, self.buffer.len()) {
+            sink.keep(place, std::mem::take(&mut self.buffer));
+        }
         if let Some(manifest) = manifest {
             self.workshop.chunk(&mut self.sealer, manifest)?;
         }
@@ -228,6 +295,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         cut: Cut,
     ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
         self.buffer.clear();
+        self.buffer.reserve_exact(node.size as usize);
         if let Err(error) = io::Read::take(&mut *reading, node.size).read_to_end(&mut self.buffer) {
             return Ok(Err(error.into()));
         }

@@ -34,6 +34,7 @@ use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Listing, Node, Outc
 use annals_events::EntryKind;
 use held::Intent;
 use rustix::{
+    fd::AsFd as _,
     fs::{self, Mode, OFlags},
     io::Errno,
 };
@@ -131,21 +132,7 @@ impl Disk for FolderDisk {
     }
 
     fn open_read(&mut self, path: &str) -> Result<OpenFile, DiskError> {
-        let missing = || DiskError::Missing { path: path.into() };
-        folder::check(path).map_err(|_| missing())?;
-        match self.look(path)? {
-            Some(node) if node.kind == EntryKind::File => {}
-            _ => return Err(missing()),
-        }
-        // NONBLOCK: should a pipe have taken the name since, opening it must not wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = self
-            .folder
-            .place(path)
-            .and_then(|place| fs::openat(&place.folder, place.name, flags, Mode::empty()));
-        let file =
-            OpenFile { file: File::from(opened.map_err(|errno| io_error(path, errno))?), path: path.into() };
-        if file.node()?.kind == EntryKind::File { Ok(file) } else { Err(missing()) }
+        self.folder.open_file(path)
     }
 
     fn apply(&mut self, ops: &[DiskOp], contents: &mut dyn Contents) -> Result<Vec<Outcome>, DiskError> {
@@ -167,6 +154,29 @@ fn io_error(path: &str, errno: Errno) -> DiskError {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => DiskError::Missing { path: path.into() },
         _ => DiskError::Io { path: path.into(), why: errno.to_string() },
+    }
+}
+
+impl Folder {
+    /// As [`Disk::open_read`], from any thread.
+    ///
+    /// # Errors
+    /// [`DiskError::Missing`] where no file is.
+    pub fn open_file(&self, path: &str) -> Result<OpenFile, DiskError> {
+        let missing = || DiskError::Missing { path: path.into() };
+        folder::check(path).map_err(|_| missing())?;
+        let place = self.place(path).map_err(|errno| io_error(path, errno))?;
+        // Not even opened: some devices do something when they are.
+        let stat = node::stat_at(place.folder.as_fd(), place.name).map_err(|errno| io_error(path, errno))?;
+        if stat.as_ref().and_then(node::kind_of) != Some(EntryKind::File) {
+            return Err(missing());
+        }
+        // NONBLOCK: should a pipe have taken the name since, opening it must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = fs::openat(&place.folder, place.name, flags, Mode::empty())
+            .map_err(|errno| io_error(path, errno))?;
+        let file = OpenFile { file: File::from(file), path: path.into() };
+        if file.node()?.kind == EntryKind::File { Ok(file) } else { Err(missing()) }
     }
 }
 

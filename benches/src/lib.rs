@@ -12,6 +12,7 @@
 pub mod append;
 pub mod content;
 pub mod delta;
+pub mod files;
 pub mod idle;
 pub mod latency;
 mod processes;

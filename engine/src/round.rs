@@ -21,6 +21,7 @@ mod lists;
 mod look;
 mod report;
 mod send;
+mod sending;
 mod sift;
 mod sources;
 mod submit;
@@ -42,6 +43,7 @@ use crate::{
     transport::{Transport, TransportError},
 };
 use annals_events::{ChunkId, ChunkRef, Content, Dot, Record, Seq, log::Logged};
+use sending::Sending;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,6 +91,21 @@ pub trait Host {
     /// # Errors
     /// [`StoreError`].
     fn reopen(&mut self) -> Result<Replica, StoreError>;
+
+    /// Finds the names of the chunks of files; for each in order its answer. Whichever of them are [cut](Self::cut) next
+    /// are those, as they were read here or once more.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut), of which it is the default.
+    fn name(&mut self, files: &[FileToRead]) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
+        self.cut(files, &|_| false, &mut |_, _, _| Ok(()))
+    }
+
+    /// These will be named next, in one go; none: nothing more will, and what was read may be let go. A host with hands
+    /// free begins with it: which names it finds is the same.
+    fn read_ahead(&mut self, files: &[FileToRead]) {
+        let _ = files;
+    }
 
     /// Cuts files; for each in order its answer. `wanted` is asked for every chunk (from any thread), and `take` gets
     /// those that are. An error of `take` ends it.
@@ -238,8 +255,10 @@ const CONTENT_LOST: &str = "the server was put back to an older copy and lacks i
 const HAND_BACKS_MAX: usize = 8;
 /// So few files are done before anybody finds out which of them are open.
 const FEW: usize = 8;
-/// Operations handed to the disk together.
-const OPS_PER_GROUP: usize = 512;
+/// Operations handed to the disk together, which makes them durable together.
+const OPS_PER_GROUP: usize = 2048;
+/// The bytes that they write, unless one alone writes more: what is done before the next word of how far it is.
+const OPS_BYTES: u64 = 32 << 20;
 
 /// Exchanges everything that can be exchanged; answers with what it did, and whether that is all.
 ///
@@ -269,8 +288,11 @@ pub fn exchange<H: Host>(
         later: BTreeSet::new(),
         tried: BTreeSet::new(),
         reading: Files::default(),
+        sending: Sending::default(),
     };
     let result = round.run();
+    // After an error nobody wants to know; but nothing goes on behind a round.
+    round.sending.abandon();
     let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
     let unconfirmed = round.replica.unconfirmed().map(RoundError::MassDelete);
     let left = round.trouble.take().or(unconfirmed);
@@ -310,6 +332,8 @@ struct Round<'a, H: Host> {
     tried: BTreeSet<String>,
     /// How far the reading of files is.
     reading: Files,
+    /// Chunks that are on their way to the server.
+    sending: Sending,
 }
 
 impl<H: Host> Round<'_, H> {
@@ -589,7 +613,7 @@ impl<H: Host> Round<'_, H> {
         let (first, rest) = ops.split_at(together.min(ops.len()));
         // What takes long keeps nothing waiting that stands before it.
         let in_parts = rest.chunk_by(|one, next| !takes_long(one) && !takes_long(next));
-        let in_groups = in_parts.flat_map(|part| part.chunks(OPS_PER_GROUP));
+        let in_groups = in_parts.flat_map(groups_of);
         let groups = std::iter::once(first).chain(in_groups).filter(|group| !group.is_empty());
         let mut files = Files { of: ops.len() as u64, of_bytes: written_by(ops), ..Files::default() };
         for group in groups {
@@ -712,6 +736,19 @@ impl Ranking {
 
 fn takes_long(op: &DiskOp) -> bool {
     matches!(op, DiskOp::WriteFile { size, .. } if is_long(*size))
+}
+
+/// Operations in groups.
+fn groups_of(ops: &[DiskOp]) -> impl Iterator<Item = &[DiskOp]> {
+    let (mut count, mut bytes) = (0, written_by(&ops[..ops.len().min(1)]));
+    ops.chunk_by(move |_, next| {
+        (count, bytes) = (count + 1, bytes + written_by(std::slice::from_ref(next)));
+        let goes_on = count < OPS_PER_GROUP && bytes <= OPS_BYTES;
+        if !goes_on {
+            (count, bytes) = (0, written_by(std::slice::from_ref(next)));
+        }
+        goes_on
+    })
 }
 
 /// What operations write, in bytes.

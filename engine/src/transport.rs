@@ -4,11 +4,15 @@
 //! the work was done), so every call is safe to repeat: batches are known by their dots, chunks by their
 //! names. Answers are checked by whoever asked: records by chain and receipt, chunks by their hash.
 
-use crate::protocol::{
-    Batches, Challenge, ChunksStored, ChunksWanted, Class, Fingerprint, HandBack, HandedBack, MissingAnswer,
-    MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures, SignaturesWanted, frame::Framed,
+use crate::{
+    content::{ChunkDelta, ChunkError},
+    protocol::{
+        Batches, Challenge, ChunksStored, ChunksWanted, Class, Fingerprint, HandBack, HandedBack,
+        MissingAnswer, MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures,
+        SignaturesWanted, frame::Framed,
+    },
 };
-use annals_events::NamespaceId;
+use annals_events::{ChunkId, NamespaceId};
 
 /// A way to one server, for one device.
 pub trait Transport {
@@ -52,6 +56,13 @@ pub trait Transport {
     /// [`TransportError`].
     fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Result<ChunksStored, TransportError>;
 
+    /// As [`send_chunks`](Self::send_chunks), and may come back before that is done: what became of it is told when it
+    /// is waited for. Whoever does not wait may be told nothing.
+    fn begin_sending(&self, namespace: NamespaceId, chunks: Vec<Framed>) -> Underway<ChunksStored> {
+        let answer = self.send_chunks(namespace, &chunks);
+        Box::new(move || answer)
+    }
+
     /// Fetches chunks: a prefix of those asked for, at least one. Not checked yet.
     ///
     /// # Errors
@@ -62,6 +73,13 @@ pub trait Transport {
         wanted: &ChunksWanted,
     ) -> Result<Vec<Framed>, TransportError>;
 
+    /// As [`fetch_chunks`](Self::fetch_chunks), and may come back before that is done; what came is opened, as far as it
+    /// can be without what it replaces.
+    fn begin_fetching(&self, namespace: NamespaceId, wanted: ChunksWanted) -> Underway<Vec<Arrived>> {
+        let answer = self.fetch_chunks(namespace, &wanted).map(opened);
+        Box::new(move || answer)
+    }
+
     /// Signatures of chunks that others replace.
     ///
     /// # Errors
@@ -71,6 +89,28 @@ pub trait Transport {
         namespace: NamespaceId,
         wanted: &SignaturesWanted,
     ) -> Result<Signatures, TransportError>;
+}
+
+/// A call that goes on beside what else is done: waits for its answer.
+pub type Underway<T> = Box<dyn FnOnce() -> Result<T, TransportError>>;
+
+/// A chunk that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// Its plain bytes, which have its name; or what is wrong with it.
+    Whole(ChunkId, Result<Vec<u8>, ChunkError>),
+    /// The difference to others.
+    Difference(ChunkDelta),
+}
+
+/// Opens what was fetched.
+#[must_use]
+pub fn opened(framed: Vec<Framed>) -> Vec<Arrived> {
+    let open = |framed| match framed {
+        Framed::Whole(sealed) => Arrived::Whole(sealed.id, sealed.open()),
+        Framed::Delta(delta) => Arrived::Difference(delta),
+    };
+    framed.into_iter().map(open).collect()
 }
 
 /// Why a call did not do what it was for.

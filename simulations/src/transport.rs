@@ -24,7 +24,7 @@ use annals_engine::{
         MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures, SignaturesWanted,
         frame::Framed,
     },
-    transport::{Transport, TransportError},
+    transport::{Arrived, Transport, TransportError, Underway, opened},
 };
 use annals_events::{DeviceId, NamespaceId};
 use std::{cell::Cell, cell::RefCell, rc::Rc};
@@ -199,6 +199,17 @@ impl Transport for TwinTransport {
 
     fn send_chunks(&self, _: NamespaceId, chunks: &[Framed]) -> Result<ChunksStored, TransportError> {
         self.call("store", Some(Request::Store(chunks.to_vec())), |server| server.store(chunks))
+    }
+
+    fn begin_sending(&self, namespace: NamespaceId, chunks: Vec<Framed>) -> Underway<ChunksStored> {
+        // Nothing of it is there before somebody waits for it: whoever counts on that is found out.
+        let twin = self.clone();
+        Box::new(move || twin.send_chunks(namespace, &chunks))
+    }
+
+    fn begin_fetching(&self, namespace: NamespaceId, wanted: ChunksWanted) -> Underway<Vec<Arrived>> {
+        let twin = self.clone();
+        Box::new(move || twin.fetch_chunks(namespace, &wanted).map(opened))
     }
 
     fn fetch_chunks(&self, _: NamespaceId, wanted: &ChunksWanted) -> Result<Vec<Framed>, TransportError> {

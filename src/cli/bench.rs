@@ -7,7 +7,7 @@ use super::{
 
 #[cfg(feature = "bench")]
 pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
-    use annals_benches::{append, content, delta, idle, latency, replay};
+    use annals_benches::{append, content, delta, files, idle, latency, replay};
     let own = || std::env::current_exe().map_err(|error| Failure::failed(error.to_string()));
     match bench {
         Bench::Append(size) => append::run(size.entries),
@@ -16,6 +16,7 @@ pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
         Bench::Latency { saves, files, tree } => latency::run(&own()?, *saves, *files, tree.as_deref()),
         Bench::Idle { files, tree } => idle::run(&own()?, *files, tree.as_deref()),
         Bench::Delta(size) => delta::run(&own()?, size.entries),
+        Bench::Files(size) => files::run(&own()?, size.entries),
         Bench::Measure { role, path } => replay::measure(role, path),
     }
     Ok(Exit::Done)

@@ -211,7 +211,7 @@ impl Folder {
     }
 
     fn file_on_disk(&mut self, path: &str) -> FileState {
-        let Ok(file) = self.opener().open_read(path) else { return FileState::nothing("/dev/null") };
+        let Ok(file) = self.opener.open_file(path) else { return FileState::nothing("/dev/null") };
         let mut bytes = Vec::new();
         let read = file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes);
         let size = self.disk.look(path).ok().flatten().map_or(bytes.len() as u64, |node| node.size);

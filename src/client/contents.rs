@@ -4,11 +4,11 @@
 //! is believed chunk by chunk, each only once its bytes match its name.
 
 use super::{ClientError, Folder};
-use crate::content::{self, ChunkSink, CutFile, FileToCut};
+use crate::content::{self, ChunkSink, CutFile, FileToCut, UnreadFile};
 use annals_engine::{
     chunk_store::ChunkStore,
     content::SealedChunk,
-    disk::{Disk as _, PlainSink},
+    disk::PlainSink,
     round::{self, Fetcher, Lists, Sources},
     transport::Transport,
 };
@@ -18,6 +18,7 @@ use std::{
     convert::Infallible,
     io::{Read, Write},
     num::NonZero,
+    sync::Arc,
 };
 
 /// How many files of the folder are tried for a content at most.
@@ -102,7 +103,7 @@ impl Folder {
         sink: &mut dyn Write,
     ) -> Result<bool, ClientError> {
         let Some(chunks) = self.chunks_in(path, content) else { return Ok(false) };
-        let Ok(mut file) = self.opener().open_read(path) else { return Ok(false) };
+        let Ok(mut file) = self.opener.open_file(path) else { return Ok(false) };
         let mut bytes = Vec::new();
         for (nth, chunk) in chunks.iter().enumerate() {
             bytes.resize(chunk.bytes as usize, 0);
@@ -128,9 +129,9 @@ impl Folder {
 
     /// The file at `path`, cut so; its chunks are not kept.
     pub(super) fn cut_again(&self, path: &str, cut: Cut) -> Option<CutFile> {
-        let (opener, name) = (self.opener_shared(), path.to_owned());
-        let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&name);
-        let file = FileToCut { open: Box::new(open), replaced: Some(cut), first: None };
+        let (opener, name) = (Arc::clone(&self.opener), path.to_owned());
+        let open = move || opener.open_file(&name);
+        let file = FileToCut::Unread(UnreadFile { open: Box::new(open), replaced: Some(cut), first: None });
         let mut found = None;
         let one = NonZero::new(1).expect("one is not zero");
         match content::cut_files_on(one, [file], &NoChunks, |_, result| found = result.ok()) {

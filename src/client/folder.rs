@@ -2,6 +2,7 @@
 
 use super::{
     ClientError,
+    ahead::Ahead,
     bell::Bell,
     binding::{Address, Binding, STATE_FOLDER},
     hooks::Hooks,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
-    disk::FolderDisk,
+    disk::{self, FolderDisk},
     transport::{Http, PAUSED},
 };
 use annals_engine::{
@@ -31,7 +32,7 @@ use serde::Serialize;
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// This device's half of a namespace.
@@ -42,7 +43,8 @@ pub struct Folder {
     pub(super) replica: Replica,
     pub(super) store: Store,
     pub(super) disk: FolderDisk,
-    opener: Arc<Mutex<FolderDisk>>,
+    /// Opens files beside what is at work on the folder.
+    pub(super) opener: Arc<disk::Folder>,
     http: Option<Http>,
     wish: Wish,
     pub(super) last: LastRound,
@@ -142,7 +144,7 @@ impl Folder {
                 }
             }
         }
-        let opener = Arc::new(Mutex::new(FolderDisk::open(root)?));
+        let opener = Arc::new(disk::Folder::open(root)?);
         Ok(Self {
             root: root.to_owned(),
             binding,
@@ -184,7 +186,7 @@ impl Folder {
             identity,
             store,
             disk: FolderDisk::open(root)?,
-            opener: Arc::new(Mutex::new(FolderDisk::open(root)?)),
+            opener: Arc::new(disk::Folder::open(root)?),
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
@@ -222,16 +224,6 @@ impl Folder {
             self.http = Some(http_of(&self.binding)?);
         }
         Ok(self.http.as_ref().expect("it was just made"))
-    }
-
-    /// Opens files beside what is at work on the folder.
-    pub(super) fn opener(&self) -> MutexGuard<'_, FolderDisk> {
-        self.opener.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The same, for another thread.
-    pub(super) fn opener_shared(&self) -> Arc<Mutex<FolderDisk>> {
-        Arc::clone(&self.opener)
     }
 
     /// The way to the server, to be used beside the rest; to be [put back](Self::put_http).
@@ -432,6 +424,7 @@ impl Folder {
             progress: &mut noting,
             root: &self.root,
             gives_way: false,
+            ahead: Ahead::default(),
         };
         let wish = Wish { look, patient, ..self.wish.clone() };
         let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);

@@ -1,32 +1,28 @@
 //! This machine, as a sync round uses it.
 
 use super::{
+    ahead::Ahead,
     binding::Binding,
+    chute::{Chute, Gone},
     opened,
     store::{Kept, Store},
 };
 use crate::{
     clock::{Stopwatch, SystemClock},
-    content::{self, ChunkSink, CutError, FileToCut},
-    disk::FolderDisk,
+    content::{self, ChunkSink, CutError, FileToCut, UnreadFile},
+    disk::{Folder, FolderDisk, OpenFile},
     transport::{Http, Pin},
 };
 use annals_engine::{
     clock::Clock,
     content::SealedChunk,
-    disk::Disk,
     journal::Identity,
     observed::SyncedChange,
     replica::{Replica, StateChange},
     round::{FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
 use annals_events::{ChunkId, Record, Seq, log::Logged};
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::{Arc, Mutex, mpsc},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 /// Who is told how far a round is.
 pub trait Progress {
@@ -65,7 +61,7 @@ impl Progress for () {
 pub(super) struct Machine<'a> {
     pub(super) disk: &'a mut FolderDisk,
     /// Opens files beside the disk, on the threads that read them.
-    pub(super) opener: &'a Arc<Mutex<FolderDisk>>,
+    pub(super) opener: &'a Arc<Folder>,
     pub(super) store: &'a mut Store,
     pub(super) http: &'a Http,
     pub(super) identity: &'a Identity,
@@ -74,6 +70,7 @@ pub(super) struct Machine<'a> {
     pub(super) root: &'a Path,
     /// Whether what is cut may give way to others.
     pub(super) gives_way: bool,
+    pub(super) ahead: Ahead,
 }
 
 impl Host for Machine<'_> {
@@ -117,22 +114,22 @@ impl Host for Machine<'_> {
         wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
         take: &mut Take<'_>,
     ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
-        let to_cut: Vec<FileToCut<_>> = files.iter().map(|file| self.to_cut(file)).collect();
-        let (chunks, taken) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
-        let sink = Sink { wanted, chunks };
-        let mut read = vec![Err(Unreadable { why: "it was not read".into(), passing: true }); files.len()];
+        let to_cut: Vec<FileToCut<_>> = files.iter().map(|file| self.cut_of(file)).collect();
+        let chute = Chute::default();
+        let sink = Sink { wanted, chute: &chute };
+        let mut read = vec![Err(unread()); files.len()];
         let (http, outbox) = (self.http, &self.store.outbox);
         std::thread::scope(|scope| {
             let cutting = scope.spawn(|| {
-                // The sink goes with this thread, so that `taken` ends.
-                let sink = sink;
+                // However this ends, nobody waits for more.
+                let _end = chute.ends();
                 content::cut_files(to_cut, &sink, |place, result| {
                     read[place] = result.map(to_read).map_err(unreadable);
                 })
             });
-            // An error here drops `taken`; the sink then ends the cutting.
+            // What is not taken any more ends the cutting.
             let mut turn = Turn::begin(self.gives_way);
-            let sent = taken.into_iter().try_for_each(|chunk| {
+            let sent = chute.take_all(|chunk| {
                 turn.go_on(self.progress)?;
                 take(chunk, http, outbox)
             });
@@ -149,6 +146,15 @@ impl Host for Machine<'_> {
 
     fn may_give_way(&mut self, may: bool) {
         self.gives_way = may;
+    }
+
+    fn name(&mut self, files: &[FileToRead]) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
+        let named = self.ahead.named(self.opener, files).into_iter();
+        Ok(named.map(|found| found.map(to_read).map_err(unreadable)).collect())
+    }
+
+    fn read_ahead(&mut self, files: &[FileToRead]) {
+        self.ahead.begin(self.opener, files);
     }
 
     fn empty_outbox(&mut self) {
@@ -190,11 +196,8 @@ impl Machine<'_> {
         }
     }
 
-    fn to_cut(&self, file: &FileToRead) -> FileToCut<<FolderDisk as Disk>::Reading> {
-        let (opener, path) = (self.opener.clone(), file.path.clone());
-        let open = move || opener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).open_read(&path);
-        let replaced = file.replaced.as_ref().map(|content| content.cut);
-        FileToCut { open: Box::new(open), replaced, first: file.first }
+    fn cut_of(&mut self, file: &FileToRead) -> FileToCut<OpenFile> {
+        self.ahead.take(file).map_or_else(|| unread_file(self.opener, file), FileToCut::Kept)
     }
 }
 
@@ -226,15 +229,25 @@ impl Turn {
     }
 }
 
-/// Chunks that wait to be sent while files are cut: at most as many megabytes as there are of the largest.
-const CHUNKS_WAITING_MAX: usize = 4;
+/// A file of the folder, to be read.
+pub(super) fn unread_file(folder: &Arc<Folder>, file: &FileToRead) -> FileToCut<OpenFile> {
+    let (folder, path) = (Arc::clone(folder), file.path.clone());
+    let replaced = file.replaced.as_ref().map(|content| content.cut);
+    FileToCut::Unread(UnreadFile {
+        open: Box::new(move || folder.open_file(&path)),
+        replaced,
+        first: file.first,
+    })
+}
 
-/// Nobody takes chunks any more.
-struct Gone;
+/// What is said of a file while nobody has read it.
+fn unread() -> Unreadable {
+    Unreadable { why: "it was not read".into(), passing: true }
+}
 
 struct Sink<'a> {
     wanted: &'a (dyn Fn(&ChunkId) -> bool + Sync),
-    chunks: mpsc::SyncSender<SealedChunk>,
+    chute: &'a Chute,
 }
 
 impl ChunkSink for Sink<'_> {
@@ -245,7 +258,7 @@ impl ChunkSink for Sink<'_> {
     }
 
     fn take(&self, chunk: SealedChunk) -> Result<(), Gone> {
-        self.chunks.send(chunk).map_err(|_| Gone)
+        self.chute.put(chunk)
     }
 }
 

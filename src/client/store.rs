@@ -35,7 +35,7 @@ use row::Row;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 /// Changes that go into one frame, if they are small.
@@ -74,9 +74,19 @@ pub(super) struct Store {
     unfinished: Vec<(&'static str, Unfinished)>,
 }
 
-/// Records by their position.
+/// Records by their position. One holds some hundred events, and who asks for one of them asks for the others next.
 #[derive(Clone)]
-pub(super) struct Kept(SegmentReader);
+pub(super) struct Kept {
+    reader: SegmentReader,
+    /// What was read last, the latest first.
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// Records beside their positions.
+type Recent = Vec<(u64, Arc<Record>)>;
+
+/// So many records are kept at hand: each is half a megabyte at most.
+const RECENT_MAX: usize = 8;
 
 impl Store {
     /// Opens the state in `folder` (`.annals/`), or begins it. What a crash left half written is moved aside.
@@ -112,7 +122,7 @@ impl Store {
         device: DeviceId,
     ) -> Result<Self, StoreError> {
         let (records, state) = (Row::open(records, device, false)?, Row::open(state, device, true)?);
-        let kept = Kept(records.reader());
+        let kept = Kept::new(records.reader());
         let (folder, unfinished) = (folder.to_owned(), Vec::new());
         let lists = ListFolder::new(folder.join("lists"));
         Ok(Self {
@@ -151,7 +161,7 @@ impl Store {
         // A crash came when the one was about to be put in the place of the other.
         let records = if folder.join(RECORDS_NEW).exists() { RECORDS_NEW } else { RECORDS };
         let (records, state) = (look(records, false)?, look("state", true)?);
-        let kept = Kept(records.reader());
+        let kept = Kept::new(records.reader());
         let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
         let (folder, lists) = (folder.to_owned(), ListFolder::new(folder.join("lists")));
         Ok(Self {
@@ -320,7 +330,7 @@ impl Store {
         let disk =
             SegmentFolder::new(self.folder.join(RECORDS)).map_err(|error| store_error(error.into()))?;
         self.records = Row::open(Arc::new(disk), self.device, false)?;
-        self.kept = Kept(self.records.reader());
+        self.kept = Kept::new(self.records.reader());
         Ok(())
     }
 }
@@ -360,10 +370,26 @@ fn in_folder(error: io::Error) -> StoreError {
     StoreError::Failed { what: error.to_string() }
 }
 
+impl Kept {
+    fn new(reader: SegmentReader) -> Self {
+        Self { reader, recent: Arc::default() }
+    }
+}
+
 impl KeptRecords for Kept {
     fn at(&self, position: u64) -> Result<Arc<Record>, StoreError> {
-        let bytes = self.0.read(Place(position)).map_err(store_error)?;
-        Record::decode(bytes).map(Arc::new).map_err(damaged)
+        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found = match recent.iter().position(|(at, _)| *at == position) {
+            Some(known) => recent.remove(known),
+            None => {
+                let bytes = self.reader.read(Place(position)).map_err(store_error)?;
+                (position, Arc::new(Record::decode(bytes).map_err(damaged)?))
+            }
+        };
+        let record = Arc::clone(&found.1);
+        recent.truncate(RECENT_MAX - 1);
+        recent.insert(0, found);
+        Ok(record)
     }
 }
 

@@ -67,10 +67,14 @@ fn sample(bytes: Vec<u8>) -> Sample {
     Sample { bytes: Arc::new(bytes), nodes: [node.clone(), node], kind_of_error: None }
 }
 
-fn to_cut(sample: &Sample, replaced: Option<Cut>, read: &Arc<AtomicU64>) -> FileToCut<SampleReading> {
+fn unread(sample: &Sample, replaced: Option<Cut>, read: &Arc<AtomicU64>) -> UnreadFile<SampleReading> {
     let (sample, read) = (sample.clone(), read.clone());
     let open = move || Ok(SampleReading { sample, at: 0, asked: AtomicUsize::new(0), read });
-    FileToCut { open: Box::new(open), replaced, first: None }
+    UnreadFile { open: Box::new(open), replaced, first: None }
+}
+
+fn to_cut(sample: &Sample, replaced: Option<Cut>, read: &Arc<AtomicU64>) -> FileToCut<SampleReading> {
+    FileToCut::Unread(unread(sample, replaced, read))
 }
 
 /// Noise with compressible stretches, different for each seed.
@@ -188,6 +192,60 @@ fn thousands_of_small_files_are_each_cut_once() {
     }
 }
 
+/// Wants nothing, and keeps what there is room for.
+struct Keeper {
+    room: Mutex<usize>,
+    kept: Mutex<BTreeMap<usize, Vec<u8>>>,
+}
+
+impl ChunkSink for Keeper {
+    type Error = &'static str;
+    fn wanted(&self, _: &ChunkId) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+    fn take(&self, _: SealedChunk) -> Result<(), Self::Error> {
+        Err("nothing was wanted")
+    }
+    fn keeps(&self, _: usize, bytes: usize) -> bool {
+        let mut room = self.room.lock().unwrap();
+        let left = room.checked_sub(bytes);
+        *room = left.unwrap_or(*room);
+        left.is_some()
+    }
+    fn keep(&self, place: usize, plain: Vec<u8>) {
+        assert!(self.kept.lock().unwrap().insert(place, plain).is_none());
+    }
+}
+
+#[test]
+fn what_is_sealed_of_kept_bytes_is_what_would_be_sealed_of_the_file() {
+    let sizes = [0, 1, 5000, 300_000, 1 << 20, (1 << 20) + 1, 70_000, 90_000];
+    let samples: Vec<Sample> = (0..).zip(sizes).map(|(seed, size)| sample(generated(seed, size))).collect();
+    let read = Arc::default();
+    let keeper = Keeper { room: Mutex::new(1_500_000), kept: Mutex::default() };
+    let mut named = BTreeMap::new();
+    cut_files(samples.iter().map(|sample| to_cut(sample, None, &read)), &keeper, |place, found| {
+        named.insert(place, found.unwrap());
+    })
+    .unwrap();
+    let mut kept = keeper.kept.into_inner().unwrap();
+    assert!((6..8).contains(&kept.len()) && !kept.contains_key(&5), "{:?}", kept.keys());
+    let read_once = read.load(Ordering::SeqCst);
+    let again = samples.iter().enumerate().map(|(place, sample)| match kept.remove(&place) {
+        Some(plain) => FileToCut::Kept(KeptFile { file: named[&place].clone(), plain }),
+        None => to_cut(sample, None, &read),
+    });
+    let sink = Collector::default();
+    let mut sealed = BTreeMap::new();
+    cut_files(again.collect::<Vec<_>>(), &sink, |place, found| drop(sealed.insert(place, found.unwrap())))
+        .unwrap();
+    assert_eq!(sealed, named);
+    for (place, sample) in samples.iter().enumerate() {
+        assert_eq!(sink.bytes_of(&sealed[&place].content), *sample.bytes, "{place}");
+    }
+    assert!(read.load(Ordering::SeqCst) - read_once < read_once / 2);
+}
+
 #[test]
 fn a_chunk_that_nobody_wants_is_not_taken() {
     let files: Vec<_> = [10, 200_000, 5 << 20].map(|size| (sample(generated(9, size)), None)).into();
@@ -228,7 +286,7 @@ fn a_log_that_is_written_to_while_it_is_read_is_what_was_read_of_it_and_the_same
         );
         log.nodes = [node(size + 300), node(size + 500)];
         let read = Arc::default();
-        let again = FileToCut { first: Some(size as u64), ..to_cut(&log, None, &read) };
+        let again = FileToCut::Unread(UnreadFile { first: Some(size as u64), ..unread(&log, None, &read) });
         let sink = Collector::default();
         cut_files([again], &sink, |_, again| assert_eq!(again.unwrap().content, first.content)).unwrap();
     }
@@ -284,7 +342,7 @@ fn what_cannot_be_read_is_reported_and_the_others_go_on() {
 fn a_file_that_cannot_be_opened_is_reported() {
     let open = || Err::<SampleReading, _>(DiskError::Missing { path: "gone".to_owned() });
     let mut seen = 0;
-    let files = vec![FileToCut { open: Box::new(open), replaced: None, first: None }];
+    let files = vec![FileToCut::Unread(UnreadFile { open: Box::new(open), replaced: None, first: None })];
     cut_files(files, &Collector::default(), |_, result| {
         assert!(matches!(result, Err(CutError::Disk(DiskError::Missing { .. }))));
         seen += 1;
@@ -375,13 +433,13 @@ fn no_more_than_a_part_of_a_large_file_is_in_memory() {
             chunker.cut_whole(&file.bytes).map(|chunk| (ChunkId::of(chunk), chunk.len() as u64)).collect();
         let read = Arc::default();
         let reader = Arc::new(Mutex::new(None));
-        let FileToCut { open, replaced, first } = to_cut(&file, Some(cut), &read);
+        let UnreadFile { open, replaced, first } = unread(&file, Some(cut), &read);
         let seen = reader.clone();
         let open = Box::new(move || {
             *seen.lock().unwrap() = Some(std::thread::current().id());
             open()
         });
-        let files = vec![FileToCut { open, replaced, first }];
+        let files = vec![FileToCut::Unread(UnreadFile { open, replaced, first })];
         let gauge = Gauge {
             read,
             reader,

@@ -73,18 +73,33 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
         let plain = plain.into();
         let bytes = u32::try_from(plain.len()).expect("chunks are at most 12 MiB");
         let id = ChunkId::of(&plain);
+        self.hand_over(sealer, id, plain)?;
+        Ok(ChunkRef { bytes, id })
+    }
+
+    /// Seals a chunk that has a name if it is wanted.
+    pub(super) fn hand_over<'p>(
+        &self,
+        sealer: &mut Sealer,
+        id: ChunkId,
+        plain: impl Into<Cow<'p, [u8]>>,
+    ) -> Result<(), Stopped> {
         let taken = self
             .sink
             .wanted(&id)
             .and_then(|wanted| if wanted { self.sink.take(sealer.seal(id, plain)) } else { Ok(()) });
         match taken {
-            Ok(()) => Ok(ChunkRef { bytes, id }),
+            Ok(()) => Ok(()),
             Err(error) => {
                 self.error.lock().expect("nothing panics while it holds the lock").get_or_insert(error);
                 self.stop();
                 Err(Stopped)
             }
         }
+    }
+
+    pub(super) fn sink(&self) -> &'a S {
+        self.sink
     }
 
     /// The next chunk of the large file: for whoever has time, or done here and now if too many wait.

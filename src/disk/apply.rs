@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 /// Operations that share their syncs. A crash costs at most this much work, and a group's new files take
 /// room beside the old ones.
-const GROUP_OPS_MAX: usize = 512;
+const GROUP_OPS_MAX: usize = 2048;
 const GROUP_BYTES_MAX: u64 = 64 << 20;
 /// Up to here files and folders are synced one by one: cheaper than a sync of the whole file system, and it
 /// does not wait for what other programs write there.

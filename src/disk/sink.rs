@@ -29,13 +29,15 @@ pub(super) struct Sink<'a> {
     /// How many bytes an earlier try left.
     begun: u64,
     reserved: bool,
+    /// Whether its last bytes may be a hole.
+    holed: bool,
     failed: Option<Errno>,
 }
 
 impl<'a> Sink<'a> {
     /// A file that is to have `size` bytes, and has `begun` of an earlier try.
     pub(super) fn new(file: &'a File, size: u64, begun: u64) -> Self {
-        Self { file, size, at: 0, begun, reserved: false, failed: None }
+        Self { file, size, at: 0, begun, reserved: false, holed: false, failed: None }
     }
 
     /// Asks for room.
@@ -57,7 +59,7 @@ impl<'a> Sink<'a> {
         if let Some(errno) = self.failed {
             return Err(errno);
         }
-        if self.at == self.size {
+        if self.at == self.size && (self.holed || self.begun > 0) {
             // A hole at the end, or more than there should be from an earlier try.
             let length = self.file.metadata().map_err(|error| errno_of(&error))?.len();
             if length != self.size {
@@ -78,9 +80,11 @@ impl<'a> Sink<'a> {
                 Some((before, _)) => (before, false),
                 None => (here.len(), false),
             };
-            if !(is_hole && self.leave_out(length as u64)) {
+            let left_out = is_hole && self.leave_out(length as u64);
+            if !left_out {
                 self.file.write_all_at(&here[..length], self.at)?;
             }
+            self.holed |= left_out;
             self.at += length as u64;
             written += length;
         }

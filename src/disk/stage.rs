@@ -12,7 +12,7 @@ use super::{
     part::{self, PART_BYTES_MIN},
     sink::Sink,
 };
-use annals_engine::disk::{Blocked, Contents, DiskOp, Node, OldFiles};
+use annals_engine::disk::{Blocked, Contents, DiskOp, Expect, Node, OldFiles};
 use annals_events::{ContentId, EntryKind};
 use rustix::{
     fd::{AsFd, BorrowedFd},
@@ -47,8 +47,10 @@ pub(super) fn stage(
 ) -> Option<Result<Staged, Blocked>> {
     let path = op.path();
     let staged = match op {
-        DiskOp::WriteFile { content, size, mtime_ns, executable, .. } => {
-            let wanted = Wanted { content, size: *size, mtime_ns: *mtime_ns, executable: *executable };
+        DiskOp::WriteFile { content, size, mtime_ns, executable, expect, .. } => {
+            let (size, mtime_ns, executable) = (*size, *mtime_ns, *executable);
+            let replaces = matches!(expect, Expect::Is(_));
+            let wanted = Wanted { content, size, mtime_ns, executable, replaces };
             stage_file(group, path, name, &wanted, contents)
         }
         DiskOp::WriteSymlink { target, .. } => stage_symlink(group, path, name, target),
@@ -67,6 +69,8 @@ struct Wanted<'a> {
     size: u64,
     mtime_ns: Option<i64>,
     executable: bool,
+    /// Whether it takes the place of something.
+    replaces: bool,
 }
 
 fn stage_file(
@@ -91,7 +95,9 @@ fn stage_file(
     } else {
         from_part(group, path, name, wanted, contents)?
     };
-    if let Some(old) = old_file(group.folder, path) {
+    if wanted.replaces
+        && let Some(old) = old_file(group.folder, path)
+    {
         fit(file.as_fd(), &old, wanted.executable).map_err(met)?;
     }
     if let Some(mtime_ns) = wanted.mtime_ns {

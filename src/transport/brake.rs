@@ -62,7 +62,7 @@ impl<R: Read> Read for Slow<R> {
 }
 
 /// Both directions, and the file that holds everything up while it is there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Brake {
     pub(super) sending: Option<Pace>,
     pub(super) receiving: Option<Pace>,

@@ -21,7 +21,7 @@ use annals_engine::{
         Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
         frame::{self, Framed},
     },
-    transport::{Transport, TransportError},
+    transport::{Arrived, Transport, TransportError, Underway, opened},
 };
 use annals_events::{DeviceId, NamespaceId, Record};
 use reqwest::{
@@ -42,7 +42,7 @@ use std::{
 };
 
 /// A connection pool to one server, with one credential.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Http {
     base: String,
     token: Option<String>,
@@ -55,7 +55,7 @@ pub struct Http {
     traffic: Arc<Traffic>,
     brake: Brake,
     /// Whether the server said that batches may be compressed.
-    takes_zstd: AtomicBool,
+    takes_zstd: Arc<AtomicBool>,
 }
 
 /// Bytes of bodies that went over the wire.
@@ -155,7 +155,7 @@ impl Http {
             .map_err(|error| malformed(error.to_string()))?;
         let (tls, traffic, trace) = (Arc::new(config), Arc::default(), random_hex(16));
         let brake = Brake::default();
-        let takes_zstd = AtomicBool::new(false);
+        let takes_zstd = Arc::new(AtomicBool::new(false));
         Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake, takes_zstd })
     }
 
@@ -312,6 +312,10 @@ impl Http {
             |request| request,
         )?)?;
         protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))
+    }
+
+    fn send_frames(&self, namespace: NamespaceId, body: Vec<u8>) -> Answer<ChunksStored> {
+        self.json_of(self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0, |request| request)?)
     }
 
     fn post_bytes(
@@ -481,10 +485,14 @@ impl Transport for Http {
     }
 
     fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Answer<ChunksStored> {
-        let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
-        chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
-        let response = self.post_bytes(namespace, "chunks", protocol::FRAMES, body, 0, |request| request)?;
-        self.json_of(response)
+        self.send_frames(namespace, frames_of(chunks))
+    }
+
+    fn begin_sending(&self, namespace: NamespaceId, chunks: Vec<Framed>) -> Underway<ChunksStored> {
+        let (http, body) = (self.clone(), frames_of(&chunks));
+        // They are in the body now.
+        drop(chunks);
+        beside(move || http.send_frames(namespace, body))
     }
 
     fn fetch_chunks(&self, namespace: NamespaceId, wanted: &ChunksWanted) -> Answer<Vec<Framed>> {
@@ -500,9 +508,26 @@ impl Transport for Http {
         frame::decode_all(&body).map_err(|error| self.malformed(error))
     }
 
+    fn begin_fetching(&self, namespace: NamespaceId, wanted: ChunksWanted) -> Underway<Vec<Arrived>> {
+        let http = self.clone();
+        beside(move || Ok(opened(http.fetch_chunks(namespace, &wanted)?)))
+    }
+
     fn signatures(&self, namespace: NamespaceId, wanted: &SignaturesWanted) -> Answer<Signatures> {
         self.cbor(namespace, "chunks/signatures", wanted)
     }
+}
+
+fn frames_of(chunks: &[Framed]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
+    chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
+    body
+}
+
+/// Begins a call on a thread of its own.
+fn beside<T: Send + 'static>(call: impl FnOnce() -> Answer<T> + Send + 'static) -> Underway<T> {
+    let thread = std::thread::spawn(call);
+    Box::new(move || thread.join().expect("a call does not panic"))
 }
 
 /// So many random bytes, in hex.

@@ -5,19 +5,18 @@
 //! that knows nothing of signatures gets everything whole, and so does one whose chunks the new ones have nothing
 //! in common with.
 
-use super::RoundError;
+use super::{RoundError, sending::Sending};
 use crate::{
     chunk_store::{ChunkStore, service::is_worth_it},
     content::{ChunkDelta, SealedChunk, Signature, delta::DELTA_BYTES_MIN},
-    protocol::{
-        CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, DELTA_BYTES_MAX, SIGNATURES_COUNT_MAX, SignaturesWanted,
-        frame::Framed,
-    },
+    protocol::{CHUNKS_COUNT_MAX, DELTA_BYTES_MAX, SIGNATURES_COUNT_MAX, SignaturesWanted, frame::Framed},
     transport::Transport,
 };
 use annals_events::{ChunkId, ChunkRef, NamespaceId};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Bytes of a parcel, unless one chunk alone has more: half of what may be. A second one is on its way meanwhile.
+const PARCEL_BYTES: usize = 4 << 20;
 /// After so many differences it is judged whether they are worth it.
 const TRIES: u32 = 16;
 
@@ -100,10 +99,8 @@ pub(super) struct Delivery {
     compared: usize,
     /// The same chunks whole.
     spare: BTreeMap<ChunkId, SealedChunk>,
-    /// How many were sent.
-    pub(super) chunks: u64,
-    /// Their bytes as they were sent.
-    pub(super) bytes: u64,
+    /// The parcels before it.
+    pub(super) sending: Sending,
 }
 
 impl Delivery {
@@ -116,8 +113,7 @@ impl Delivery {
             parcel_bytes: 0,
             compared: 0,
             spare: BTreeMap::new(),
-            chunks: 0,
-            bytes: 0,
+            sending: Sending::default(),
         }
     }
 
@@ -142,7 +138,7 @@ impl Delivery {
             Some(delta) => (Framed::Delta(delta), Some(chunk)),
             None => (Framed::Whole(chunk), None),
         };
-        let full = self.parcel_bytes + framed.wire_bytes() > CHUNKS_BYTES_MAX
+        let full = self.parcel_bytes + framed.wire_bytes() > PARCEL_BYTES
             || self.compared + compared > DELTA_BYTES_MAX
             || self.parcel.len() == CHUNKS_COUNT_MAX;
         if full {
@@ -155,7 +151,17 @@ impl Delivery {
         Ok(())
     }
 
-    /// Sends what is in the parcel.
+    /// Sends what is in the parcel, and waits until everything has arrived.
+    pub(super) fn finish(
+        &mut self,
+        transport: &dyn Transport,
+        outbox: &dyn ChunkStore,
+    ) -> Result<(), RoundError> {
+        self.send(transport, outbox)?;
+        self.sending.finish(transport)
+    }
+
+    /// Sends what is in the parcel, which is then on its way; into the outbox it goes at once.
     pub(super) fn send(
         &mut self,
         transport: &dyn Transport,
@@ -166,25 +172,14 @@ impl Delivery {
         if parcel.is_empty() {
             return Ok(());
         }
-        self.count(&parcel);
         if !self.online {
+            self.sending.count(&parcel);
             let whole = parcel.into_iter().filter_map(|framed| match framed {
                 Framed::Whole(chunk) => Some(chunk),
                 Framed::Delta(delta) => spare.remove(&delta.id),
             });
             return Ok(outbox.put_all(&whole.collect::<Vec<_>>())?);
         }
-        let stored = transport.send_chunks(self.namespace, &parcel)?;
-        let again = stored.again.iter().filter_map(|id| spare.remove(id));
-        for whole in again.map(|chunk| [Framed::Whole(chunk)]) {
-            self.bytes += whole[0].wire_bytes() as u64;
-            transport.send_chunks(self.namespace, &whole)?;
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, parcel: &[Framed]) {
-        self.chunks += parcel.len() as u64;
-        self.bytes += parcel.iter().map(|framed| framed.wire_bytes() as u64).sum::<u64>();
+        self.sending.begin(self.namespace, parcel, spare, transport)
     }
 }

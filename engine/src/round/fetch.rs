@@ -1,5 +1,6 @@
 //! Chunks on their way in: what lies in the folder already is read there; the rest is fetched in the order in which
-//! files are written, a window at a time, as the difference to what it replaces where that is there.
+//! files are written, a window at a time, as the difference to what it replaces where that is there. While one window
+//! is written the next is on its way.
 //!
 //! What must always hold: every byte is believed only once it belongs to a chunk whose name it matches. What is needed
 //! again stays here as long as there is room, so that a chunk that many files hold, or one file many times, comes
@@ -13,8 +14,8 @@ use crate::{
     chunk_store::ChunkStore,
     content::{delta::DELTA_BYTES_MIN, replaced_by},
     disk::{Contents, NewFile, OldFiles},
-    protocol::{ChunksWanted, frame::Framed},
-    transport::{Transport, TransportError},
+    protocol::ChunksWanted,
+    transport::{Arrived, Transport, TransportError, Underway},
 };
 use annals_events::{ChunkId, ChunkRef, Content, ContentId, Manifest, NamespaceId};
 use std::{
@@ -29,6 +30,14 @@ const WINDOW_BYTES: u64 = 8 << 20;
 const WINDOW_CHUNKS: usize = 4096;
 /// Plain bytes that are kept because they are needed again.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
+
+/// Chunks that were asked for and may not be here yet.
+struct Coming {
+    wanted: BTreeSet<ChunkId>,
+    /// What those of them replace that may come as differences.
+    bases: BTreeMap<ChunkId, Vec<u8>>,
+    answer: Underway<Vec<Arrived>>,
+}
 
 /// Contents of files, from the folder, the outbox or the server.
 pub struct Fetcher<'a> {
@@ -50,6 +59,10 @@ pub struct Fetcher<'a> {
     fetched: BTreeMap<ChunkId, Arc<Vec<u8>>>,
     /// The bytes in there.
     held: u64,
+    /// The next window.
+    coming: Option<Coming>,
+    /// Whether anything came since the last look at what is needed next.
+    went_on: bool,
     chunks: u64,
     trouble: Option<RoundError>,
 }
@@ -78,6 +91,8 @@ impl<'a> Fetcher<'a> {
             needed: BTreeMap::new(),
             fetched: BTreeMap::new(),
             held: 0,
+            coming: None,
+            went_on: false,
             chunks: 0,
             trouble: None,
         };
@@ -131,7 +146,9 @@ impl<'a> Fetcher<'a> {
         for (place, chunk) in chunks.iter().enumerate() {
             begun = begun && stands(*chunk, sink)?;
             if !begun {
-                let bytes = self.chunk(*chunk, &chunks[place + 1..], files)?;
+                let next = &chunks[place + 1..];
+                let bytes = self.chunk(*chunk, next, files)?;
+                self.look_ahead(*chunk, next, files);
                 sink.write_all(&bytes)?;
             }
             self.is_written(chunk.id);
@@ -222,22 +239,45 @@ impl<'a> Fetcher<'a> {
             self.fetched.clear();
             self.held = 0;
         }
-        let window = self.window(chunk, next);
+        if self.coming.as_ref().is_some_and(|coming| coming.wanted.contains(&chunk.id)) {
+            let coming = self.coming.take();
+            coming.map_or(Ok(()), |coming| self.take(coming, true))?;
+        }
+        if !self.fetched.contains_key(&chunk.id) {
+            let window = self.window(chunk, true, next);
+            let coming = self.begin(window, files);
+            let differs = !coming.bases.is_empty();
+            self.take(coming, false)?;
+            if differs && !self.fetched.contains_key(&chunk.id) {
+                // What came was no difference to that.
+                let whole = self.ask(ChunksWanted::whole(vec![chunk.id]), BTreeMap::new());
+                self.take(whole, false)?;
+            }
+        }
+        self.went_on = true;
+        let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
+        bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+    }
+
+    /// Has the next window on its way while what came is written.
+    fn look_ahead(&mut self, chunk: ChunkRef, next: &[ChunkRef], files: &mut dyn OldFiles) {
+        if std::mem::take(&mut self.went_on) && self.coming.is_none() {
+            let window = self.window(chunk, false, next);
+            self.coming = (!window.is_empty()).then(|| self.begin(window, files));
+        }
+    }
+
+    /// Asks for chunks, as differences to what is here where that may be less.
+    fn begin(&self, chunks: Vec<ChunkId>, files: &mut dyn OldFiles) -> Coming {
         let mut bases = BTreeMap::new();
-        let mut wanted = ChunksWanted::whole(window);
+        let mut wanted = ChunksWanted::whole(chunks);
         for (place, id) in (0..).zip(&wanted.chunks) {
             if let Some((ids, bytes)) = self.base_of(id, files) {
                 wanted.bases.push((place, ids));
                 bases.insert(*id, bytes);
             }
         }
-        self.fetch(&wanted, &bases)?;
-        if !bases.is_empty() && !self.fetched.contains_key(&chunk.id) {
-            // What came was no difference to that.
-            self.fetch(&ChunksWanted::whole(vec![chunk.id]), &BTreeMap::new())?;
-        }
-        let bytes = self.fetched.get(&chunk.id).map(Arc::clone);
-        bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
+        self.ask(wanted, bases)
     }
 
     /// The list that this chunk is, if it was kept; what comes next may be the difference to it.
@@ -251,21 +291,25 @@ impl<'a> Fetcher<'a> {
         Some(bytes)
     }
 
-    /// Asks for chunks, and opens what comes.
-    fn fetch(&mut self, wanted: &ChunksWanted, bases: &BTreeMap<ChunkId, Vec<u8>>) -> io::Result<()> {
-        let answer = self.transport.fetch_chunks(self.namespace, wanted);
-        let framed = match answer {
-            Ok(framed) => framed,
+    fn ask(&self, wanted: ChunksWanted, bases: BTreeMap<ChunkId, Vec<u8>>) -> Coming {
+        let ids = wanted.chunks.iter().copied().collect();
+        Coming { wanted: ids, bases, answer: self.transport.begin_fetching(self.namespace, wanted) }
+    }
+
+    /// Takes what came. What could not be had `ahead` of its turn is asked for again when it is needed.
+    fn take(&mut self, coming: Coming, ahead: bool) -> io::Result<()> {
+        let arrived = match (coming.answer)() {
+            Ok(arrived) => arrived,
+            Err(error) if ahead && RoundError::from(error.clone()).is_unknown_chunk() => return Ok(()),
             Err(error) => return Err(self.give_up(error)),
         };
-        for framed in framed {
-            let id = framed.id();
-            let plain = match framed {
-                Framed::Whole(sealed) => sealed.open().map_err(io::Error::other)?,
-                Framed::Delta(delta) => {
-                    let base = bases.get(&id).map_or(&[][..], Vec::as_slice);
+        for arrived in arrived {
+            let (id, plain) = match arrived {
+                Arrived::Whole(id, plain) => (id, plain.map_err(io::Error::other)?),
+                Arrived::Difference(delta) => {
+                    let base = coming.bases.get(&delta.id).map_or(&[][..], Vec::as_slice);
                     let Ok(plain) = delta.apply(base) else { continue };
-                    plain
+                    (delta.id, plain)
                 }
             };
             self.chunks += 1;
@@ -292,17 +336,21 @@ impl<'a> Fetcher<'a> {
         Some((bases.iter().map(|base| base.id).collect(), bytes))
     }
 
-    fn window(&mut self, first: ChunkRef, next: &[ChunkRef]) -> Vec<ChunkId> {
-        let mut window = vec![first.id];
-        let mut bytes = u64::from(first.bytes);
+    /// What to ask for when it is the turn of `chunk`: what is needed next, behind itself if it is `lacking`.
+    fn window(&mut self, chunk: ChunkRef, lacking: bool, next: &[ChunkRef]) -> Vec<ChunkId> {
+        let mut window = if lacking { vec![chunk.id] } else { Vec::new() };
+        let mut asked = BTreeSet::from([chunk.id]);
+        let mut bytes = if lacking { u64::from(chunk.bytes) } else { 0 };
         // What was written since is not asked for again.
-        if let Some(at) = self.ahead.iter().position(|ahead| ahead.id == first.id) {
+        if let Some(at) = self.ahead.iter().position(|ahead| ahead.id == chunk.id) {
             self.ahead.drain(..=at);
         }
+        let coming = self.coming.as_ref().map(|coming| &coming.wanted);
         for chunk in next.iter().chain(&self.ahead) {
-            if window.contains(&chunk.id)
+            if asked.contains(&chunk.id)
                 || self.fetched.contains_key(&chunk.id)
                 || self.lies.knows(&chunk.id)
+                || coming.is_some_and(|coming| coming.contains(&chunk.id))
             {
                 continue;
             }
@@ -310,6 +358,7 @@ impl<'a> Fetcher<'a> {
             if bytes > WINDOW_BYTES || window.len() >= WINDOW_CHUNKS {
                 break;
             }
+            asked.insert(chunk.id);
             window.push(chunk.id);
         }
         window

@@ -29,9 +29,9 @@ pub enum Look {
 }
 
 /// Files that are read, and sent, together.
-const FILES_PER_GROUP: usize = 1024;
+const FILES_PER_GROUP: usize = 512;
 /// Their bytes, unless one file alone has more.
-const GROUP_BYTES: u64 = 256 << 20;
+const GROUP_BYTES: u64 = 32 << 20;
 
 impl<H: Host> Round<'_, H> {
     /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
@@ -114,7 +114,7 @@ impl<H: Host> Round<'_, H> {
     }
 
     /// Reads the files at `unread`; those of which all chunks are in the server's hands, or in the outbox, are known
-    /// in `local` then.
+    /// in `local` then. While one group is on its way the next is read.
     fn read(
         &mut self,
         local: &mut LocalTree,
@@ -134,7 +134,8 @@ impl<H: Host> Round<'_, H> {
             self.reading =
                 Files { bytes: files.bytes - bytes, done: files.done - group.len() as u64, ..files.clone() };
             let path = files.path.clone();
-            let read = self.read_group(group, online);
+            let next = groups.front().map_or(&[][..], Vec::as_slice);
+            let read = self.read_group(group, next, online);
             self.host.may_give_way(false);
             if matches!(read, Err(RoundError::GaveWay)) {
                 self.put_off_to_next(path);
@@ -146,6 +147,8 @@ impl<H: Host> Round<'_, H> {
             files.path = None;
             self.go_on(Step::Reading(files.clone()))?;
         }
+        // Before anything is said about them (I4).
+        self.all_sent()?;
         self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
         Ok(())
     }
@@ -258,7 +261,8 @@ fn told(scan: &Scan) -> Vec<(String, String)> {
     told.map(|skipped| (skipped.path.clone(), skipped.why.to_string())).collect()
 }
 
-/// Files in groups that are small enough to be read twice from memory.
+/// Files in groups that are small enough to be kept between the question and the sending, or to be read twice from the
+/// cache.
 pub(super) fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
     let mut groups: VecDeque<Vec<FileToRead>> = VecDeque::new();
     let mut bytes = 0;

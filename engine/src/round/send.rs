@@ -1,8 +1,9 @@
 //! Chunks on their way out: to the server where there is one, else into the outbox.
 //!
-//! A group of files is read twice: once for the names of its chunks, and once more, if the server lacks some,
-//! for their bytes. So a chunk that is known costs a hash and no compression, and what is unknown is sent before
-//! any event names it (I4). About chunks of a version that the log has nothing is asked.
+//! A group of files is named first, and cut for the bytes of its chunks if the server lacks some. So a chunk that is
+//! known costs a hash and no compression, and what is unknown is sent before any event names it (I4). While a group is
+//! cut and sent the host may name the [next](Host::read_ahead). About chunks of a version that the log has nothing is
+//! asked.
 
 use super::{
     FileRead, FileToRead, Files, Host, Look, Round, RoundError, Step,
@@ -23,13 +24,16 @@ use std::{
 const UNASKED_BYTES_MAX: u32 = 64 << 10;
 
 impl<H: Host> Round<'_, H> {
-    /// Reads a group of files. Those that it answers with have all their chunks on the server, or in the outbox.
+    /// Reads a group of files, before the group `next`. Those that it answers with have all their chunks on the server or
+    /// in the outbox, once [all is sent](Self::all_sent).
     pub(super) fn read_group(
         &mut self,
         group: Vec<FileToRead>,
+        next: &[FileToRead],
         online: bool,
     ) -> Result<Vec<(String, FileRead)>, RoundError> {
-        let first = self.host.cut(&group, &|_| false, &mut |_, _, _| Ok(()))?;
+        let first = self.host.name(&group)?;
+        self.host.read_ahead(next);
         let mut read = Vec::new();
         for (file, result) in group.into_iter().zip(first) {
             match result {
@@ -43,7 +47,7 @@ impl<H: Host> Round<'_, H> {
         let (known, mut read): (Vec<_>, Vec<_>) =
             read.into_iter().partition(|(file, found)| self.is_known(file, found));
         let before = if online { self.before(&read) } else { Before::default() };
-        let lacking = match (read.is_empty(), online) {
+        let mut lacking = match (read.is_empty(), online) {
             (true, _) => BTreeSet::new(),
             (_, true) => {
                 let mut lacking = self.lacking_on_server(&mut read, &before)?;
@@ -52,6 +56,9 @@ impl<H: Host> Round<'_, H> {
             }
             (_, false) => self.lacking_in_outbox(&read)?,
         };
+        for underway in self.sending.ids() {
+            lacking.remove(underway);
+        }
         read.extend(known);
         let (complete, incomplete): (Vec<_>, Vec<_>) = read.into_iter().partition(|(_, found)| {
             !found.grew && !found.chunks.iter().any(|chunk| lacking.contains(&chunk.id))
@@ -114,7 +121,7 @@ impl<H: Host> Round<'_, H> {
 
     /// Sends what the server lacks of files, whatever it knows of them.
     pub(super) fn send_files(&mut self, group: Vec<FileToRead>) -> Result<(), RoundError> {
-        let first = self.host.cut(&group, &|_| false, &mut |_, _, _| Ok(()))?;
+        let first = self.host.name(&group)?;
         let read = group.into_iter().zip(first).filter_map(|(file, found)| Some((file, found.ok()?)));
         let mut read: Vec<(FileToRead, FileRead)> = read.collect();
         let chunks = unique(read.iter().flat_map(|(_, found)| found.chunks.iter().copied()));
@@ -122,7 +129,22 @@ impl<H: Host> Round<'_, H> {
         let namespace = self.replica.namespace();
         let lacking = missing(self.host.parts().transport, namespace, &chunks, 0)?;
         read.retain(|(_, found)| found.chunks.iter().any(|chunk| lacking.contains(&chunk.id)));
-        self.deliver(read, lacking, &Before::default(), true).map(drop)
+        self.deliver(read, lacking, &Before::default(), true)?;
+        self.all_sent()
+    }
+
+    /// Waits until everything that was sent has arrived.
+    pub(super) fn all_sent(&mut self) -> Result<(), RoundError> {
+        self.host.read_ahead(&[]);
+        let sent = self.sending.finish(self.host.parts().transport);
+        self.count_sent();
+        sent
+    }
+
+    fn count_sent(&mut self) {
+        let (chunks, bytes) = self.sending.take_counts();
+        self.report.new_chunks += chunks;
+        self.report.chunk_bytes_sent += bytes;
     }
 
     fn is_known(&self, file: &FileToRead, found: &FileRead) -> bool {
@@ -194,7 +216,8 @@ impl<H: Host> Round<'_, H> {
         Ok(self.host.parts().outbox.missing(&ids)?.into_iter().collect())
     }
 
-    /// Reads files once more, for the chunks that are lacking. A file that changed in between waits for a later look.
+    /// Has files cut for the chunks that are lacking. A file that changed since it was named waits for a later look. The
+    /// last chunks are on their way when it returns.
     fn deliver(
         &mut self,
         files: Vec<(FileToRead, FileRead)>,
@@ -216,13 +239,15 @@ impl<H: Host> Round<'_, H> {
         };
         let group: Vec<FileToRead> = files.iter().map(again).collect();
         let mut delivery = Delivery::new(self.replica.namespace(), online).replacing(replacing);
+        delivery.sending = std::mem::take(&mut self.sending);
         let second = self
             .host
-            .cut(&group, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
+            .cut(&group, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox));
         let parts = self.host.parts();
-        delivery.send(parts.transport, parts.outbox)?;
-        self.report.new_chunks += delivery.chunks;
-        self.report.chunk_bytes_sent += delivery.bytes;
+        let sent = second.and_then(|second| delivery.send(parts.transport, parts.outbox).map(|()| second));
+        self.sending = delivery.sending;
+        self.count_sent();
+        let second = sent?;
         let mut sealed = Vec::new();
         for ((file, before), after) in files.into_iter().zip(second) {
             match after {
@@ -326,7 +351,7 @@ impl<H: Host> Round<'_, H> {
         self.host
             .cut(&files, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
         let parts = self.host.parts();
-        delivery.send(parts.transport, parts.outbox)?;
+        delivery.finish(parts.transport, parts.outbox)?;
         Ok(lacking.into_inner().expect("nobody panics holding it"))
     }
 
@@ -342,9 +367,10 @@ impl<H: Host> Round<'_, H> {
                 None => drop(left.insert(*id)),
             }
         }
-        delivery.send(parts.transport, parts.outbox)?;
-        self.report.new_chunks += delivery.chunks;
-        self.report.chunk_bytes_sent += delivery.bytes;
+        delivery.finish(parts.transport, parts.outbox)?;
+        let (chunks, bytes) = delivery.sending.take_counts();
+        self.report.new_chunks += chunks;
+        self.report.chunk_bytes_sent += bytes;
         Ok(left)
     }
 }

@@ -227,6 +227,8 @@ pub enum Bench {
         #[arg(long, value_name = "DIR", conflicts_with = "files")]
         tree: Option<PathBuf>,
     },
+    /// Many small files to a server and to a second device, on loopback; --entries: files of 4 KiB
+    Files(BenchSize),
     /// One measurement of `replay`, in a process of its own
     #[command(hide = true)]
     Measure {
