@@ -8,6 +8,7 @@ mod ahead;
 mod asking;
 mod bell;
 pub mod binding;
+mod checkpoint;
 mod chute;
 mod comparing;
 mod contents;

@@ -22,6 +22,7 @@ mod place;
 mod scan;
 mod sink;
 mod stage;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,10 @@ pub use folder::{Folder, KEPT, TMP};
 pub use guard::Guard;
 pub use ignoring::rules_about;
 
-use annals_engine::disk::{Contents, Disk, DiskError, DiskOp, Listing, Node, Outcome, Reading, Scan, Swept};
+use annals_engine::{
+    disk::{Contents, Disk, DiskError, DiskOp, Listing, Node, Outcome, Reading, Scan, Swept},
+    observed::SyncedTree,
+};
 use annals_events::EntryKind;
 use held::Intent;
 use rustix::{
@@ -123,6 +127,10 @@ impl Disk for FolderDisk {
 
     fn list(&mut self, folders: &[Listing]) -> Result<Scan, DiskError> {
         scan::list(&self.folder, folders)
+    }
+
+    fn survey(&mut self, known: &SyncedTree) -> Result<Option<BTreeSet<String>>, DiskError> {
+        survey::survey(&self.folder, known)
     }
 
     fn look(&mut self, path: &str) -> Result<Option<Node>, DiskError> {

@@ -15,7 +15,7 @@
 
 mod target;
 
-use crate::observed::{ancestors, parent};
+use crate::observed::{SyncedTree, ancestors, differing, parent};
 use annals_events::{ContentId, EntryKind};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,16 @@ pub trait Disk {
     /// # Errors
     /// As [`scan`](Self::scan).
     fn list(&mut self, folders: &[Listing]) -> Result<Scan, DiskError>;
+
+    /// Looks at everything in the folder for where it is not what is `known` of it: answers with those folders. None
+    /// where one of them moved, or where only a whole [`scan`](Self::scan) tells. What is ignored and not known is
+    /// passed by.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    fn survey(&mut self, known: &SyncedTree) -> Result<Option<BTreeSet<String>>, DiskError> {
+        Ok(differing(&self.scan()?, known))
+    }
 
     /// Looks at one path; none if nothing is there.
     ///

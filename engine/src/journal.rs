@@ -136,6 +136,11 @@ impl Journal {
         }
     }
 
+    /// The last batch of ours that the log has, and what it had seen.
+    pub(crate) fn went_on(&mut self, last: Hash, seen: VersionVector) {
+        self.admitted = (Some(last), seen);
+    }
+
     /// Signs deeds as the next events: as few batches as the limits allow, no deed in two of them.
     pub fn sign(&mut self, deeds: Vec<Deed>, seen: &Seen, clock: &mut HlcClock, now_ms: u64) -> Vec<Pending> {
         let (mut signed, mut drafts, mut bytes) = (Vec::new(), Vec::new(), MARGIN_BYTES);

@@ -8,6 +8,7 @@
 //! comparing them, in [`author`](crate::author) and [`plan`](crate::plan).
 
 mod part;
+mod survey;
 mod synced;
 
 use crate::disk::{Node, Scan, Skipped, SkippedBecause};
@@ -15,7 +16,8 @@ use annals_events::{Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
 use annals_projections::{Projections, Shown};
 pub use part::{Part, paths_of};
 use std::collections::{BTreeMap, BTreeSet};
-pub use synced::{SyncedChange, SyncedNode, SyncedTree, Totals};
+pub use survey::differing;
+pub use synced::{Glimpse, SyncedChange, SyncedNode, SyncedTree, Totals};
 
 /// What a scan found, with the contents that were read.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +53,14 @@ impl LocalTree {
     pub fn of(scan: Scan, synced: &SyncedTree) -> (Self, Vec<String>) {
         let mut by_inode = BTreeMap::new();
         for (path, node) in synced.iter().filter(|(_, node)| node.kind == EntryKind::File && node.settled) {
-            by_inode.insert((node.disk.dev, node.disk.ino), (path, node));
+            by_inode.insert((node.disk.dev, node.disk.ino), (path, node.disk.identity(), node.content));
         }
         let (mut tree, mut unread) = (Self { complete: scan.complete, ..Self::default() }, Vec::new());
         let known = |(path, node): (&String, &Node)| {
             let known = by_inode.get(&(node.dev, node.ino)).filter(|_| node.kind == EntryKind::File);
-            let known = known.filter(|(_, known)| known.disk.identity().is(&node.identity()));
-            let known = known.filter(|(old, _)| *old == path || !scan.nodes.contains_key(*old));
-            known.and_then(|(_, known)| known.content)
+            let known = known.filter(|(_, identity, _)| identity.is(&node.identity()));
+            let known = known.filter(|(old, ..)| old == path || !scan.nodes.contains_key(old));
+            known.and_then(|(.., content)| *content)
         };
         let known: Vec<Option<ContentId>> = scan.nodes.iter().map(known).collect();
         let Scan { nodes, skipped, complete, began_ns } = scan;

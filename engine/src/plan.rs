@@ -19,7 +19,10 @@ use crate::{
 };
 pub use after::after;
 use annals_events::{Dot, EntryId, EntryKind, path};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// What is to be done, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +58,8 @@ pub fn plan(synced: &SyncedTree, remote: &RemoteTree, blocked: &BTreeSet<String>
     if pending(synced, remote).is_empty() {
         return Plan::default(); // As it mostly is: with nothing to compare there is nothing to be held for that.
     }
-    let mut planner = Planner::new(synced, remote, blocked, removals);
+    let synced: Vec<(String, SyncedNode)> = synced.iter().collect();
+    let mut planner = Planner::new(&synced, remote, blocked, removals);
     for target in planner.targets.walk(TOP) {
         if target != TOP {
             planner.shape(target);
@@ -80,8 +84,9 @@ pub fn in_the_way(
         !synced.get(path).is_some_and(|here| here.agrees(there) && !here.aside)
     };
     let wanted: BTreeSet<&str> = remote.nodes.iter().filter(differs).map(|(path, _)| path.as_str()).collect();
-    let unwanted = synced.iter().filter(|(path, node)| !node.aside && !remote.nodes.contains_key(*path));
-    let unwanted: BTreeSet<&str> = unwanted.map(|(path, _)| path.as_str()).collect();
+    let unwanted = synced.select(|path, node| !node.aside && !remote.nodes.contains_key(path));
+    let unwanted: Vec<String> = unwanted.map(|(path, _)| path).collect();
+    let unwanted: BTreeSet<&str> = unwanted.iter().map(String::as_str).collect();
     let at_or_below = |paths: &BTreeSet<&str>, top: &str| {
         // '0' is the character after '/'.
         let (first, end) = (format!("{top}/"), format!("{top}0"));
@@ -112,7 +117,7 @@ pub fn pending(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
 pub fn unlike(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
     let mut folders = BTreeSet::new();
     for (path, ..) in differences(synced, remote) {
-        let Some(above) = parent(path) else {
+        let Some(above) = parent(&path) else {
             folders.insert(EntryId::ROOT);
             continue;
         };
@@ -122,17 +127,33 @@ pub fn unlike(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
     folders
 }
 
-/// Where the disk does not show what the log has, with both.
+/// Where the disk does not show what the log has, with both, by path.
 fn differences<'a>(
     synced: &'a SyncedTree,
     remote: &'a RemoteTree,
-) -> impl Iterator<Item = (&'a str, Option<&'a SyncedNode>, Option<&'a RemoteNode>)> {
-    let shown = remote.nodes.iter().filter_map(|(path, there)| match synced.get(path) {
-        Some(here) if here.agrees(there) && !here.aside => None,
-        here => Some((path.as_str(), here, Some(there))),
+) -> impl Iterator<Item = (String, Option<SyncedNode>, Option<&'a RemoteNode>)> {
+    let (mut here, mut there) = (synced.iter().peekable(), remote.nodes.iter().peekable());
+    let both = std::iter::from_fn(move || {
+        let order = match (here.peek(), there.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (None, None) => return None,
+            (one, _) => {
+                if one.is_some() {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+        };
+        let is_here = here.next_if(|_| order != Ordering::Greater);
+        let is_there = there.next_if(|_| order != Ordering::Less);
+        Some((is_here, is_there))
     });
-    let gone = synced.iter().filter(|(path, here)| !here.aside && !remote.nodes.contains_key(*path));
-    shown.chain(gone.map(|(path, here)| (path.as_str(), Some(here), None)))
+    both.filter_map(|both| match both {
+        (Some((_, here)), Some((_, there))) if here.agrees(there) && !here.aside => None,
+        (here, Some((path, there))) => Some((path.clone(), here.map(|(_, here)| here), Some(there))),
+        (here, None) => here.filter(|(_, here)| !here.aside).map(|(path, here)| (path, Some(here), None)),
+    })
 }
 
 struct Standing<'a> {
@@ -165,7 +186,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(
-        synced: &'a SyncedTree,
+        synced: &'a [(String, SyncedNode)],
         remote: &'a RemoteTree,
         blocked: &'a BTreeSet<String>,
         removals: bool,
@@ -191,7 +212,7 @@ impl<'a> Planner<'a> {
             fill: Vec::new(),
             labels: Vec::new(),
         };
-        planner.claim(synced);
+        planner.claim();
         planner.skip();
         planner
     }
@@ -212,7 +233,7 @@ impl<'a> Planner<'a> {
 
     /// The same version of the same entry, the same entry at the same path, the same entry anywhere: in this
     /// order, each thing once.
-    fn claim(&mut self, synced: &SyncedTree) {
+    fn claim(&mut self) {
         let mut at = BTreeMap::new();
         let (mut by_head, mut by_entry) = (BTreeMap::new(), BTreeMap::<_, Vec<Spot>>::new());
         for spot in self.tree.spots() {
@@ -224,7 +245,6 @@ impl<'a> Planner<'a> {
                 by_entry.entry((node.kind, *entry)).or_default().push(spot);
             }
         }
-        debug_assert!(at.len() <= synced.len());
         type Claim<'c> = &'c dyn Fn(&str, &RemoteNode) -> Vec<Spot>;
         let same = |spot: Spot, path: &str| self.standing(spot).path == path;
         let shares = |spot: &Spot, there: &RemoteNode| {

@@ -21,6 +21,7 @@ pub use looked::Reach;
 pub(crate) use materialise::is_local_change;
 
 mod acknowledge;
+mod checkpoint;
 mod looked;
 mod materialise;
 mod records;

@@ -278,6 +278,7 @@ pub fn exchange<H: Host>(
         shut_out: false,
         rescan: Some(wish.look.clone()).filter(|look| *look != Look::Nowhere),
         wish,
+        surveyed: false,
         looked_for: None,
         resends: 0,
         content_lost: false,
@@ -312,6 +313,8 @@ struct Round<'a, H: Host> {
     shut_out: bool,
     /// What has to be looked at next.
     rescan: Option<Look>,
+    /// Whether everything was looked at once, as far as to see where something is different.
+    surveyed: bool,
     /// The batch for whose missing chunks the folder was looked at once more.
     looked_for: Option<annals_events::Hash>,
     /// How often missing chunks were sent once more.

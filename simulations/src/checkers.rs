@@ -85,7 +85,7 @@ fn projections_agree(world: &World) {
                 here => Some(format!("{path:?}: the log says {there:?}, the disk agreed on {here:?}")),
             };
             let mut words: Vec<String> = replica.remote().nodes.iter().filter_map(differ).collect();
-            let left = synced.iter().filter(|(path, _)| !replica.remote().nodes.contains_key(*path));
+            let left = synced.iter().filter(|(path, _)| !replica.remote().nodes.contains_key(path));
             words.extend(left.map(|(path, here)| format!("{path:?}: the disk agreed on {here:?}")));
             if signed > 0 || !words.is_empty() {
                 let what = format!("device {n} is not settled: {signed} batches wait, {}", words.join("; "));

@@ -296,7 +296,8 @@ impl Device {
     /// Writes down what it knows as if it had been from the beginning, in place of how it came to know it.
     pub fn compact(&mut self) {
         if let Some(replica) = &self.replica {
-            self.machine.state = vec![StateChange::encode(&replica.state())];
+            let state: Vec<StateChange> = replica.state().collect();
+            self.machine.state = vec![StateChange::encode(&state)];
         }
     }
 

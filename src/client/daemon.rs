@@ -318,7 +318,9 @@ impl Work<'_> {
                 return None;
             }
             if !self.noted && left(PAUSE).is_zero() {
-                held(self.folder).note_standing();
+                let mut folder = held(self.folder);
+                folder.note_standing();
+                folder.keep_checkpoint();
                 self.noted = true;
             }
             let is_time = again.is_some_and(|again| left(again).is_zero());

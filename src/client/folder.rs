@@ -286,12 +286,12 @@ impl Folder {
 
     /// Whether what is at `path` is ignored, and not synced: nothing that happens there is of interest.
     pub(super) fn passes_by(&self, path: &str) -> bool {
-        self.replica.synced().get(path).is_none() && self.disk.ignores(path)
+        !self.replica.synced().contains(path) && self.disk.ignores(path)
     }
 
     /// As [`passes_by`](Self::passes_by), by the rules as they are now.
     pub(super) fn passes_by_now(&self, path: &str) -> bool {
-        self.replica.synced().get(path).is_none() && self.disk.ignores_now(path)
+        !self.replica.synced().contains(path) && self.disk.ignores_now(path)
     }
 
     /// Why it is not watched, for `status`.
@@ -324,12 +324,18 @@ impl Folder {
     pub fn sync_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         let result = self.sync(Look::Whole, false, progress);
         self.note_standing();
+        self.keep_checkpoint();
         result
     }
 
     /// Exchanges what there is to exchange without a look at the folder.
     pub(super) fn sync_nowhere(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
         self.sync(Look::Nowhere, false, progress)
+    }
+
+    /// Keeps what the next start goes on from, if much happened since the last time.
+    pub(super) fn keep_checkpoint(&mut self) {
+        self.store.keep_checkpoint_if_due(&mut self.replica);
     }
 
     /// `patient`: things that vanish are waited for, there will be another round.

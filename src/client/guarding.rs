@@ -39,7 +39,7 @@ const NOTE: &str = "guard.json";
 const A_COPY: &[u8] = b"a copy";
 
 /// What a device knows, beside who it is.
-pub(super) const ROWS: [&str; 4] = ["records", "state", "outbox", "standing.json"];
+pub(super) const ROWS: [&str; 5] = ["checkpoint", "records", "state", "outbox", "standing.json"];
 /// Of that, what nobody but the process that has it writes to.
 const WRITTEN: [&str; 2] = ["records", "state"];
 

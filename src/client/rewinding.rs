@@ -152,8 +152,11 @@ impl Folder {
             else {
                 continue;
             };
-            let all = std::iter::once(top).chain(synced.below(top).map(|(known, _)| known));
-            let all = all.map(|known| (known.clone(), format!("{shown}{}", &known[top.len()..])));
+            let all = std::iter::once(top.clone()).chain(synced.below(top).map(|(known, _)| known));
+            let all = all.map(|known| {
+                let shown = format!("{shown}{}", &known[top.len()..]);
+                (known, shown)
+            });
             gone.extend(all.filter(|(_, shown)| is_meant(shown)));
         }
         gone

@@ -370,7 +370,7 @@ impl Folder {
         for aside in self.replica.aside() {
             for (dot, fact, body) in aside.facts().filter(|(_, fact, _)| !is_acknowledgement(fact)) {
                 let name = body.and_then(|body| body.name);
-                let place = self.replica.lies_at(dot, fact).map(str::to_owned);
+                let place = self.replica.lies_at(dot, fact);
                 let path = self.path_of(fact).or_else(|| name.map(|name| name.to_string()));
                 lines.push(SetAsideLine {
                     path: path.or_else(|| place.clone()).unwrap_or_default(),

@@ -8,6 +8,9 @@
 //! own, and once that is durable the segments before it go. Until its last frame is there it counts for nothing, so a
 //! crash at any point leaves the old changes, or the new ones, or both.
 //!
+//! What both add up to lies in `checkpoint`, as far as they had got when it was made: a start goes on from there, or from
+//! the beginning where that file is in any way not what was written, or not of these rows. It is a cache, and not synced.
+//!
 //! Both rows have a witness of their end ([`row`]): what was cut away, or put back, is not taken for all that there was.
 //!
 //! Records are only ever appended, but where a server was put back to an older copy: then a whole row is written beside
@@ -19,7 +22,11 @@ mod row;
 
 pub(super) use outbox::Outbox;
 
-use super::{guarding::Written, lists::ListFolder};
+use super::{
+    checkpoint::{Checkpoint, Marks},
+    guarding::Written,
+    lists::ListFolder,
+};
 use annals_engine::{
     journal::Identity,
     names::NameRules,
@@ -29,10 +36,14 @@ use annals_engine::{
 use annals_events::{
     DeviceId, Record, Seq,
     log::{Logged, Position},
-    segment::{FolderDisk as SegmentFolder, Place, SegmentDisk, SegmentError, SegmentReader, Unfinished},
+    segment::{
+        FolderDisk as SegmentFolder, Frame, Frames, Mark, Place, SegmentDisk, SegmentError, SegmentReader,
+        Unfinished,
+    },
 };
 use row::Row;
 use std::{
+    borrow::Borrow,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -66,6 +77,7 @@ pub(super) struct Store {
     /// Bytes of changes since the state was written anew, and of that.
     grown: u64,
     whole: u64,
+    pub(super) checkpoint: Checkpoint,
     pub(super) outbox: Outbox,
     pub(super) lists: ListFolder,
     /// As this process left it; none where it is only looked at.
@@ -124,7 +136,7 @@ impl Store {
         let (records, state) = (Row::open(records, device, false)?, Row::open(state, device, true)?);
         let kept = Kept::new(records.reader());
         let (folder, unfinished) = (folder.to_owned(), Vec::new());
-        let lists = ListFolder::new(folder.join("lists"));
+        let (lists, checkpoint) = (ListFolder::new(folder.join("lists")), Checkpoint::new(&folder));
         Ok(Self {
             folder,
             device,
@@ -133,6 +145,7 @@ impl Store {
             state,
             grown: 0,
             whole: 0,
+            checkpoint,
             outbox,
             lists,
             written: None,
@@ -164,6 +177,7 @@ impl Store {
         let kept = Kept::new(records.reader());
         let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
         let (folder, lists) = (folder.to_owned(), ListFolder::new(folder.join("lists")));
+        let checkpoint = Checkpoint::none();
         Ok(Self {
             folder,
             device,
@@ -172,6 +186,7 @@ impl Store {
             state,
             grown: 0,
             whole: 0,
+            checkpoint,
             outbox,
             lists,
             written: None,
@@ -230,11 +245,11 @@ impl Store {
         }
         // Should it fail, for want of room as it may be, not at every round.
         self.grown = 0;
-        self.write(|store| store.compact(&replica.state()))
+        self.write(|store| store.compact(replica.state()))
     }
 
     /// Puts `state` in the place of every change so far.
-    fn compact(&mut self, state: &[StateChange]) -> Result<(), StoreError> {
+    fn compact(&mut self, state: impl IntoIterator<Item = StateChange>) -> Result<(), StoreError> {
         let before = self.state.numbers()?;
         self.state.roll();
         let (mut frames, mut part, mut bytes) = (frames_of(state, WHOLE_PER_FRAME).peekable(), FIRST, 0);
@@ -246,28 +261,69 @@ impl Store {
         });
         self.state.append(whole, WHOLE_GROUP_BYTES)?;
         (self.grown, self.whole) = (0, bytes);
+        self.checkpoint.is_void();
         self.state.remove(&before)
     }
 
-    /// The replica that follows from all of it.
+    /// The replica that follows from all of it: from the checkpoint and what came since, if there is one.
     pub(super) fn replica(&mut self, identity: Identity) -> Result<Replica, StoreError> {
+        if let Some(replica) = self.resumed(&identity) {
+            return Ok(replica);
+        }
         let changes = self.changes()?;
-        let mut wrong = None;
+        let (mut wrong, mut count, mut bytes) = (None, 0, self.grown + self.whole);
         let records = self.records().map_while(|logged| logged.map_err(|error| wrong = Some(error)).ok());
+        let records = records.inspect(|logged| {
+            count += 1;
+            bytes += logged.record.bytes().len() as u64;
+        });
         let replica = Replica::reopen(identity, NameRules::default(), changes, records).map_err(damaged);
+        self.checkpoint.begins_with(count, bytes);
         match wrong {
             Some(error) => Err(error),
             None => replica,
         }
     }
 
+    /// The replica that follows from the checkpoint and what was written down since; none where there is any doubt.
+    fn resumed(&mut self, identity: &Identity) -> Option<Replica> {
+        let (marks, replica) = self.checkpoint.read(identity)?;
+        let (state, records) =
+            (frames_since(&self.state, marks.state)?, frames_since(&self.records, marks.records)?);
+        let (mut grown, mut changes) = (marks.grown, Vec::new());
+        for frame in state {
+            let bytes = frame.ok()?.bytes;
+            // Written anew since: what is before that is about to go, or has gone.
+            if whole_frame(&bytes).is_some() {
+                return None;
+            }
+            grown += bytes.len() as u64;
+            changes.extend(StateChange::decode(&bytes).ok()?);
+        }
+        let (mut wrong, mut since, mut bytes) = (false, 0, grown - marks.grown);
+        let records = records.map(logged).map_while(|logged| logged.map_err(|_| wrong = true).ok());
+        let records = records.inspect(|logged| {
+            since += 1;
+            bytes += logged.record.bytes().len() as u64;
+        });
+        let replica = replica.resume(changes, records).ok().filter(|_| !wrong)?;
+        (self.grown, self.whole) = (grown, marks.whole);
+        self.checkpoint.begins_with(since, bytes);
+        Some(replica)
+    }
+
+    /// Keeps what all of it adds up to by now, if that saves the next start much; none of it is durable.
+    pub(super) fn keep_checkpoint_if_due(&mut self, replica: &mut Replica) {
+        if self.checkpoint.is_due() {
+            let (grown, whole) = (self.grown, self.whole);
+            self.checkpoint
+                .write(Marks { records: self.records.end(), state: self.state.end(), grown, whole }, replica);
+        }
+    }
+
     /// Every record in order.
     pub(super) fn records(&self) -> impl Iterator<Item = Result<Logged, StoreError>> {
-        self.records.reader().frames(self.records.end()).map(|frame| {
-            let frame = frame.map_err(store_error)?;
-            let record = Record::decode(frame.bytes).map_err(damaged)?;
-            Ok(Logged { position: Position(frame.place.0), record: Arc::new(record) })
-        })
+        self.records.reader().frames(self.records.end()).map(logged)
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -281,6 +337,7 @@ impl Store {
     fn append_changes(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
         let weight: usize = changes.iter().map(StateChange::weight).sum();
         self.grown += weight as u64 / 2;
+        self.checkpoint.grew(0, weight as u64 / 2);
         if weight <= GROUP_BYTES {
             return self.state.append(frames_of(changes, CHANGES_PER_FRAME), usize::MAX).map(drop);
         }
@@ -295,13 +352,29 @@ impl Store {
 
     pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
         let frames = records.iter().map(|record| record.bytes().to_vec());
+        let bytes: usize = records.iter().map(|record| record.bytes().len()).sum();
         let places = self.write(|store| store.records.append(frames, GROUP_BYTES))?;
+        self.checkpoint.grew(records.len() as u64, bytes as u64);
         Ok(records
             .into_iter()
             .zip(places)
             .map(|(record, place)| Logged { position: Position(place.0), record })
             .collect())
     }
+}
+
+/// What a row holds that had got as far as that before; none where it is another row.
+fn frames_since(row: &Row, mark: Mark) -> Option<Frames> {
+    if mark == Mark::default() {
+        return Some(row.reader().frames(row.end())); // There was nothing yet.
+    }
+    row.reader().frames_past(mark, row.end()).ok()
+}
+
+fn logged(frame: Result<Frame, SegmentError>) -> Result<Logged, StoreError> {
+    let frame = frame.map_err(store_error)?;
+    let record = Record::decode(frame.bytes).map_err(damaged)?;
+    Ok(Logged { position: Position(frame.place.0), record: Arc::new(record) })
 }
 
 impl Store {
@@ -331,6 +404,7 @@ impl Store {
             SegmentFolder::new(self.folder.join(RECORDS)).map_err(|error| store_error(error.into()))?;
         self.records = Row::open(Arc::new(disk), self.device, false)?;
         self.kept = Kept::new(self.records.reader());
+        self.checkpoint.is_void();
         Ok(())
     }
 }
@@ -402,21 +476,21 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Changes as frames that are well below a frame's limit, in order, each made when it is asked for.
-fn frames_of<'a>(
-    changes: impl IntoIterator<Item = &'a StateChange>,
+fn frames_of<C: Borrow<StateChange>>(
+    changes: impl IntoIterator<Item = C>,
     per_frame: usize,
 ) -> impl Iterator<Item = Vec<u8>> {
     let mut changes = changes.into_iter().peekable();
     std::iter::from_fn(move || {
-        let (mut part, mut bytes) = (Vec::new(), 0);
+        let (mut part, mut bytes) = (Vec::<C>::new(), 0);
         while let Some(change) = changes.peek() {
-            bytes += change.weight();
+            bytes += change.borrow().weight();
             if part.len() == per_frame || bytes > FRAME_BYTES && !part.is_empty() {
                 break;
             }
             part.extend(changes.next());
         }
-        (!part.is_empty()).then(|| StateChange::encode(part))
+        (!part.is_empty()).then(|| StateChange::encode(part.iter().map(C::borrow)))
     })
 }
 
@@ -437,11 +511,16 @@ fn damaged(error: impl std::fmt::Display) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_engine::observed::SyncedChange;
+    use annals_engine::{
+        disk::Node,
+        observed::{SyncedChange, SyncedNode},
+    };
     use annals_events::{
+        Dot, EntryId, EntryKind, NamespaceId,
         log::{Head, author::Author},
         segment::{ForgetfulDisk, Witness},
     };
+    use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
 
     const DEVICE: DeviceId = DeviceId([9; 16]);
@@ -493,7 +572,7 @@ mod tests {
                     break;
                 }
                 // As it is, in place of how it came to be.
-                if *compact && store.compact(&written).is_err() {
+                if *compact && store.compact(written.clone()).is_err() {
                     break;
                 }
             }
@@ -513,11 +592,109 @@ mod tests {
             prop_assert!(seqs.len() == kept || seqs.len() == kept + 1);
             prop_assert!(seqs.iter().enumerate().all(|(nth, seq)| seq.0 == 2 * nth as u64 + 1));
             // And it goes on from there, also with another whole state behind one that was cut off.
-            after.compact(&found).unwrap();
+            after.compact(found.clone()).unwrap();
             after.persist(&changes(99, 1)).unwrap();
             let again = open(&records, &state).unwrap().changes().unwrap();
             prop_assert_eq!(again.len(), found.len() + 1);
             prop_assert_eq!(&again[..found.len()], &found[..]);
+        }
+    }
+
+    /// A step of a device, for the law below.
+    fn step() -> impl Strategy<Value = Option<StateChange>> {
+        let path = || prop::sample::select(vec!["a", "a/b", "a/b/c", "d", "d/e"]).prop_map(str::to_owned);
+        let node = (any::<bool>(), 1..9_u64).prop_map(|(is_folder, number)| {
+            let kind = if is_folder { EntryKind::Folder } else { EntryKind::File };
+            let dot = Dot::new(DEVICE, number);
+            let disk = Node {
+                kind,
+                size: 1,
+                mtime_ns: 2,
+                ctime_ns: 3,
+                dev: 4,
+                ino: number,
+                executable: false,
+                target: None,
+            };
+            Box::new(SyncedNode {
+                entries: vec![EntryId(dot)],
+                kind,
+                head: None,
+                heads: Vec::new(),
+                content: None,
+                mtime: None,
+                executable: false,
+                copy: false,
+                disk,
+                settled: true,
+                aside: false,
+            })
+        });
+        prop_oneof![
+            6 => (path(), node).prop_map(|(path, node)| Some(StateChange::Synced(SyncedChange::Put(path, node)))),
+            1 => path().prop_map(|path| Some(StateChange::Synced(SyncedChange::Remove(path)))),
+            1 => (path(), path()).prop_map(|(from, to)| Some(StateChange::Synced(SyncedChange::Move { from, to }))),
+            1 => (1..99_u64).prop_map(|next| Some(StateChange::JournalCleared { next })),
+            1 => Just(None),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_follows_from_a_checkpoint_is_what_follows_from_everything_wherever_the_power_went(
+            acts in prop::collection::vec((step(), prop::bool::weighted(0.15)), 1..60),
+            steps in 0..120_u64,
+            spoiled in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+            mut dice: u64,
+        ) {
+            let identity = Identity { namespace: NamespaceId([1; 16]), key: SigningKey::from_bytes(&[2; 32]) };
+            let folder = tempfile::tempdir().unwrap();
+            let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
+            let open = || open(&records, &state).map(|mut store| {
+                store.checkpoint = Checkpoint::new(folder.path());
+                store
+            });
+            let mut store = open().unwrap();
+            let mut written = Vec::new();
+            state.cut_power_after(steps);
+            for (change, compact) in acts {
+                let done = match change {
+                    Some(change) => {
+                        written.push(change);
+                        store.persist(&written[written.len() - 1..])
+                    }
+                    None => {
+                        let changes = written.clone();
+                        let replica = Replica::reopen(identity.clone(), NameRules::default(), changes, []);
+                        store.checkpoint.is_void();
+                        store.keep_checkpoint_if_due(&mut replica.unwrap());
+                        Ok(())
+                    }
+                };
+                if done.is_err() || compact && store.compact(written.clone()).is_err() {
+                    break;
+                }
+            }
+            let mut choose = |below: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (dice >> 33) % below
+            };
+            state.crash(&mut choose);
+            records.crash(&mut choose);
+            let place = folder.path().join("checkpoint");
+            if let (Some(at), Ok(mut bytes)) = (spoiled, fs::read(&place)) {
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1;
+                fs::write(&place, bytes).unwrap();
+            }
+            let from_checkpoint = open().unwrap().replica(identity.clone()).unwrap();
+            let mut store = open().unwrap();
+            store.checkpoint = Checkpoint::none();
+            let from_all = store.replica(identity).unwrap();
+            prop_assert_eq!(from_checkpoint.synced(), from_all.synced());
+            prop_assert_eq!(from_checkpoint.next(), from_all.next());
         }
     }
 
@@ -554,7 +731,7 @@ mod tests {
             store.persist(&changes(nth, 1000)).unwrap();
         }
         let before = store.grown;
-        store.compact(&changes(50, 2)).unwrap();
+        store.compact(changes(50, 2)).unwrap();
         assert!(store.whole < before / 100 && store.grown == 0);
         assert_eq!(store.state.numbers().unwrap(), [2]);
         store.persist(&changes(51, 1)).unwrap();
@@ -609,7 +786,7 @@ mod tests {
             assert!(matches!(found, Err(StoreError::Damaged { .. })), "{gone}: {found:?}");
         }
         let mut store = open(&records, &state).unwrap();
-        store.compact(&changes(7, 3)).unwrap();
+        store.compact(changes(7, 3)).unwrap();
         assert!(store.state.numbers().unwrap()[0] > 1);
         assert_eq!(open(&records, &state).unwrap().changes().unwrap(), changes(7, 3));
     }

@@ -113,23 +113,39 @@ struct Stack {
 }
 
 pub(super) fn list_all(folder: &Folder, tasks: Vec<Task>) -> Result<Found, DiskError> {
+    let parts = in_parallel(tasks, |task, buffer, found| list_one(folder, task, buffer, found));
+    let mut parts = parts.map_err(|errno| folder.failed(errno))?.into_iter();
+    let mut found = parts.next().unwrap_or_default();
+    parts.for_each(|part| found.take(part));
+    Ok(found)
+}
+
+/// Does `each` for every task and for those that follow from it: for the folders that it answers with, where the task
+/// is deep. An error that it answers with ends it.
+pub(super) fn in_parallel<T: Default + Send>(
+    tasks: Vec<Task>,
+    each: impl Fn(&Task, &mut [MaybeUninit<u8>], &mut T) -> (Vec<String>, Option<Errno>) + Sync,
+) -> Result<Vec<T>, Errno> {
     let (stack, woken) = (Mutex::new(Stack { tasks, at_work: 0, failed: None }), Condvar::new());
-    let mut found = Found::default();
+    let mut found = Vec::new();
     thread::scope(|scope| {
-        let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(|| work(folder, &stack, &woken))).collect();
-        found = work(folder, &stack, &woken);
-        for other in others {
-            found.take(other.join().expect("a scanning thread has nothing to panic about"));
-        }
+        let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(|| work(&stack, &woken, &each))).collect();
+        found.push(work(&stack, &woken, &each));
+        let others = others.into_iter().map(|other| other.join().expect("listing folders does not panic"));
+        found.extend(others);
     });
     match stack.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
-        Some(errno) => Err(folder.failed(errno)),
+        Some(errno) => Err(errno),
         None => Ok(found),
     }
 }
 
-fn work(folder: &Folder, stack: &Mutex<Stack>, woken: &Condvar) -> Found {
-    let mut found = Found::default();
+fn work<T: Default>(
+    stack: &Mutex<Stack>,
+    woken: &Condvar,
+    each: &impl Fn(&Task, &mut [MaybeUninit<u8>], &mut T) -> (Vec<String>, Option<Errno>),
+) -> T {
+    let mut found = T::default();
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
     let mut held = stack.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
@@ -143,7 +159,7 @@ fn work(folder: &Folder, stack: &Mutex<Stack>, woken: &Condvar) -> Found {
         };
         held.at_work += 1;
         drop(held);
-        let (below, failed) = list_one(folder, &task, &mut buffer, &mut found);
+        let (below, failed) = each(&task, &mut buffer, &mut found);
         held = stack.lock().unwrap_or_else(PoisonError::into_inner);
         held.at_work -= 1;
         held.failed = held.failed.or(failed);
@@ -252,7 +268,7 @@ fn special(stat: &Stat) -> SkippedBecause {
 }
 
 /// The path for display; it is exact where the name is UTF-8.
-fn join(folder: &str, name: &CStr) -> String {
+pub(super) fn join(folder: &str, name: &CStr) -> String {
     let mut path = String::with_capacity(folder.len() + 1 + name.count_bytes());
     if !folder.is_empty() {
         path.push_str(folder);

@@ -43,8 +43,9 @@ pub(super) struct Matching<'a> {
 
 impl<'a> Matching<'a> {
     pub(super) fn new(local: &'a LocalTree, synced: &SyncedTree, strict: bool) -> Self {
-        let slots = synced.iter().map(|(path, node)| (path.as_str(), Slot::known(path, node)));
-        let (mut tree, _) = WorkingTree::of(slots);
+        let (paths, slots): (Vec<String>, Vec<Slot>) =
+            synced.iter().map(|(path, node)| (path.clone(), Slot::known(path, node))).unzip();
+        let (mut tree, _) = WorkingTree::of(paths.iter().map(String::as_str).zip(slots));
         for spot in tree.spots() {
             let was = tree.place(spot).map(|(folder, name)| (folder, name.to_owned()));
             tree.value_mut(spot).expect("all but the top have one").was = was;
@@ -287,8 +288,8 @@ impl<'a> Matching<'a> {
 }
 
 impl Slot {
-    fn known(path: &str, node: &SyncedNode) -> Self {
-        Self { synced: Some(node.clone()), was: None, old_path: path.to_owned(), met: None, displaced: None }
+    fn known(path: String, node: SyncedNode) -> Self {
+        Self { synced: Some(node), was: None, old_path: path, met: None, displaced: None }
     }
 }
 

@@ -97,7 +97,7 @@ impl<'a> Builder<'a> {
         }
         for above in std::iter::once(path).chain(ancestors(path)).filter(|above| !above.is_empty()) {
             if let Some(node) = self.synced.get(above) {
-                self.part.synced.apply(SyncedChange::Put(above.to_owned(), Box::new(node.clone())));
+                self.part.synced.apply(SyncedChange::Put(above.to_owned(), Box::new(node)));
             }
             let line = self.lines(parent(above).unwrap_or("")).iter().find(|line| line.name == name(above));
             if let Some(line) = line.cloned() {
@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
             }
         }
         for (path, node) in self.synced.children(path) {
-            self.part.synced.apply(SyncedChange::Put(path.clone(), Box::new(node.clone())));
+            self.part.synced.apply(SyncedChange::Put(path, Box::new(node)));
         }
         for line in self.lines(path).to_vec() {
             let path = if path.is_empty() { line.name.clone() } else { format!("{path}/{}", line.name) };
@@ -140,20 +140,20 @@ impl<'a> Builder<'a> {
     fn unlike(&self) -> Vec<String> {
         let (mut here, mut unlike) = (BTreeMap::new(), Vec::new());
         for (path, node) in self.part.synced.iter().filter(|(_, node)| node.kind == EntryKind::Folder) {
-            let path = path.as_str();
             if node.aside {
                 unlike.push(path);
             } else {
-                unlike.extend(here.insert(node.entries.as_slice(), path));
+                unlike.extend(here.insert(node.entries, path));
             }
         }
         for (path, node) in self.part.remote.nodes.iter().filter(|(_, node)| node.kind == EntryKind::Folder) {
             match here.remove(node.entries.as_slice()) {
-                Some(was) if self.added.contains(was) == self.added.contains(path) => {}
-                was => unlike.extend(was.into_iter().chain([path.as_str()])),
+                Some(was) if self.added.contains(&was) == self.added.contains(path) => {}
+                was => unlike.extend(was.into_iter().chain([path.clone()])),
             }
         }
         unlike.extend(here.into_values());
-        unlike.into_iter().filter(|path| !self.added.contains(*path)).map(str::to_owned).collect()
+        unlike.retain(|path| !self.added.contains(path));
+        unlike
     }
 }

@@ -1,21 +1,16 @@
 //! What disk and log agreed on last, and how it changes: one small change at a time, so that a device can
 //! append the changes to a file and read the tree back from them.
 
+mod row;
+mod rows;
+mod tree;
+
 use super::{LocalNode, RemoteNode};
 use crate::disk::{Node, TICK_NS};
 use annals_events::{ContentId, Dot, EntryId, EntryKind};
+pub use row::Glimpse;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Bound};
-
-/// Paths of places beside the folder begin with NUL, and come before this.
-const BESIDE_END: &str = "\u{1}";
-
-/// The merge base.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SyncedTree {
-    nodes: BTreeMap<String, SyncedNode>,
-    totals: Totals,
-}
+pub use tree::SyncedTree;
 
 /// How much there is in a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,110 +152,4 @@ pub enum SyncedChange {
         /// Where it is.
         to: String,
     },
-}
-
-impl SyncedTree {
-    /// Everything, by path.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &SyncedNode)> {
-        self.nodes.iter()
-    }
-
-    /// What is at `path`.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<&SyncedNode> {
-        self.nodes.get(path)
-    }
-
-    /// How many things.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// Whether nothing was ever agreed on.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
-    /// What is directly in the folder at `path`; the top is the empty path. Costs what there is of that, and not what
-    /// lies deeper.
-    pub fn children<'a>(
-        &'a self,
-        path: &str,
-    ) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
-        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let first = if path.is_empty() { BESIDE_END.to_owned() } else { prefix.clone() };
-        let mut from = Bound::Included(first);
-        std::iter::from_fn(move || {
-            loop {
-                let (path, node) = self.nodes.range((from.clone(), Bound::Unbounded)).next()?;
-                let name = path.strip_prefix(&prefix)?;
-                match name.split_once('/') {
-                    None => {
-                        from = Bound::Excluded(path.clone());
-                        return Some((path, node));
-                    }
-                    // '0' is the character after '/'.
-                    Some((folder, _)) => from = Bound::Included(format!("{prefix}{folder}0")),
-                }
-            }
-        })
-    }
-
-    /// Everything below `path`.
-    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a SyncedNode)> + use<'a> {
-        // '0' is the character after '/'.
-        let (first, end) = (format!("{path}/"), format!("{path}0"));
-        self.nodes.range((Bound::Included(first), Bound::Excluded(end)))
-    }
-
-    /// What stands beside the folder: it is missing from it, and another thing has its name.
-    pub fn beside(&self) -> impl Iterator<Item = &str> {
-        let paths = self.nodes.range(..BESIDE_END.to_owned()).map(|(path, _)| path.as_str());
-        paths.filter(|path| !path.contains('/'))
-    }
-
-    /// Takes one step.
-    pub fn apply(&mut self, change: SyncedChange) {
-        match change {
-            SyncedChange::Put(path, node) => self.put(path, *node),
-            SyncedChange::Remove(path) => self.take(&path).into_iter().for_each(drop),
-            SyncedChange::Move { from, to } => {
-                for (path, node) in self.take(&from) {
-                    self.put(format!("{to}{}", &path[from.len()..]), node);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, path: &str) -> Vec<(String, SyncedNode)> {
-        let paths: Vec<String> = self.below(path).map(|(below, _)| below.clone()).collect();
-        let paths = std::iter::once(path.to_owned()).chain(paths);
-        let taken: Vec<(String, SyncedNode)> =
-            paths.filter_map(|path| self.nodes.remove_entry(&path)).collect();
-        taken.iter().for_each(|(_, node)| self.totals.count(node, false));
-        taken
-    }
-
-    fn put(&mut self, path: String, node: SyncedNode) {
-        self.totals.count(&node, true);
-        if let Some(before) = self.nodes.insert(path, node) {
-            self.totals.count(&before, false);
-        }
-    }
-
-    /// How much there is.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        self.totals
-    }
-}
-
-impl FromIterator<SyncedChange> for SyncedTree {
-    fn from_iter<I: IntoIterator<Item = SyncedChange>>(changes: I) -> Self {
-        let mut tree = Self::default();
-        changes.into_iter().for_each(|change| tree.apply(change));
-        tree
-    }
 }

@@ -15,9 +15,9 @@ pub(super) const EVERY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Acknowledgements {
     /// The last one of this device, admitted or not: how far, and when by its own clock.
-    last: Option<(Seq, u64)>,
+    pub(super) last: Option<(Seq, u64)>,
     /// The last event in the log that is none.
-    news: Seq,
+    pub(super) news: Seq,
 }
 
 /// Whether an event only says how far a device is.

@@ -70,6 +70,14 @@ impl Replica {
         Part::at(&self.log, &self.synced, folders).synced
     }
 
+    /// The folders in which something was in the way, or could not be done. Everything is about to be looked at, these
+    /// among the rest: it may be gone by now.
+    pub fn take_hindered(&mut self) -> BTreeSet<String> {
+        let (obstacles, blocked) = (std::mem::take(&mut self.obstacles), std::mem::take(&mut self.blocked));
+        let paths = obstacles.into_keys().chain(blocked);
+        paths.map(|path| parent(&path).unwrap_or("").to_owned()).collect()
+    }
+
     pub(super) fn looked(
         &mut self,
         now_ms: u64,
@@ -178,7 +186,7 @@ impl Replica {
     fn not_sure_of(&mut self, reach: &Reach) {
         let (Reach::Folders { paths, .. }, Some(unsure)) = (reach, &mut self.unsure) else { return };
         let known = paths.iter().filter_map(|path| self.synced.get(path));
-        unsure.extend(known.flat_map(|node| node.entries.iter().copied()));
+        unsure.extend(known.flat_map(|node| node.entries));
         unsure.extend(paths.contains("").then_some(EntryId::ROOT));
     }
 

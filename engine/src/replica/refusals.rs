@@ -87,13 +87,13 @@ impl Replica {
 
     /// Where in the folder the text of a refused event lies.
     #[must_use]
-    pub fn lies_at(&self, dot: Dot, fact: &Fact) -> Option<&str> {
+    pub fn lies_at(&self, dot: Dot, fact: &Fact) -> Option<String> {
         let entry = text_of(dot, fact)?;
-        let aside = || self.synced.iter().filter(|(_, node)| node.aside);
+        let aside = || self.synced.select(|_, node| node.aside);
         let exact = aside().find(|(_, node)| shows(node, dot));
         // A version that a later one replaced lies where that does.
         let later = || aside().find(|(_, node)| node.entries.contains(&entry));
-        exact.or_else(later).map(|(path, _)| path.as_str())
+        exact.or_else(later).map(|(path, _)| path)
     }
 
     /// Whether this device's user may change entries, as far as the device knows.
@@ -169,10 +169,10 @@ impl Replica {
     fn after_reissue(&self, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Vec<SyncedChange> {
         let mut changes = Vec::new();
         for (path, node) in self.synced.iter() {
-            let mut after = renamed_node(node, names);
+            let mut after = renamed_node(&node, names);
             after.aside |= node.heads.iter().chain(&node.head).any(|dot| refused.contains(*dot))
                 || node.entries.iter().any(|entry| refused.contains(entry.0));
-            if after != *node {
+            if after != node {
                 changes.push(SyncedChange::Put(path.clone(), Box::new(after)));
             }
         }
@@ -200,14 +200,14 @@ impl Replica {
             }
         }
         let mut changes = vec![self.off_the_list(names.keys().copied().chain(left.iter()).collect())];
-        let aside = self.synced.iter().filter(|(_, node)| node.aside);
+        let aside = self.synced.select(|_, node| node.aside);
         let (known, unknown): (Vec<_>, Vec<_>) =
             aside.partition(|(_, node)| names.keys().any(|dot| shows(node, *dot)));
         // What cannot be said as it was, because the folder that it was made in was wanted no more, is found new.
         let mut after: Vec<SyncedChange> =
             unknown.into_iter().map(|(path, _)| SyncedChange::Remove(path.clone())).collect();
         after.extend(known.into_iter().map(|(path, node)| {
-            SyncedChange::Put(path.clone(), Box::new(said_again(renamed_node(node, &names))))
+            SyncedChange::Put(path.clone(), Box::new(said_again(renamed_node(&node, &names))))
         }));
         for change in after {
             self.take_step(change.clone());
@@ -221,8 +221,7 @@ impl Replica {
     /// Forgets what the folder holds aside, so that the next scan finds it new.
     pub(super) fn forget_aside(&mut self, effects: &mut Vec<Effect>) {
         let before = self.texts_aside();
-        let aside: Vec<String> =
-            self.synced.iter().filter(|(_, node)| node.aside).map(|(path, _)| path.clone()).collect();
+        let aside: Vec<String> = self.synced.select(|_, node| node.aside).map(|(path, _)| path).collect();
         let mut changes = self.forget(aside.into_iter());
         changes.extend(self.discarded(&before));
         self.persist(changes, effects);

@@ -154,11 +154,24 @@ impl Replica {
         changes: impl IntoIterator<Item = StateChange>,
         records: impl IntoIterator<Item = Logged>,
     ) -> Result<Self, ReopenError> {
-        let mut replica = Self::new(identity, rules);
+        Self::new(identity, rules).resume(changes, records)
+    }
+
+    /// This replica, to which only happened what its [checkpoint](Self::from_checkpoint) holds, after all that was
+    /// written down since.
+    ///
+    /// # Errors
+    /// As for [`reopen`](Self::reopen).
+    pub fn resume(
+        self,
+        changes: impl IntoIterator<Item = StateChange>,
+        records: impl IntoIterator<Item = Logged>,
+    ) -> Result<Self, ReopenError> {
+        let mut replica = self;
         let mut queue: VecDeque<Pending> = VecDeque::new();
         for change in changes {
             match change {
-                StateChange::Synced(change) => replica.synced.apply(change),
+                StateChange::Synced(change) => replica.take_step(change),
                 StateChange::Seen(seen) => replica.persisted_seen = seen,
                 StateChange::Journaled(pending) => {
                     replica.journal.reserve(pending.batch.last() + 1);
@@ -208,18 +221,15 @@ impl Replica {
             replica.journal.resume(pending);
         }
         // It is not in the folder: nothing can be done to it before somebody looked.
-        replica.blocked = replica.synced.beside().map(str::to_owned).collect();
+        replica.blocked = replica.synced.beside().collect();
         Ok(replica)
     }
 
     /// Everything that has to be written down, as if it had been from the beginning.
-    #[must_use]
-    pub fn state(&self) -> Vec<StateChange> {
-        let mut changes: Vec<StateChange> = self
-            .synced
-            .iter()
-            .map(|(path, node)| StateChange::Synced(SyncedChange::Put(path.clone(), Box::new(node.clone()))))
-            .collect();
+    pub fn state(&self) -> impl Iterator<Item = StateChange> {
+        let tree = self.synced.iter();
+        let tree = tree.map(|(path, node)| StateChange::Synced(SyncedChange::Put(path, Box::new(node))));
+        let mut changes = Vec::new();
         let unseen = self.unsettled.keys().copied().collect::<Vec<Dot>>();
         changes.push(StateChange::Seen(Seen {
             vector: self.pulled.clone(),
@@ -228,6 +238,6 @@ impl Replica {
         changes.push(StateChange::JournalCleared { next: self.journal.next() });
         changes.extend(self.aside.iter().cloned().map(StateChange::SetAside));
         changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
-        changes
+        tree.chain(changes)
     }
 }

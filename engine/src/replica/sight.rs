@@ -8,7 +8,7 @@ use crate::{
     observed::{Part, RemoteNode, RemoteTree, SyncedChange, SyncedTree, name, parent, paths_of},
     plan,
 };
-use annals_events::{Dot, EntryId};
+use annals_events::{Dot, EntryId, EntryKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Both trees, as far as they are compared.
@@ -72,20 +72,35 @@ impl Replica {
         }
     }
 
-    /// A step of the synced tree. What is not sure of a folder is not sure under the entries that it gets.
+    /// A step of the synced tree: the folders in which it happens are not sure, nor is a folder that is new, or stands for
+    /// other entries by it.
     pub(super) fn take_step(&mut self, change: SyncedChange) {
-        if let (SyncedChange::Put(path, after), Some(unsure)) = (&change, &mut self.unsure)
-            && let Some(before) = self.synced.get(path)
-            && before.entries != after.entries
-            && before.entries.iter().any(|entry| unsure.contains(entry))
-        {
-            unsure.extend(after.entries.iter().copied());
+        if let Some(mut unsure) = self.unsure.take() {
+            let entries_of = |path: &str| self.synced.get(path).map(|node| node.entries);
+            let mut happens_at = |path: &str| match parent(path) {
+                None => drop(unsure.insert(EntryId::ROOT)),
+                Some(folder) => unsure.extend(entries_of(folder).into_iter().flatten()),
+            };
+            match &change {
+                SyncedChange::Put(path, after) => {
+                    happens_at(path);
+                    if after.kind == EntryKind::Folder && entries_of(path).as_ref() != Some(&after.entries) {
+                        unsure.extend(after.entries.iter().copied());
+                    }
+                }
+                SyncedChange::Remove(path) => happens_at(path),
+                SyncedChange::Move { from, to } => {
+                    happens_at(from);
+                    happens_at(to);
+                }
+            }
+            self.unsure = Some(unsure);
         }
         self.synced.apply(change);
     }
 
     /// Takes note of what events changed since the last time.
-    fn note_changed(&mut self) {
+    pub(super) fn note_changed(&mut self) {
         let changed = self.log.take_changed();
         self.unsure = match (self.unsure.take(), changed) {
             // A disk that cannot hold every name shows some of them otherwise, whichever folder they are in.
@@ -102,15 +117,15 @@ impl Replica {
     pub(super) fn unlike_elsewhere(&self, sight: &Sight) -> BTreeSet<EntryId> {
         let Sight::Part(part) = sight else { return BTreeSet::new() };
         let mut known = part.remote.entries();
-        known.extend(part.synced.iter().flat_map(|(_, node)| node.entries.iter().copied()));
+        known.extend(part.synced.iter().flat_map(|(_, node)| node.entries));
         let all = RemoteTree::of(&self.log);
         let above_here =
-            |path: &str| parent(path).map(|above| self.synced.get(above).map(|node| node.entries.clone()));
+            |path: &str| parent(path).map(|above| self.synced.get(above).map(|node| node.entries));
         let above_there =
             |path: &str| parent(path).map(|above| all.nodes.get(above).map(|node| node.entries.clone()));
         let mut here = BTreeMap::new();
         for (path, node) in self.synced.iter().filter(|(_, node)| !node.aside) {
-            here.insert((node.entries.clone(), node.head), (name(path), above_here(path), node));
+            here.insert((node.entries.clone(), node.head), (name(&path).to_owned(), above_here(&path), node));
         }
         let is_one =
             |here: &Option<Option<Vec<EntryId>>>, there: &Option<Option<Vec<EntryId>>>| match (here, there) {
@@ -127,7 +142,7 @@ impl Replica {
                 unlike.extend(there.entries.iter().copied());
             }
         }
-        unlike.extend(here.into_values().flat_map(|(_, _, node)| node.entries.iter().copied()));
+        unlike.extend(here.into_values().flat_map(|(_, _, node)| node.entries));
         unlike.difference(&known).copied().collect()
     }
 

@@ -9,15 +9,16 @@
 use crate::{
     disk::{Disk, DiskError, Listing, Node, Scan},
     ignore::RULES_FILE,
-    observed::{SyncedNode, SyncedTree, ancestors, name, parent},
+    observed::{Glimpse, SyncedNode, SyncedTree, ancestors, name, parent},
 };
 use annals_events::EntryKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// With more folders than this, a look at everything costs no more.
-const FOLDERS_MAX: usize = 512;
+pub(super) const FOLDERS_MAX: usize = 512;
 
 /// What a look at some folders found.
+#[derive(Default)]
 pub(super) struct Glance {
     /// The folders, by where they are and where they were.
     pub(super) folders: BTreeSet<String>,
@@ -115,7 +116,7 @@ impl<D: Disk> Search<'_, D> {
         else {
             return Ok(false);
         };
-        let now = self.disk.look(path)?.filter(|now| is_number(before, now));
+        let now = self.disk.look(path)?.filter(|now| is_number(&before, now));
         let known = now.is_some();
         self.above.insert(path.to_owned(), now);
         Ok(known)
@@ -140,7 +141,7 @@ impl<D: Disk> Search<'_, D> {
             std::mem::take(&mut self.todo).into_iter().map(|(path, deep)| Listing { path, deep }).collect();
         let mut scan = self.disk.list(&todo)?;
         // What is ignored is so unless it is synced.
-        let inside = scan.sift(|path| self.synced.get(path).is_some());
+        let inside = scan.sift(|path| self.synced.contains(path));
         if !scan.complete || !inside.is_empty() && self.disk.descend(&inside) {
             return Ok(false);
         }
@@ -162,10 +163,7 @@ impl<D: Disk> Search<'_, D> {
     /// Wants the folders that things came from, and all that is in those that are new.
     fn follow(&mut self, scan: &Scan) {
         let strange = scan.nodes.iter().filter(|(path, now)| {
-            !self
-                .synced
-                .get(&self.was(path))
-                .is_some_and(|before| before.kind == now.kind && is_number(before, now))
+            !self.synced.get(&self.was(path)).is_some_and(|before| is_number(&before, now))
         });
         let mut strange: BTreeMap<(u64, u64), &String> =
             strange.map(|(path, now)| ((now.dev, now.ino), path)).collect();
@@ -173,7 +171,9 @@ impl<D: Disk> Search<'_, D> {
             return;
         }
         let mut came = Vec::new();
-        for (was, before) in self.synced.iter().filter(|(_, before)| !before.aside) {
+        let number = |node: &Glimpse| (node.identity.dev, node.identity.ino);
+        let before = self.synced.select(|_, node| !node.aside && strange.contains_key(&number(node)));
+        for (was, before) in before.collect::<Vec<_>>() {
             let number = (before.disk.dev, before.disk.ino);
             let Some(path) = strange.get(&number).filter(|path| scan.nodes[**path].kind == before.kind)
             else {

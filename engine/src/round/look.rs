@@ -4,7 +4,7 @@
 
 use super::{
     FileToRead, Files, Host, Round, RoundError, Step, Wish,
-    glance::{Glance, glance},
+    glance::{FOLDERS_MAX, Glance, glance},
 };
 use crate::{
     author::Removals,
@@ -41,16 +41,17 @@ impl<H: Host> Round<'_, H> {
         if let Look::At(paths) = at
             && let Some(glance) = self.glance(paths)?
         {
-            return self.take_glance(glance, paths, online);
+            return self.take_glance(glance, Some(paths), online);
+        }
+        if *at == Look::Whole
+            && let Some(glance) = self.survey()?
+        {
+            self.begin_report(Vec::new());
+            return self.take_glance(glance, None, online);
         }
         let scan = self.scan()?;
-        self.report.looks += 1;
+        self.begin_report(told(&scan));
         self.report.incomplete = !scan.complete;
-        self.report.vanishing.clear();
-        self.report.glanced.clear();
-        self.report.blocked.clear();
-        self.report.waiting.clear();
-        self.report.skipped = told(&scan);
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
         self.read(&mut local, unread, None, online)?;
         self.take_look(local, Reach::Whole)
@@ -66,10 +67,22 @@ impl<H: Host> Round<'_, H> {
         self.perform(effects)
     }
 
+    /// What is reported is from now on of the whole folder.
+    fn begin_report(&mut self, skipped: Vec<(String, String)>) {
+        self.report.looks += 1;
+        self.report.incomplete = false;
+        self.report.vanishing.clear();
+        self.report.glanced.clear();
+        self.report.blocked.clear();
+        self.report.waiting.clear();
+        self.report.skipped = skipped;
+    }
+
+    /// `hints`: where something was hinted at; none where somebody looked everywhere for what changed.
     fn take_glance(
         &mut self,
         glance: Glance,
-        hints: &BTreeSet<String>,
+        hints: Option<&BTreeSet<String>>,
         online: bool,
     ) -> Result<(), RoundError> {
         let Glance { folders, scan } = glance;
@@ -88,8 +101,10 @@ impl<H: Host> Round<'_, H> {
         let (mut local, unread) = LocalTree::of(scan, &synced);
         // Whoever is at a file right now, beside what was hinted at, is not done: the hint at that one is on its way.
         let is_done = |path: &String| {
-            let hinted = hints.contains(path) || ancestors(path).any(|above| hints.contains(above));
-            hinted || local.nodes.get(path).is_none_or(|node| node.settled)
+            let is_hinted = |hints: &BTreeSet<String>| {
+                hints.contains(path) || ancestors(path).any(|above| hints.contains(above))
+            };
+            hints.is_none_or(is_hinted) || local.nodes.get(path).is_none_or(|node| node.settled)
         };
         let (unread, later): (Vec<String>, Vec<String>) = unread.into_iter().partition(is_done);
         self.report.waiting.extend(later);
@@ -101,7 +116,7 @@ impl<H: Host> Round<'_, H> {
     /// a scan, and nothing of what a look at everything costs beside that.
     fn is_elsewhere(&mut self, synced: &SyncedTree, seen: &Scan) -> Result<bool, RoundError> {
         let number = |node: &Node| (node.dev, node.ino);
-        let missing = synced.iter().filter(|(path, _)| !seen.nodes.contains_key(*path));
+        let missing = synced.iter().filter(|(path, _)| !seen.nodes.contains_key(path));
         let mut missing: BTreeSet<(u64, u64)> = missing.map(|(_, node)| number(&node.disk)).collect();
         for node in seen.nodes.values() {
             missing.remove(&number(node)); // That was compared already.
@@ -215,9 +230,9 @@ impl<H: Host> Round<'_, H> {
     /// yet, under another name.
     fn has_all(&self, local: &LocalTree, folders: Option<&BTreeSet<String>>) -> bool {
         match folders {
-            None => self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(path)),
+            None => self.replica.synced().iter().all(|(path, _)| local.nodes.contains_key(&path)),
             Some(folders) => {
-                self.replica.synced_at(folders).iter().all(|(path, _)| local.nodes.contains_key(path))
+                self.replica.synced_at(folders).iter().all(|(path, _)| local.nodes.contains_key(&path))
             }
         }
     }
@@ -240,6 +255,31 @@ impl<H: Host> Round<'_, H> {
             files.push(FileToRead { path: path.clone(), size: size(path), replaced, first: None });
         }
         files
+    }
+
+    /// Looks at everything for where it is not what is known, and at those folders; none where that is not enough. Mostly
+    /// nothing changed: then nothing has to be held of what was looked at. Where something is withheld, all of it counts.
+    fn survey(&mut self) -> Result<Option<Glance>, RoundError> {
+        if std::mem::replace(&mut self.surveyed, true)
+            || self.wish.accept_deletes
+            || !self.replica.may_glance()
+            || !self.replica.withheld().is_empty()
+            || self.replica.synced().beside().next().is_some()
+        {
+            return Ok(None);
+        }
+        let Some(mut folders) = self.replica.folders_unsure() else { return Ok(None) };
+        folders.extend(self.replica.take_hindered());
+        let Some(differing) = self.host.parts().disk.survey(self.replica.synced())? else { return Ok(None) };
+        folders.extend(differing);
+        if folders.is_empty() {
+            return Ok(Some(Glance::default()));
+        }
+        if folders.len() > FOLDERS_MAX {
+            return Ok(None);
+        }
+        let hints: BTreeSet<&str> = folders.iter().map(String::as_str).collect();
+        Ok(glance(self.host.parts().disk, self.replica.synced(), &hints)?)
     }
 
     /// Looks at the folders of these paths, and at what they lead to; none where that is not enough.

@@ -3,7 +3,7 @@
 use crate::{folder::Folder, world::content};
 use annals_engine::{
     disk::DiskOp,
-    observed::{RemoteNode, RemoteTree, SyncedChange, SyncedNode, SyncedTree},
+    observed::{RemoteNode, RemoteTree, SyncedChange, SyncedTree},
     plan::{after, in_the_way, pending, plan},
 };
 use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
@@ -317,7 +317,6 @@ fn a_state_of_the_tree_is_read_back_from_its_changes() {
     let remote = tree(&[thing], &mut contents);
     let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
     perform(&mut folder, &mut synced, &remote, &contents);
-    let changes =
-        synced.iter().map(|(path, node)| SyncedChange::Put(path.clone(), Box::new(SyncedNode::clone(node))));
+    let changes = synced.iter().map(|(path, node)| SyncedChange::Put(path, Box::new(node)));
     assert_eq!(changes.collect::<SyncedTree>(), synced);
 }

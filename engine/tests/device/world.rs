@@ -111,6 +111,8 @@ pub(crate) struct Device {
     pub(crate) notices: Vec<Notice>,
     pub(crate) records: Vec<Logged>,
     frames: Vec<Vec<u8>>,
+    /// What it added up to at some time, and how many frames and records there were.
+    checkpoint: Option<(Vec<u8>, usize, usize)>,
     identity: Identity,
     /// Effects until the power goes, if it does.
     pub(crate) power: Option<u32>,
@@ -142,6 +144,7 @@ impl World {
             notices: Vec::new(),
             records: Vec::new(),
             frames: Vec::new(),
+            checkpoint: None,
             identity,
             power: None,
             wants_scan: false,
@@ -209,7 +212,28 @@ impl World {
         let changes: Vec<StateChange> =
             device.frames.iter().flat_map(|bytes| StateChange::decode(bytes).unwrap()).collect();
         let identity = device.identity.clone();
-        Replica::reopen(identity, NameRules::default(), changes, device.records.clone()).unwrap()
+        let whole =
+            Replica::reopen(identity.clone(), NameRules::default(), changes, device.records.clone()).unwrap();
+        let Some((bytes, frames, records)) = &device.checkpoint else { return whole };
+        let resumed = Replica::from_checkpoint(identity, NameRules::default(), bytes).unwrap();
+        let changes = device.frames[*frames..].iter().flat_map(|bytes| StateChange::decode(bytes).unwrap());
+        let resumed = resumed.resume(changes, device.records[*records..].to_vec()).unwrap();
+        assert_eq!(resumed.synced(), whole.synced());
+        assert_eq!(resumed.log().digests(), whole.log().digests());
+        assert_eq!((resumed.cursor(), resumed.next()), (whole.cursor(), whole.next()));
+        assert_eq!(resumed.aside(), whole.aside());
+        assert!(resumed.pending().eq(whole.pending()));
+        resumed
+    }
+
+    /// Keeps what a device adds up to now and then, if it is at rest.
+    fn keep_checkpoint(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        if device.now_ms.is_multiple_of(5)
+            && let Some(bytes) = device.replica.checkpoint()
+        {
+            device.checkpoint = Some((bytes, device.frames.len(), device.records.len()));
+        }
     }
 
     pub(crate) fn restart(&mut self, d: usize) {
@@ -217,7 +241,9 @@ impl World {
         let device = &mut self.devices[d];
         device.replica = replica;
         // What was compacted must be the same.
-        device.frames = vec![StateChange::encode(&device.replica.state())];
+        let state: Vec<StateChange> = device.replica.state().collect();
+        device.frames = vec![StateChange::encode(&state)];
+        device.checkpoint = None;
         device.wants_scan = true;
         let kept = std::mem::take(&mut device.folder.kept);
         self.step(d, Input::Swept { kept });
@@ -281,6 +307,7 @@ impl World {
         device.records.extend(records.iter().cloned());
         let caught_up = to == self.server.log.len();
         self.step(d, Input::Pulled { records, caught_up });
+        self.keep_checkpoint(d);
     }
 
     /// Everybody scans, pushes and pulls until nothing changes any more.
@@ -316,12 +343,12 @@ impl World {
             ));
             for (path, there) in &remote.nodes {
                 let here = device.replica.synced().get(path);
-                if here.is_none_or(|here| !here.agrees(there)) {
+                if here.as_ref().is_none_or(|here| !here.agrees(there)) {
                     out.push(format!("device {n}: {path}: {here:?} against {there:?}"));
                 }
             }
             for (path, here) in device.replica.synced().iter() {
-                if !remote.nodes.contains_key(path) {
+                if !remote.nodes.contains_key(&path) {
                     out.push(format!("device {n}: {path}: {here:?} against nothing"));
                 }
             }

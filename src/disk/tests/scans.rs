@@ -4,8 +4,11 @@ use super::{
     super::scan::{Task, again, list_all},
     *,
 };
-use annals_engine::disk::{Listing, Scan, SkippedBecause, TICK_NS};
-use annals_events::EntryKind;
+use annals_engine::{
+    disk::{Listing, Scan, SkippedBecause, TICK_NS},
+    observed::{SyncedChange, SyncedNode, SyncedTree, differing},
+};
+use annals_events::{DeviceId, Dot, EntryId, EntryKind};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     ffi::OsStr,
@@ -207,4 +210,72 @@ fn without_the_kernels_help_the_same_is_found() {
     let op = folder.over("d/e/f/file", "2");
     assert!(folder.one(op).is_ok());
     assert_eq!(folder.disk.look("l/e"), Ok(None));
+}
+
+/// What a device agreed on that found just this in its folder.
+fn known_of(scan: &Scan) -> SyncedTree {
+    let known = |(path, node): (&String, &Node)| {
+        let synced = SyncedNode {
+            entries: vec![EntryId(Dot::new(DeviceId([1; 16]), node.ino))],
+            kind: node.kind,
+            head: None,
+            heads: Vec::new(),
+            content: None,
+            mtime: None,
+            executable: node.executable,
+            copy: false,
+            disk: node.clone(),
+            settled: true,
+            aside: false,
+        };
+        SyncedChange::Put(path.clone(), Box::new(synced))
+    };
+    scan.nodes.iter().map(known).collect()
+}
+
+#[test]
+fn a_survey_says_of_the_folder_what_a_scan_says_and_names_where_something_is_different() {
+    type Act = fn(&Fixture);
+    let acts: [(Act, Option<&[&str]>); 12] = [
+        (|_| {}, Some(&[])),
+        (|folder| folder.given("a/b/file", "other"), Some(&["a/b"])),
+        (|folder| folder.given("a/new", ""), Some(&["a"])),
+        (|folder| fs::remove_file(folder.path("top")).unwrap(), Some(&[""])),
+        (|folder| fs::rename(folder.path("a/b/file"), folder.path("c/file")).unwrap(), Some(&["a/b", "c"])),
+        (|folder| symlink("other", folder.path("c/link")).unwrap(), Some(&["c"])),
+        (|folder| drop(UnixListener::bind(folder.path("c/socket")).unwrap()), Some(&["c"])),
+        // What is in it may be different as well, and is elsewhere.
+        (|folder| fs::rename(folder.path("a/b"), folder.path("d")).unwrap(), None),
+        (|folder| fs::remove_dir_all(folder.path("a")).unwrap(), None),
+        // A folder that is new is for who looks at where it is.
+        (|folder| folder.given("c/new/file", ""), Some(&["c"])),
+        (|folder| folder.given("c/passed by", ""), Some(&[])),
+        // Ignored, but known: it is synced.
+        (|folder| folder.given("c/synced by", "other"), Some(&["c"])),
+    ];
+    for (n, (act, expected)) in acts.into_iter().enumerate() {
+        let mut folder = Fixture::new();
+        for path in ["top", "a/b/file", "a.b", "a/other", "c/d/file", "c/synced by", "c/z"] {
+            folder.given(path, "text");
+        }
+        let mut known = known_of(&folder.disk.scan().unwrap());
+        folder.given(".annalsignore", "* by\n");
+        let rules = folder.node(".annalsignore");
+        let scan = Scan { nodes: [(".annalsignore".to_owned(), rules)].into(), ..Scan::default() };
+        known_of(&scan).iter().for_each(|(path, node)| known.apply(SyncedChange::Put(path, Box::new(node))));
+        act(&folder);
+        let expected = expected.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect());
+        assert_eq!(folder.disk.survey(&known).unwrap(), expected, "{n}: survey");
+        assert_eq!(differing(&folder.disk.scan().unwrap(), &known), expected, "{n}: scan");
+    }
+}
+
+#[test]
+fn a_survey_takes_for_different_what_may_have_changed_and_look_the_same() {
+    let mut folder = Fixture::new();
+    folder.given("a/file", "text");
+    let mut known = known_of(&folder.disk.scan().unwrap());
+    let node = known.get("a/file").unwrap();
+    known.apply(SyncedChange::Put("a/file".into(), Box::new(SyncedNode { settled: false, ..node })));
+    assert_eq!(folder.disk.survey(&known).unwrap(), Some(["a".to_owned()].into()));
 }
