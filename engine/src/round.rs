@@ -17,8 +17,10 @@ mod delivery;
 mod fetch;
 mod glance;
 mod handback;
+mod host;
 mod lists;
 mod look;
+mod materialise;
 mod report;
 mod send;
 mod sending;
@@ -27,6 +29,7 @@ mod sources;
 mod submit;
 
 pub use fetch::Fetcher;
+pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take, Unreadable};
 pub use lists::{Lists, MemoryLists};
 pub use look::Look;
 pub use report::{Files, Report, RoundError, Step};
@@ -34,205 +37,15 @@ pub use sift::scan;
 pub use sources::{OldFile, Sources};
 
 use crate::{
-    chunk_store::ChunkStore,
-    content::SealedChunk,
-    disk::{Blocked, Disk, DiskError, DiskOp, Node},
-    priority::{Rank, Waiting, is_long},
+    disk::{Blocked, Disk as _, DiskError},
     protocol::{Class, Code, Problem},
-    replica::{Effect, Input, Notice, Replica, StateChange, Strange, is_acknowledgement},
-    transport::{Transport, TransportError},
+    replica::{Effect, Input, Notice, Replica, Strange, is_acknowledgement},
+    transport::TransportError,
 };
-use annals_events::{ChunkId, ChunkRef, Content, Dot, Record, Seq, log::Logged};
+use annals_events::{Content, Dot, Record};
 use sending::Sending;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-/// What a round may use of the machine that it runs on.
-pub trait Host {
-    /// The synced folder.
-    type Disk: Disk;
-
-    /// The wall clock, in milliseconds since 1970.
-    fn now_ms(&self) -> u64;
-
-    /// The capabilities, side by side.
-    fn parts(&mut self) -> Parts<'_, Self::Disk>;
-
-    /// Appends to the device's state as one; durable when it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written, or it is not known.
-    fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError>;
-
-    /// Keeps records for good, durable when it returns; answers with where they can be found again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError>;
-
-    /// All that is kept, in order.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn records(&mut self) -> Result<Vec<Arc<Record>>, StoreError>;
-
-    /// Keeps `records` in place of all that is kept after `common`: durable, all of it or nothing, when it returns. To be
-    /// followed by [`reopen`](Self::reopen).
-    ///
-    /// # Errors
-    /// [`StoreError`]; what was kept is kept then.
-    fn replace_records(&mut self, common: Seq, records: Vec<Arc<Record>>) -> Result<(), StoreError>;
-
-    /// The replica that follows from what was persisted and kept.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn reopen(&mut self) -> Result<Replica, StoreError>;
-
-    /// Finds the names of the chunks of files; for each in order its answer. Whichever of them are [cut](Self::cut) next
-    /// are those, as they were read here or once more.
-    ///
-    /// # Errors
-    /// As [`cut`](Self::cut), of which it is the default.
-    fn name(&mut self, files: &[FileToRead]) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
-        self.cut(files, &|_| false, &mut |_, _, _| Ok(()))
-    }
-
-    /// These will be named next, in one go; none: nothing more will, and what was read may be let go. A host with hands
-    /// free begins with it: which names it finds is the same.
-    fn read_ahead(&mut self, files: &[FileToRead]) {
-        let _ = files;
-    }
-
-    /// Cuts files; for each in order its answer. `wanted` is asked for every chunk (from any thread), and `take` gets
-    /// those that are. An error of `take` ends it.
-    ///
-    /// # Errors
-    /// That of `take`.
-    fn cut(
-        &mut self,
-        files: &[FileToRead],
-        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
-        take: &mut Take<'_>,
-    ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError>;
-
-    /// Nothing in the outbox is needed any more.
-    fn empty_outbox(&mut self);
-
-    /// Which files somewhere below the folder programs have open now, as far as that can be told.
-    fn open_now(&mut self) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    /// Whether [`cut`](Self::cut) may end with [`RoundError::GaveWay`] from now on, once something came up that goes before
-    /// the rest of what is cut.
-    fn may_give_way(&mut self, may: bool) {
-        let _ = may;
-    }
-
-    /// Tells whoever watches how far the round is.
-    fn progress(&mut self, step: Step);
-
-    /// Whether the round shall end as soon as it can, with [`RoundError::Stopped`]. What is done by then stays done.
-    fn is_stopped(&self) -> bool {
-        false
-    }
-}
-
-/// Takes a chunk that was wanted, and may send it or put it into the outbox; waiting there is how a slow network
-/// slows down the reading. Always called on the thread that cuts were asked from.
-pub type Take<'a> = dyn FnMut(SealedChunk, &dyn Transport, &dyn ChunkStore) -> Result<(), RoundError> + 'a;
-
-/// Capabilities that are used at the same time.
-pub struct Parts<'a, D: Disk> {
-    /// The synced folder.
-    pub disk: &'a mut D,
-    /// The way to the server.
-    pub transport: &'a dyn Transport,
-    /// Chunks of saves that the server has not got yet.
-    pub outbox: &'a dyn ChunkStore,
-    /// Records that were kept.
-    pub records: &'a dyn KeptRecords,
-    /// Lists of large files' chunks.
-    pub lists: &'a dyn Lists,
-}
-
-/// Records that a device kept.
-pub trait KeptRecords {
-    /// The one at `position`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn at(&self, position: u64) -> Result<Arc<Record>, StoreError>;
-}
-
-/// A file that has to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileToRead {
-    /// Which.
-    pub path: String,
-    /// About how large.
-    pub size: u64,
-    /// What the version that it replaces holds.
-    pub replaced: Option<Content>,
-    /// Only so many bytes of it: all that it had when it was read before.
-    pub first: Option<u64>,
-}
-
-/// A file that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileRead {
-    /// What it was, before and after.
-    pub node: Node,
-    /// What it holds.
-    pub content: Content,
-    /// All its chunks, its manifest's own included.
-    pub chunks: Vec<ChunkRef>,
-    /// Whether more was written behind what was read: then `node` is what was read, and that nothing before it changed
-    /// is seen by reading it once more.
-    pub grew: bool,
-}
-
-/// Why a file was not read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// For people.
-    pub why: String,
-    /// Whether it is merely being written, and will be read in a later round.
-    pub passing: bool,
-}
-
-/// The device's own state could not be read or written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// No room. Nothing was lost.
-    #[error("no space left in {place}")]
-    Full {
-        /// Where.
-        place: String,
-    },
-    /// Stored bytes are not what was written, or do not make sense.
-    #[error("the device's own state is damaged: {what}")]
-    Damaged {
-        /// What is wrong.
-        what: String,
-    },
-    /// Somebody else removed or replaced it while it was at work. Nothing was written.
-    #[error("the device's own state in {place} was removed or replaced while it was in use")]
-    Replaced {
-        /// Where.
-        place: String,
-    },
-    /// Anything else.
-    #[error("the device's own state cannot be used: {what}")]
-    Failed {
-        /// What the system said.
-        what: String,
-    },
-}
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What the caller decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -253,13 +66,6 @@ const TURNS_MAX: usize = 32;
 const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
 /// How often a server may lose state while a round is at work.
 const HAND_BACKS_MAX: usize = 8;
-/// So few files are done before anybody finds out which of them are open.
-const FEW: usize = 8;
-/// Operations handed to the disk together, which makes them durable together.
-const OPS_PER_GROUP: usize = 2048;
-/// The bytes that they write, unless one alone writes more: what is done before the next word of how far it is.
-const OPS_BYTES: u64 = 32 << 20;
-
 /// Exchanges everything that can be exchanged; answers with what it did, and whether that is all.
 ///
 /// # Errors
@@ -586,111 +392,6 @@ impl<H: Host> Round<'_, H> {
         }
         Ok(())
     }
-
-    /// The operations of a plan, those that write in the order in which somebody waits for them.
-    fn arranged(&mut self, ops: Vec<DiskOp>) -> Vec<DiskOp> {
-        let files = ops.iter().filter(|op| matches!(op, DiskOp::WriteFile { .. })).count();
-        if files < 2 {
-            return ops;
-        }
-        let ranking = self.ranking(files);
-        let rank = |op: &DiskOp| match op {
-            DiskOp::WriteFile { path, size, mtime_ns, .. } => ranking.of(path, *size, mtime_ns.unwrap_or(0)),
-            // Nothing has to be fetched for it.
-            op => ranking.of(op.path(), 0, 0),
-        };
-        self.replica.arrange(rank).map_or(ops, <[DiskOp]>::to_vec)
-    }
-
-    /// By what files are put in order, `files` of them.
-    fn ranking(&mut self, files: usize) -> Ranking {
-        let open = if files > FEW { self.host.open_now() } else { BTreeSet::new() };
-        Ranking { now_ms: self.host.now_ms(), open, asked: self.wish.first.clone() }
-    }
-
-    /// Does what a plan says, some hundred operations at a time, and hands in how it went.
-    fn materialise(&mut self, ops: &[DiskOp], together: usize) -> Result<(), RoundError> {
-        let mut outcomes = Vec::with_capacity(ops.len());
-        let mut failed = None;
-        let ops = if self.shut_out { &[] } else { ops };
-        let (first, rest) = ops.split_at(together.min(ops.len()));
-        // What takes long keeps nothing waiting that stands before it.
-        let in_parts = rest.chunk_by(|one, next| !takes_long(one) && !takes_long(next));
-        let in_groups = in_parts.flat_map(groups_of);
-        let groups = std::iter::once(first).chain(in_groups).filter(|group| !group.is_empty());
-        let mut files = Files { of: ops.len() as u64, of_bytes: written_by(ops), ..Files::default() };
-        for group in groups {
-            let path = group.iter().find(|op| matches!(op, DiskOp::WriteFile { .. })).or(group.first());
-            files.path = path.map(|op| op.path().to_owned());
-            self.host.progress(Step::Writing(files.clone()));
-            match self.apply(group) {
-                Ok(done) => outcomes.extend(done),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-            (files.done, files.path) = (outcomes.len() as u64, None);
-            files.bytes += written_by(group);
-            if let Err(stopped) = self.go_on(Step::Writing(files.clone()))
-                && outcomes.len() < ops.len()
-            {
-                failed = Some(stopped);
-                break;
-            }
-        }
-        self.report.ops += outcomes.len() as u64;
-        let effects = self.replica.step(self.host.now_ms(), Input::Materialised { outcomes });
-        if let Some(error) = failed {
-            // What was done is taken down first; plans that follow would meet the same disk.
-            let persisted: Vec<Effect> =
-                effects.into_iter().take_while(|e| !matches!(e, Effect::Materialise(_))).collect();
-            self.perform(persisted)?;
-            return Err(error);
-        }
-        self.perform(effects)
-    }
-
-    fn apply(&mut self, ops: &[DiskOp]) -> Result<Vec<crate::disk::Outcome>, RoundError> {
-        let mut contents = BTreeMap::new();
-        let mut order = Vec::new();
-        let sources = self.sources_of(ops);
-        for op in ops {
-            let DiskOp::WriteFile { path, content, .. } = op else { continue };
-            if !contents.contains_key(content) {
-                let head = self.replica.at_work_on(path).and_then(|node| node.head);
-                let whole = head.map(|head| self.content_of(head)).transpose()?.flatten();
-                contents.extend(whole.filter(|whole| whole.id == *content).map(|whole| (*content, whole)));
-            }
-            order.push(*content);
-        }
-        let namespace = self.replica.namespace();
-        let parts = self.host.parts();
-        let ways = (parts.transport, parts.outbox, parts.lists);
-        let mut fetcher = Fetcher::new(namespace, ways, contents, &order, sources);
-        let outcomes = parts.disk.apply(ops, &mut fetcher);
-        let (chunks, trouble) = fetcher.finish();
-        self.report.chunks_received += chunks;
-        match (outcomes, trouble) {
-            // Without its content a file is blocked; the reason is the round's.
-            (Ok(outcomes), None) => Ok(outcomes),
-            (Ok(outcomes), Some(trouble)) => {
-                // What was just saved here can be fetched once its event is in the log.
-                if trouble.is_unknown_chunk() && self.replica.pending().next().is_some() {
-                    self.rescan = Some(Look::Whole);
-                // No epoch tells of a server that lost no record of its own.
-                } else if trouble.is_unknown_chunk()
-                    && (self.replica.cursor().epoch > 0 || self.report.server_put_back)
-                {
-                    self.content_lost = true;
-                } else {
-                    self.trouble(trouble);
-                }
-                Ok(outcomes)
-            }
-            (Err(error), _) => Err(RoundError::Disk(error)),
-        }
-    }
 }
 
 /// What the version `dot` holds, by the record or the pending batch that made it; none where that is withheld.
@@ -720,43 +421,6 @@ pub fn body_of(
     }
     let Some((position, index)) = replica.log().locate(dot) else { return Ok(None) };
     records.at(position)?.batch().body(index).map_err(|error| damaged(error.to_string()))
-}
-
-/// By what files are put in order.
-struct Ranking {
-    now_ms: u64,
-    open: BTreeSet<String>,
-    asked: Vec<String>,
-}
-
-impl Ranking {
-    fn of(&self, path: &str, size: u64, touched_ns: i64) -> Rank {
-        let touched_ms = u64::try_from(touched_ns / 1_000_000).unwrap_or(0);
-        let file = Waiting { path, size, touched_ms, open: self.open.contains(path) };
-        Rank::of(file, self.now_ms, &self.asked)
-    }
-}
-
-fn takes_long(op: &DiskOp) -> bool {
-    matches!(op, DiskOp::WriteFile { size, .. } if is_long(*size))
-}
-
-/// Operations in groups.
-fn groups_of(ops: &[DiskOp]) -> impl Iterator<Item = &[DiskOp]> {
-    let (mut count, mut bytes) = (0, written_by(&ops[..ops.len().min(1)]));
-    ops.chunk_by(move |_, next| {
-        (count, bytes) = (count + 1, bytes + written_by(std::slice::from_ref(next)));
-        let goes_on = count < OPS_PER_GROUP && bytes <= OPS_BYTES;
-        if !goes_on {
-            (count, bytes) = (0, written_by(std::slice::from_ref(next)));
-        }
-        goes_on
-    })
-}
-
-/// What operations write, in bytes.
-fn written_by(ops: &[DiskOp]) -> u64 {
-    ops.iter().map(|op| if let DiskOp::WriteFile { size, .. } = op { *size } else { 0 }).sum()
 }
 
 /// How many events of a record say more than how far a device is.
