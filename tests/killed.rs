@@ -2,7 +2,7 @@
 //! theirs alone is as they left it on both devices, and the log is whole.
 //!
 //! A person runs it for longer: `ANNALS_TEST_ROUNDS=50 ANNALS_TEST_WORK=400 ANNALS_TEST_SEED=7 cargo test --test suite
-//! killed -- --nocapture`.
+//! killed -- --nocapture`; with `ANNALS_TEST_LOG=annals=debug` the folders stay, and beside them what the daemons say.
 
 use crate::place::{Place, until};
 use std::{
@@ -41,7 +41,13 @@ struct Daemon(Child);
 
 impl Daemon {
     fn keep(place: &Place, folder: &str) -> Self {
-        Self(place.command(&["sync", folder]).stdout(Stdio::null()).spawn().unwrap())
+        let mut command = place.command(&["sync", folder]);
+        if let Ok(level) = std::env::var("ANNALS_TEST_LOG") {
+            let said =
+                fs::File::options().create(true).append(true).open(place.path(&format!("{folder}.log")));
+            command.env("ANNALS_LOG", level).stderr(said.unwrap());
+        }
+        Self(command.stdout(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -113,6 +119,8 @@ fn whatever_is_killed_whenever_everything_converges_and_nothing_is_lost() {
     let seed = asked("ANNALS_TEST_SEED", 1);
     let (mut dice, mut number) = (Dice(seed), 0);
     let mut place = Place::with_server();
+    // What is left of it can be looked at.
+    place.dir.disable_cleanup(std::env::var_os("ANNALS_TEST_LOG").is_some());
     let folders = ["one", "two"];
     folders.iter().for_each(|folder| place.link("ada", folder));
     let mut daemons = folders.map(|folder| Daemon::keep(&place, folder));

@@ -207,8 +207,6 @@ struct Author<'a> {
     parted: BTreeMap<Spot, SyncedNode>,
     /// What the disk showed, and all that this device did itself.
     seen: Seen,
-    /// The (entry, head) pairs that the synced tree shows.
-    shown: BTreeSet<(EntryId, Option<Dot>)>,
     next: u64,
     withholds: Withheld,
     out: Authored,
@@ -216,7 +214,7 @@ struct Author<'a> {
 
 impl<'a> Author<'a> {
     fn new(scene: Scene<'a>) -> Self {
-        let matching = Matching::new(scene.local, scene.synced, scene.strict);
+        let matching = Matching::new(scene);
         // By what the disk shows, not by the suffix: a name may be on its way to another.
         let files = matching.tree.spots().filter_map(|spot| {
             let synced = matching.slot(spot).synced.as_ref()?;
@@ -227,14 +225,13 @@ impl<'a> Author<'a> {
         let forked = files.chunk_by(|one, next| one.0 == next.0).filter(|names| names.len() > 1);
         let forked =
             forked.map(|names| (names[0].0, names.iter().map(|(_, spot)| *spot).collect())).collect();
-        let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
         let out = Authored { changes: matching.changes.clone(), ..Authored::default() };
         let mut seen = scene.seen.clone();
         if scene.next > 1 {
             seen.vector.raise(Dot::new(scene.device, scene.next - 1));
         }
         let (next, parted) = (scene.next, BTreeMap::new());
-        Self { scene, matching, forked, parted, seen, shown, next, withholds: Withheld::default(), out }
+        Self { scene, matching, forked, parted, seen, next, withholds: Withheld::default(), out }
     }
 
     fn said(mut self, withholds: Withheld) -> Authored {
@@ -336,10 +333,7 @@ impl<'a> Author<'a> {
 
     fn created(&mut self, spot: Spot, path: &str, node: &LocalNode) {
         let there = self.said_of(spot, path).filter(|there| is_equal(there, node));
-        let unclaimed = |there: &&RemoteNode| {
-            !there.entries.iter().any(|entry| self.shown.contains(&(*entry, there.head)))
-        };
-        if let Some(there) = there.filter(unclaimed) {
+        if let Some(there) = there.filter(|there| self.matching.is_unclaimed(there)) {
             let synced = SyncedNode::adopted(there, node);
             self.matching.slot_mut(spot).synced = Some(synced.clone());
             return self.put(path, synced);
@@ -390,7 +384,10 @@ impl<'a> Author<'a> {
         let synced = self.matching.slot(spot).synced.clone().expect("what is new does not move");
         let said_already =
             self.said_of(spot, path).is_some_and(|there| there.entries.contains(&synced.entry()));
-        if said_already || self.is_view_of_what_stays(spot, &synced) {
+        let place = self.matching.tree.place(spot).filter(|_| !synced.copy && synced.entries.len() == 1);
+        let is_placed =
+            place.is_some_and(|(folder, name)| self.matching.is_placed(synced.entry(), folder, name));
+        if said_already || is_placed || self.is_view_of_what_stays(spot, &synced) {
             return;
         }
         let (Some(parent), Some(name)) = (self.folder_of(spot), self.name_of(spot, path)) else { return };
@@ -501,10 +498,10 @@ impl<'a> Author<'a> {
 
     fn edited(&mut self, spot: Spot, path: &str, node: &LocalNode, synced: &SyncedNode) {
         let entry = synced.entry();
-        let there = self.scene.remote.nodes.get(path);
-        if let Some(there) =
-            there.filter(|there| there.entries.first() == Some(&entry) && is_equal(there, node))
-        {
+        let shows_it = |there: &&RemoteNode| there.entries.first() == Some(&entry) && is_equal(there, node);
+        let elsewhere = || self.scene.remote.nodes.get(&self.scene.log.path(entry)?);
+        let there = self.scene.remote.nodes.get(path).filter(shows_it);
+        if let Some(there) = there.or_else(|| elsewhere().filter(shows_it)) {
             return self.put(path, SyncedNode::adopted(there, node));
         }
         let Some(content) = node.content.and_then(|id| self.scene.local.contents.get(&id)).cloned() else {

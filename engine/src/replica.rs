@@ -205,6 +205,10 @@ pub struct Replica {
     /// That it is so much that a person has to say so.
     unconfirmed: Option<MassDelete>,
     working: Option<Working>,
+    /// Operations of a process that ended meanwhile may be done, or not: a look at the folder tells, as long as the log
+    /// is the one that they were planned for.
+    half_done: bool,
+    persisted_at_work: bool,
     cursor: Head,
     broken: bool,
 }
@@ -235,6 +239,8 @@ impl Replica {
             withheld: BTreeSet::new(),
             unconfirmed: None,
             working: None,
+            half_done: false,
+            persisted_at_work: false,
             cursor: Head::default(),
             broken: false,
         }
@@ -373,6 +379,17 @@ impl Replica {
         self.working.is_some()
     }
 
+    /// Whether the folder has to be looked at before any record is handed in: what this device did to it last, and
+    /// could not take down any more, is told from what a person did by what the log said then.
+    #[must_use]
+    pub fn is_half_done(&self) -> bool {
+        self.half_done
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.half_done || self.working.is_some()
+    }
+
     /// Whether the disk shows what the known events say, and the log has all of ours.
     pub fn is_settled(&mut self) -> bool {
         self.journal.is_empty() && self.working.is_none() && self.sight().pending(&self.synced).is_empty()
@@ -434,6 +451,11 @@ impl Replica {
             self.persisted_seen = seen.clone();
             changes.push(StateChange::Seen(seen));
         }
+        let at_work = self.is_at_work();
+        if at_work != self.persisted_at_work {
+            self.persisted_at_work = at_work;
+            changes.push(StateChange::AtWork(at_work));
+        }
         if !changes.is_empty() {
             effects.push(Effect::Persist(changes));
         }
@@ -486,23 +508,25 @@ impl Replica {
             changes.push(StateChange::Synced(change.clone()));
         }
         self.settle(&sight);
-        self.persist(changes, effects);
         if plan.ops.is_empty() {
+            self.persist(changes, effects);
             self.unsure = Some(sight.unlike(&self.synced));
             let in_the_way = in_the_way(sight.synced(&self.synced), sight.remote(), &self.obstacles);
             effects.push(Effect::Notice(Notice::InTheWay(in_the_way)));
-        }
-        if !plan.ops.is_empty() && plans >= PLANS_MAX {
+        } else if plans >= PLANS_MAX {
+            self.persist(changes, effects);
             effects.push(Effect::Notice(Notice::Restless));
         } else if plan.makes_room() && !fresh {
+            self.persist(changes, effects);
             effects.push(Effect::Glance);
-        } else if !plan.ops.is_empty() {
+        } else {
             let realised = plan.ops.iter().filter_map(|op| {
                 sight.remote().nodes.get_key_value(op.path()).map(|(path, node)| (path.clone(), node.clone()))
             });
             let realised = RemoteTree { nodes: realised.collect() };
-            effects.push(Effect::Materialise(plan.clone()));
-            self.working = Some(Working { plan, remote: realised, fresh, plans: plans + 1 });
+            self.working = Some(Working { plan: plan.clone(), remote: realised, fresh, plans: plans + 1 });
+            self.persist(changes, effects);
+            effects.push(Effect::Materialise(plan));
         }
         // The next comparison is of a part; of a large folder it is much to be held for nothing.
         if self.working.is_some() {

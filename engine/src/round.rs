@@ -147,6 +147,7 @@ struct Round<'a, H: Host> {
 
 impl<H: Host> Round<'_, H> {
     fn run(&mut self) -> Result<(), RoundError> {
+        self.tell_own_doing()?;
         let online = self.pull_at_first()?;
         if online && self.replica.has_lost_texts() {
             let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);

@@ -4,13 +4,14 @@
 //! Folders first, from the top down, so that whatever moved along with its folder has not moved itself. What
 //! stands in the way of something that came from elsewhere is put beside the tree: it may be found again, and
 //! otherwise it is gone. A file system gives a freed number to the next file at once, so a number alone does
-//! not make a move: content, size and time, or the name have to say the same.
+//! not make a move: content, size and time, or the name have to say the same, or the log that it went there.
 
+use super::{Scene, is_equal};
 use crate::{
-    observed::{LocalNode, LocalTree, SyncedChange, SyncedNode, SyncedTree},
+    observed::{LocalNode, RemoteNode, SyncedChange, SyncedNode},
     working_tree::{Spot, TOP, WorkingTree},
 };
-use annals_events::EntryKind;
+use annals_events::{Dot, EntryId, EntryKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing of the synced tree, or one that is new on the disk.
@@ -37,23 +38,25 @@ pub(super) struct Matching<'a> {
     pub(super) of: BTreeMap<Spot, Spot>,
     /// The moves that the synced tree went through.
     pub(super) changes: Vec<SyncedChange>,
-    /// A number and a name do not make a move.
-    strict: bool,
+    /// The (entry, head) pairs that the synced tree shows.
+    shown: BTreeSet<(EntryId, Option<Dot>)>,
+    scene: Scene<'a>,
 }
 
 impl<'a> Matching<'a> {
-    pub(super) fn new(local: &'a LocalTree, synced: &SyncedTree, strict: bool) -> Self {
+    pub(super) fn new(scene: Scene<'a>) -> Self {
         let (paths, slots): (Vec<String>, Vec<Slot>) =
-            synced.iter().map(|(path, node)| (path.clone(), Slot::known(path, node))).unzip();
+            scene.synced.iter().map(|(path, node)| (path.clone(), Slot::known(path, node))).unzip();
         let (mut tree, _) = WorkingTree::of(paths.iter().map(String::as_str).zip(slots));
         for spot in tree.spots() {
             let was = tree.place(spot).map(|(folder, name)| (folder, name.to_owned()));
             tree.value_mut(spot).expect("all but the top have one").was = was;
         }
-        let nodes = local.nodes.iter().map(|(path, node)| (path.as_str(), (path.as_str(), node)));
+        let nodes = scene.local.nodes.iter().map(|(path, node)| (path.as_str(), (path.as_str(), node)));
         let (local, _) = WorkingTree::of(nodes);
         let (of, changes) = (BTreeMap::from([(TOP, TOP)]), Vec::new());
-        let mut matching = Self { tree, local, of, changes, strict };
+        let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
+        let mut matching = Self { tree, local, of, changes, shown, scene };
         matching.match_folders();
         matching.match_files();
         matching
@@ -133,17 +136,54 @@ impl<'a> Matching<'a> {
     }
 
     /// Whether a folder is the known one, and not another that got its number: they have a child in common,
-    /// or both are empty.
+    /// or both are empty, or it is where the log has it by now: this device was ended while it moved it.
     fn is_same_folder(&self, known: Spot, local: Spot) -> bool {
+        if self.is_said(known, local) {
+            return true;
+        }
         let mut before = self.tree.children(known).peekable();
         if before.peek().is_none() {
-            return !self.strict && self.local.children(local).next().is_none();
+            let empty = !self.scene.strict && self.local.children(local).next().is_none();
+            return empty && self.synced(known).is_some_and(|before| !self.is_said_of_another(before, local));
         }
         before.any(|(name, child)| {
             let number_before = self.synced(child).map(disk_number);
             let now = self.local.child(local, name).map(|child| number(self.node(child)));
             number_before.is_some() && number_before == now
         })
+    }
+
+    /// Whether the log has the known one there: at that path, or in that folder wherever it went meanwhile.
+    fn is_said(&self, known: Spot, local: Spot) -> bool {
+        let Some(entry) = self.synced(known).filter(|node| !node.aside).map(SyncedNode::entry) else {
+            return false;
+        };
+        let path = self.local.value(local).map_or("", |(path, _)| path);
+        let there = self.scene.remote.nodes.get(path);
+        there.is_some_and(|there| there.entries.contains(&entry))
+            || self.place_of(local).is_some_and(|(folder, name)| self.is_placed(entry, folder, name))
+    }
+
+    /// Whether what is there is what the log has there of another entry: this device made it, and was ended.
+    fn is_said_of_another(&self, known: &SyncedNode, local: Spot) -> bool {
+        let Some((path, now)) = self.local.value(local) else { return false };
+        let there = self.scene.remote.nodes.get(*path).filter(|there| is_equal(there, now));
+        there.is_some_and(|there| !there.entries.contains(&known.entry()) && self.is_unclaimed(there))
+    }
+
+    /// Whether nothing was agreed to be it.
+    pub(super) fn is_unclaimed(&self, there: &RemoteNode) -> bool {
+        !there.entries.iter().any(|entry| self.shown.contains(&(*entry, there.head)))
+    }
+
+    /// Whether the log has `entry` under that name in the folder that is at `folder`.
+    pub(super) fn is_placed(&self, entry: EntryId, folder: Spot, name: &str) -> bool {
+        let above = match folder {
+            TOP => Some(EntryId::ROOT),
+            folder => self.synced(folder).filter(|node| !node.aside).map(SyncedNode::entry),
+        };
+        let place = self.scene.log.entry(entry).filter(|place| place.shown);
+        place.is_some_and(|place| Some(place.parent) == above && place.name == name)
     }
 
     // --- files and symlinks ---------------------------------------------------------------------------
@@ -195,14 +235,17 @@ impl<'a> Matching<'a> {
     }
 
     /// What still stands at the old place was not moved away: a hard link, or an editor that put a new file
-    /// there and kept the old one as a backup.
+    /// there and kept the old one as a backup. Unless the log has it where it came to.
     fn keep_vacated(&self, leaves: &[Spot], moved: &mut BTreeMap<Spot, Spot>) {
         let at: BTreeMap<(Spot, &str), Spot> =
             leaves.iter().filter_map(|l| self.place_of(*l).map(|place| (place, *l))).collect();
         loop {
             let stays: Vec<Spot> = moved
                 .iter()
-                .filter(|(_, came)| {
+                .filter(|(local, came)| {
+                    if self.is_said(**came, **local) {
+                        return false;
+                    }
                     let there = self.tree.place(**came).and_then(|place| at.get(&place));
                     there.is_some_and(|there| {
                         !moved.contains_key(there)
@@ -227,7 +270,9 @@ impl<'a> Matching<'a> {
         let same_stat = (before.disk.size, before.disk.mtime_ns) == (now.node.size, now.node.mtime_ns);
         match before.kind {
             EntryKind::Symlink => before.disk.target == now.node.target,
-            _ if same_name && !self.strict => true,
+            _ if same_name && !self.scene.strict => {
+                before.content == now.content || !self.is_said_of_another(before, local)
+            }
             _ => match (before.content, now.content) {
                 (Some(before), Some(now)) => before == now,
                 _ => same_stat,
@@ -243,6 +288,7 @@ impl<'a> Matching<'a> {
         before.kind == now.node.kind
             && (before.kind != EntryKind::Symlink || before.disk.target == now.node.target)
             && !(before.aside && changed)
+            && !(changed && self.is_said_of_another(before, local))
     }
 
     // --- steps ------------------------------------------------------------------------------------------

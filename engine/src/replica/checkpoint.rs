@@ -51,7 +51,8 @@ impl Replica {
         let at_rest = self.journal.is_empty()
             && self.unsettled.is_empty()
             && self.aside.is_empty()
-            && self.working.is_none()
+            && !self.is_at_work()
+            && !self.persisted_at_work
             && self.withheld.is_empty()
             && self.unconfirmed.is_none()
             && self.synced.beside().next().is_none()

@@ -57,6 +57,7 @@ impl Replica {
     #[must_use]
     pub fn may_glance(&self) -> bool {
         self.unsure.is_some()
+            && !self.half_done
             && self.rules.hold_all()
             && !self.merge_only
             && self.unconfirmed.is_none()
@@ -149,6 +150,8 @@ impl Replica {
         };
         drop(local); // Of a large folder there is enough to be held without it.
         self.put_back(sight);
+        let was_half_done = self.half_done && *reach == Reach::Whole;
+        self.half_done &= !was_half_done;
         let withheld = authored.withheld.clone();
         self.take_authored(now_ms, authored, &aside, changes, effects);
         self.not_sure_of(reach);
@@ -162,7 +165,10 @@ impl Replica {
             Verdict::Ask(mass, _) => self.unconfirmed = Some(mass),
             Verdict::LookEverywhere => {}
         }
-        self.make_plan(true, 0, effects);
+        // What others said meanwhile goes first.
+        if !was_half_done {
+            self.make_plan(true, 0, effects);
+        }
     }
 
     /// The trees that what was looked at is compared with; none where everything has to be looked at instead.

@@ -31,6 +31,7 @@ impl Replica {
         for op in working.plan.ops.iter().rev().take(unanswered) {
             self.block(op); // Unknown: the next scan tells.
         }
+        self.half_done |= unanswered > 0;
         let sight = self.sight();
         self.settle(&sight);
         self.put_back(sight);

@@ -40,6 +40,8 @@ pub enum StateChange {
     SetAside(SetAside),
     /// Of what was refused, this was said again, or is wanted no more.
     AsideDone(DotSet),
+    /// Operations on the folder are begun, and until this is over nobody knows which of them are done.
+    AtWork(bool),
 }
 
 /// Why what was written down does not make a replica.
@@ -67,6 +69,7 @@ enum Written {
     SetAside(ByteBuf, DotSet, String),
     SetAsideAt(ByteBuf, DotSet, String, Seq),
     AsideDone(DotSet),
+    AtWork(bool),
 }
 
 impl StateChange {
@@ -93,7 +96,7 @@ impl StateChange {
             Self::Journaled(pending) => pending.batch.bytes().len() + seen(&pending.seen),
             Self::SetAside(aside) => aside.batch.bytes().len() + dots(&aside.events) + aside.why.len(),
             Self::AsideDone(done) => dots(done),
-            Self::JournalCleared { .. } => 0,
+            Self::JournalCleared { .. } | Self::AtWork(_) => 0,
         }
     }
 
@@ -119,6 +122,7 @@ impl StateChange {
                 Written::SetAsideAt(ByteBuf::from(batch.bytes()), events, why, at)
             }
             Self::AsideDone(dots) => Written::AsideDone(dots),
+            Self::AtWork(begun) => Written::AtWork(begun),
         }
     }
 
@@ -138,6 +142,7 @@ impl StateChange {
                 Self::SetAside(SetAside { batch: batch(bytes)?, events, why, at })
             }
             Written::AsideDone(dots) => Self::AsideDone(dots),
+            Written::AtWork(begun) => Self::AtWork(begun),
         })
     }
 }
@@ -186,6 +191,9 @@ impl Replica {
                     replica.aside.push(aside);
                 }
                 StateChange::AsideDone(dots) => take_off(&mut replica.aside, &dots),
+                StateChange::AtWork(begun) => {
+                    (replica.half_done, replica.persisted_at_work) = (begun, begun);
+                }
             }
         }
         let mut own = BTreeMap::new();
@@ -236,6 +244,7 @@ impl Replica {
             unseen: unseen.into_iter().collect(),
         }));
         changes.push(StateChange::JournalCleared { next: self.journal.next() });
+        changes.extend(self.is_at_work().then_some(StateChange::AtWork(true)));
         changes.extend(self.aside.iter().cloned().map(StateChange::SetAside));
         changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
         tree.chain(changes)

@@ -34,6 +34,18 @@ const FILES_PER_GROUP: usize = 512;
 const GROUP_BYTES: u64 = 32 << 20;
 
 impl<H: Host> Round<'_, H> {
+    /// What this device did to the folder and could not take down, because it was ended, is found before anything new
+    /// is known: afterwards it would look like a person's doing.
+    pub(super) fn tell_own_doing(&mut self) -> Result<(), RoundError> {
+        let mut looks = 0;
+        // A folder that is far behind is taken note of first, and told apart by the second look.
+        while self.replica.is_half_done() && looks < 2 {
+            self.look(&Look::Whole, false)?;
+            looks += 1;
+        }
+        Ok(())
+    }
+
     /// Scans, reads what changed, sends or keeps its chunks, and hands it in.
     pub(super) fn look(&mut self, at: &Look, online: bool) -> Result<(), RoundError> {
         self.go_on(Step::Scanning)?;

@@ -1,7 +1,7 @@
 //! Laws: whatever people do and in whichever order devices meet, they end with the same folders and lose nothing.
 
 use crate::{
-    folder::Folder,
+    folder::{Folder, Picture},
     world::{World, user},
 };
 use annals_engine::{author::Removals, replica::Input};
@@ -77,9 +77,25 @@ fn pick(from: &[String], n: u8) -> Option<&String> {
 }
 
 fn act(folder: &mut Folder, memory: &mut Memory, d: usize, n: usize, act: Act, a: u8, b: u8) {
-    let all: Vec<String> = folder.names.keys().cloned().collect();
+    act_below(folder, "", memory, d, n, act, a, b);
+}
+
+/// Something that a person does somewhere in the folder `top`.
+#[expect(clippy::too_many_arguments, reason = "a person, a place, and what they do there")]
+fn act_below(
+    folder: &mut Folder,
+    top: &str,
+    memory: &mut Memory,
+    d: usize,
+    n: usize,
+    act: Act,
+    a: u8,
+    b: u8,
+) {
+    let is_below = |path: &&String| top.is_empty() || path.starts_with(&format!("{top}/"));
+    let all: Vec<String> = folder.names.keys().filter(is_below).cloned().collect();
     let mut folders: Vec<String> = all.iter().filter(|p| folder.is_folder(p)).cloned().collect();
-    folders.insert(0, String::new());
+    folders.insert(0, top.to_owned());
     let files: Vec<String> =
         all.iter().filter(|p| folder.inodes[&folder.names[*p]].kind == EntryKind::File).cloned().collect();
     let above = pick(&folders, b).unwrap();
@@ -225,6 +241,43 @@ pub(crate) fn play(world: &mut World, steps: &[Step]) {
     }
 }
 
+/// What `folder` shows of what is person `d`'s own.
+fn own(folder: &Folder, d: usize) -> Picture {
+    let mut picture = folder.picture();
+    picture.retain(|path, _| path.starts_with(&format!("own {d}")));
+    picture
+}
+
+/// Each person at work in a folder of their own: whatever the devices do meanwhile, it ends as they left it.
+fn run_apart(devices: usize, steps: &[Step]) {
+    let mut world = World::new(devices);
+    (0..devices).for_each(|d| world.pull(d, usize::MAX));
+    (0..devices).for_each(|d| world.devices[d].folder.mkdir(&format!("own {d}")));
+    world.heal();
+    let mut memory = Memory::default();
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            Step::Act(d, what, a, b) => {
+                let d = *d as usize % devices;
+                let (folder, top) = (&mut world.devices[d].folder, format!("own {d}"));
+                act_below(folder, &top, &mut memory, d, n, *what, *a, *b);
+            }
+            Step::Scan(d) => world.scan(*d as usize % devices),
+            Step::Push(d) => world.push(*d as usize % devices),
+            Step::Pull(d, most) => world.pull(*d as usize % devices, 1 + *most as usize % 8),
+            Step::Restart(d) => world.restart(*d as usize % devices),
+            Step::Crash(d, n) => world.devices[*d as usize % devices].power = Some(u32::from(*n)),
+        }
+    }
+    let left: Vec<Picture> = (0..devices).map(|d| own(&world.devices[d].folder, d)).collect();
+    (0..devices).for_each(|d| world.pull(d, usize::MAX));
+    world.heal();
+    world.assert_equal();
+    for (d, left) in left.iter().enumerate() {
+        assert_eq!(own(&world.devices[d].folder, d), *left, "person {d} left something else");
+    }
+}
+
 /// What device 0 loses by an accident: some of it has names that people use.
 const LOST: [&str; 4] = ["many", "d", "b", "many/c.txt"];
 
@@ -359,6 +412,13 @@ proptest! {
     #[test]
     fn three_devices_end_with_one_folder_and_lose_nothing(steps in prop::collection::vec(step(), 0..100)) {
         run(3, &steps);
+    }
+
+    #[test]
+    fn what_only_one_person_touches_ends_as_they_left_it_whatever_loses_power(
+        steps in prop::collection::vec(step(), 0..120),
+    ) {
+        run_apart(2, &steps);
     }
 
     #[test]

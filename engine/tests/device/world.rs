@@ -297,6 +297,10 @@ impl World {
     }
 
     pub(crate) fn pull(&mut self, d: usize, most: usize) {
+        // As a round does, also one that is ended by that.
+        while self.devices[d].replica.is_half_done() && !self.devices[d].replica.is_working() {
+            self.scan(d);
+        }
         let device = &mut self.devices[d];
         if device.replica.is_working() {
             return;
