@@ -127,7 +127,8 @@ impl Checkpoints {
     }
 }
 
-fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Whole or not at all, and on the disk once this is done.
+pub(super) fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = place.parent().expect("it lies in a folder");
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let new = place.with_extension("new");

@@ -401,13 +401,14 @@ pub(super) async fn feed(namespace: &mut Namespace, node: &Node, mut input: Inpu
     }
 }
 
-/// A device that signed two batches under one dot: the later one is kept beside the log.
+/// A device that signed two batches under one dot: the later one is kept beside the log, on the disk before it is
+/// refused.
 async fn keep_evidence(node: &Node, batch: Batch) {
     let (folder, name) = (node.evidence.clone(), format!("{}.batch", batch.hash()));
     tracing::warn!(device = %batch.header().device, dot = %batch.dot(0), "equivocation");
     let kept = blocking(move || {
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join(name), batch.bytes()))
+        super::checkpoints::replace(&folder.join(name), batch.bytes())
+            .and_then(|()| std::fs::File::open(folder.parent().unwrap_or(&folder))?.sync_all())
             .map_err(|error| Problem::new(Code::Internal, error.to_string()))
     });
     if let Err(problem) = kept.await {
