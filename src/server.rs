@@ -24,8 +24,8 @@ pub use openapi::openapi_json;
 
 use crate::{
     actors::{
-        Node, checkpoints::Checkpoints, collecting, directory::LiveDirectory, keys::Keys, node::random,
-        sent::SentLists, upkeep,
+        Node, checkpoints::Checkpoints, collecting, directory::LiveDirectory, keys::Keys,
+        listeners::Listeners, node::random, sent::SentLists, upkeep,
     },
     clock::SystemClock,
 };
@@ -42,7 +42,6 @@ use annals_events::log::{
     embedded::{EmbeddedLog, OpenError, Options},
 };
 use data::Data;
-use feed::Listeners;
 use gate::Counters;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -222,7 +221,6 @@ pub struct Serving {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
-    listeners: Listeners,
     draining: Arc<AtomicBool>,
     handle: actix_web::dev::ServerHandle,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
@@ -298,13 +296,13 @@ impl Serving {
     /// How many listen on the live feed.
     #[must_use]
     pub fn listening(&self) -> usize {
-        self.listeners.count()
+        self.node.listeners.count()
     }
 
     /// Something that can stop it.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        let (handle, listeners) = (self.handle.clone(), self.listeners.clone());
+        let (handle, listeners) = (self.handle.clone(), self.node.listeners.clone());
         Stopper { handle, listeners, draining: Arc::clone(&self.draining) }
     }
 
@@ -354,10 +352,8 @@ struct Server {
     draining: Arc<AtomicBool>,
     /// A file that is written to see whether that goes.
     probe: PathBuf,
-    listeners: Listeners,
     feed_beat: Duration,
     trusted_proxies: Vec<IpAddr>,
-    issuers: link::Issuers,
     /// Two passwords at a time.
     passwords: tokio::sync::Semaphore,
 }
@@ -368,7 +364,6 @@ struct Started {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
-    listeners: Listeners,
     draining: Arc<AtomicBool>,
     handle: actix_web::dev::ServerHandle,
 }
@@ -393,20 +388,9 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
         .spawn(move || run(config, clock, &tell))
         .map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
-        Ok(Started { address, fingerprint, admin_token, info, node, listeners, draining, handle }) => {
+        Ok(Started { address, fingerprint, admin_token, info, node, draining, handle }) => {
             let thread = Some(thread);
-            Ok(Serving {
-                address,
-                is_tls,
-                fingerprint,
-                admin_token,
-                info,
-                node,
-                listeners,
-                draining,
-                handle,
-                thread,
-            })
+            Ok(Serving { address, is_tls, fingerprint, admin_token, info, node, draining, handle, thread })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {
@@ -473,7 +457,7 @@ fn run(
             config.quota_default,
             &handles,
         );
-        let (listeners, draining) = (Listeners::default(), Arc::<AtomicBool>::default());
+        let draining = Arc::<AtomicBool>::default();
         let server = web::Data::new(Server {
             node: Arc::clone(&node),
             began: info.clone(),
@@ -485,10 +469,8 @@ fn run(
             logins: Logins::default(),
             draining: Arc::clone(&draining),
             probe: config.data.join("ready.probe"),
-            listeners: listeners.clone(),
             feed_beat: config.feed_beat,
             trusted_proxies: config.trusted_proxies.clone(),
-            issuers: link::Issuers::default(),
             passwords: tokio::sync::Semaphore::new(2),
         });
         let address =
@@ -513,8 +495,7 @@ fn run(
         let http = http.map_err(|why| ServeError::Listen { address, why })?.run();
         let admin_token = data.admin_token.clone();
         let (node_too, handle) = (Arc::clone(&node), http.handle());
-        let started =
-            Started { address, fingerprint, admin_token, info, node: node_too, listeners, draining, handle };
+        let started = Started { address, fingerprint, admin_token, info, node: node_too, draining, handle };
         // Nobody hears it if whoever started this is gone; then it stops at once.
         if tell.send(started).is_err() {
             return Ok(());

@@ -109,9 +109,17 @@ fn a_device_that_was_silent_too_long_is_retired_and_told_so_when_it_returns() {
     acknowledge(&mut years.laptop, &years.server);
     let forgotten = forget(&years.server);
     assert_eq!((&forgotten.devices[..], forgotten.versions), (&[years.phone.id()][..], 1));
+    // Nothing is open to it, whether a device is asked for or a person.
+    for route in ["files/a", "files/", "members", "devices"] {
+        let refused = years.phone.get_json::<serde::de::IgnoredAny>(&years.server, route).unwrap_err();
+        assert_eq!(refused.code, Code::TokenRevoked, "{route}");
+    }
     let refused = years.phone.get_cbor::<Records>(&years.server, "records?after=0").unwrap_err();
-    assert_eq!(refused.code, Code::DeviceRetired);
+    assert_eq!(refused.code, Code::TokenRevoked);
     assert!(refused.hint.contains("link the folder again"), "{}", refused.hint);
+    assert_eq!(years.phone.ticket(&years.server).unwrap_err().code, Code::TokenRevoked);
+    // The laptop is at work still.
+    years.laptop.get_json::<serde::de::IgnoredAny>(&years.server, "members").unwrap();
     // Linked anew it is another device, and begins with everything.
     let phone = years.server.link_as("ada");
     let records: Records = phone.get_cbor(&years.server, "records?after=0").unwrap();

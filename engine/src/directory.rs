@@ -297,6 +297,13 @@ impl Directory {
         self.tokens.values().any(|token| token.device == device)
     }
 
+    /// For whom a device acts by a token of its own that was not revoked; none for one that is cut off.
+    #[must_use]
+    pub fn user_of(&self, device: DeviceId) -> Option<UserId> {
+        let live = self.tokens.values().find(|token| token.device == device && !token.revoked);
+        live.map(|token| token.user)
+    }
+
     /// Every namespace, by id.
     pub fn namespaces(&self) -> impl Iterator<Item = (NamespaceId, &NamespaceState)> {
         self.namespaces.iter().map(|(id, state)| (*id, state))
@@ -517,7 +524,9 @@ mod tests {
         let (token, device) = (Hash([5; 32]), DeviceId([1; 16]));
         server.append(server.directory.issue_token(token, ANA, device, None, 1).unwrap());
         assert_eq!(server.directory.token(Hash([0; 32]), 1), Err(Code::TokenUnknown));
+        assert_eq!(server.directory.user_of(device), Some(ANA));
         server.append(server.directory.revoke_tokens(device));
+        assert_eq!(server.directory.user_of(device), None);
         assert_eq!(server.directory.token(token, 1), Err(Code::TokenRevoked));
         assert_eq!(server.directory.revoke_tokens(device), Vec::new());
     }

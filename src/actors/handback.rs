@@ -119,7 +119,8 @@ impl Node {
         if answer.taken > 0 {
             tracing::warn!(%namespace, events = answer.taken, "events were handed back");
             self.learn(namespace).await?;
-            self.cut_off(&records).await?;
+            // They may say that a device is retired.
+            self.cut_off_retired(namespace).await?;
         }
         Ok(answer)
     }
@@ -149,15 +150,6 @@ impl Node {
         self.directory.append(self.now_ms(), unknown).await
     }
 
-    /// What was handed back may say that a device is cut off: then it is, everywhere.
-    async fn cut_off(&self, records: &[Arc<Record>]) -> Result<(), Problem> {
-        for event in records.iter().flat_map(|record| record.batch().events()) {
-            let Fact::DeviceRetired { device, .. } = event.fact else { continue };
-            self.directory.append(self.now_ms(), |directory| Ok(directory.revoke_tokens(device))).await?;
-        }
-        Ok(())
-    }
-
     /// Lets a device in again that this server forgot: by the token with this hash, if it is linked to the namespace.
     ///
     /// # Errors
@@ -176,7 +168,7 @@ impl Node {
         let Some(info) = devices.into_iter().find(|info| info.device == device && !info.retired) else {
             return Ok(false);
         };
-        if !self.summary(namespace).await?.members.contains_key(&info.user) {
+        if self.summary(namespace).await?.role_of(info.user).is_none() {
             return Ok(false);
         }
         let now_ms = self.now_ms();

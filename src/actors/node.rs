@@ -2,7 +2,8 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    keys::Keys, meters::Meters, roster::Roster, sent::SentLists, upkeep::Heard,
+    issuers::Issuers, keys::Keys, listeners::Listeners, meters::Meters, roster::Roster, sent::SentLists,
+    upkeep::Heard,
 };
 use actix::{
     ArbiterHandle, Context, Handler, Message,
@@ -55,6 +56,10 @@ pub struct Node {
     pub heard: Heard,
     /// What is counted of all this.
     pub meters: Meters,
+    /// Who waits on the feed.
+    pub(crate) listeners: Listeners,
+    /// Who made which ticket.
+    pub(crate) issuers: Issuers,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
     /// Whose quota is being filled: one batch at a time for each account.
     quota_turns: Mutex<BTreeMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
@@ -110,6 +115,8 @@ impl Node {
             sent,
             quota_default,
             meters: Meters::default(),
+            listeners: Listeners::default(),
+            issuers: Issuers::default(),
             board: Mutex::default(),
             quota_turns: Mutex::default(),
             namespaces: Roster::new(arbiters.to_vec()),

@@ -5,6 +5,7 @@ use super::{
     file::{ContentAt, History},
     namespace::{Covers, Submission, Submit, Summarise},
     node::{Node, Summary, blocking, chunk_problem, log_problem},
+    rights::Asker,
     roster::{Passivated, Passivation},
     user::{Holds, Named, RoomFor, Sent},
 };
@@ -184,26 +185,10 @@ pub struct FetchContent {
 }
 
 impl Who {
-    /// What the user may do there; a namespace that one may not read is one that does not exist.
+    /// What is known of a namespace where the user may do what is needed.
     async fn role(&self, namespace: NamespaceId, needed: Role) -> Result<Summary, Problem> {
-        let summary = self.known(namespace).await?;
-        // Who is no longer waited for may miss what was forgotten: it begins anew, as a device of its own.
-        if summary.retired.contains(&self.device) {
-            return Err(Problem::plain(Code::DeviceRetired));
-        }
-        match summary.members.get(&self.user) {
-            Some((role, _)) if *role >= needed => Ok(summary),
-            Some(_) => Err(Problem::plain(Code::Forbidden)),
-            None => Err(Problem::plain(Code::UnknownNamespace)),
-        }
-    }
-
-    async fn known(&self, namespace: NamespaceId) -> Result<Summary, Problem> {
-        let known = self.node.directory.read(|directory| directory.namespace(namespace).is_some());
-        if !known {
-            return Err(Problem::plain(Code::UnknownNamespace));
-        }
-        self.node.summary(namespace).await
+        let asker = Asker { user: self.user, device: Some(self.device) };
+        self.node.allowed(asker, namespace, needed).await.map(|(_, summary)| summary)
     }
 
     /// The log that is served, unless the asker knows another.
@@ -258,7 +243,7 @@ impl Who {
 
     async fn submit(&self, message: SubmitBatches) -> Result<Vec<BatchOutcome>, Problem> {
         let SubmitBatches { namespace, batches: sent, trace } = message;
-        self.known(namespace).await?;
+        self.node.known(namespace).await?;
         let mut batches = Vec::new();
         let mut refused = None;
         for bytes in sent.iter() {

@@ -88,7 +88,12 @@ pub async fn forget(node: &Arc<Node>, dry_run: bool) -> Result<Forgotten, Proble
     let (mut all, mut failed) = (Forgotten::default(), None);
     for id in namespaces {
         let message = Forget { heard: heard.clone(), dry_run };
-        match node.ask_namespace(id, message).await.and_then(|answer| answer) {
+        let forgotten = node.ask_namespace(id, message).await.and_then(|answer| answer);
+        if !dry_run && let Err(problem) = node.cut_off_retired(id).await {
+            tracing::warn!(namespace = %id, %problem, "who is retired could not be cut off");
+            failed.get_or_insert(problem);
+        }
+        match forgotten {
             Ok(forgotten) => {
                 if forgotten != Forgotten::default() && !dry_run {
                     let Forgotten { devices, versions, entries } = &forgotten;

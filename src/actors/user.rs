@@ -97,8 +97,8 @@ async fn mounts(user: UserId, node: Arc<Node>) -> Result<Mounts, Problem> {
     let mut mounts = BTreeMap::new();
     for id in all {
         let summary = node.summary(id).await?;
-        if let Some((role, _)) = summary.members.get(&user) {
-            mounts.insert(id, (*role, summary));
+        if let Some(role) = summary.role_of(user) {
+            mounts.insert(id, (role, summary));
         }
     }
     Ok(mounts)

@@ -3,7 +3,10 @@
 //! Secrets are compared by looking up their SHA-256, so the time it takes says nothing about them.
 
 use super::{Server, answer::Refusal, gate};
-use crate::actors::node::{blocking, random};
+use crate::actors::{
+    node::{blocking, random},
+    rights::Asker,
+};
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use annals_engine::protocol::{Code, Problem};
 use annals_events::{DeviceId, Hash, UserId};
@@ -98,10 +101,13 @@ pub(super) fn device_by(server: &Server, hash: Hash) -> Result<(DeviceId, UserId
 }
 
 /// The device whose token the request shows, or the account whose name and password it does.
-pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<UserId, Refusal> {
+pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<Asker, Refusal> {
     match basic(request) {
-        Some((name, password)) => log_in(server, gate::address_of(server, request), &name, password).await,
-        None => device(server, request).map(|(_, user)| user),
+        Some((name, password)) => {
+            let from = gate::address_of(server, request);
+            log_in(server, from, &name, password).await.map(Asker::person)
+        }
+        None => device(server, request).map(|(device, user)| Asker { user, device: Some(device) }),
     }
 }
 

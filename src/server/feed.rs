@@ -5,13 +5,8 @@
 //! taken; whoever does not take what it is sent, or shows no sign of life, is let go of. Left out: records, which are
 //! pulled.
 
-mod listeners;
-
-pub(super) use listeners::Listeners;
-use listeners::Seat;
-
 use super::{Server, access, answer::Refusal};
-use crate::actors::{node::log_problem, session::FetchHead};
+use crate::actors::{listeners::Seat, node::log_problem, session::FetchHead};
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{CloseCode, CloseReason, Message, MessageStream, Session};
 use annals_engine::protocol::{
@@ -53,7 +48,7 @@ impl Listening {
     ) -> Result<(Self, Head), Refusal> {
         let token = access::token_of(request)?;
         let (device, user) = access::device_by(&server, token)?;
-        let seat = server.listeners.sit(device, user, namespace)?;
+        let seat = server.node.listeners.sit(device, user, namespace)?;
         let listening = Self { server, token, device, user, namespace, cursor, seat };
         let head = listening.head().await?;
         Ok((listening, head))

@@ -54,14 +54,10 @@ struct Place {
 
 impl Place {
     async fn of(server: &Server, request: &HttpRequest, asked: Asked, needed: Role) -> Result<Self, Refusal> {
-        let user = access::caller(server, request).await?;
+        let caller = access::caller(server, request).await?;
         let (namespace, path) = asked.into_inner();
-        let mut mounts = link::mounts(server, user).await?;
-        let (role, summary) = mounts.remove(&namespace).ok_or(Code::UnknownNamespace)?;
-        if role < needed {
-            return Err(Code::Forbidden.into());
-        }
-        Ok(Self { namespace, path: path.into(), user, summary })
+        let (_, summary) = server.node.allowed(caller, namespace, needed).await?;
+        Ok(Self { namespace, path: path.into(), user: caller.user, summary })
     }
 }
 

@@ -2,25 +2,23 @@
 
 use super::{Server, access, answer::Refusal, new_secret};
 use crate::actors::{
+    issuers::Issuer,
     namespace::State,
     node::random,
+    rights::Asker,
     user::{Mounted, Mounts, RoomFor},
 };
 use annals_engine::{
     directory::is_account_name,
     protocol::{
-        Account, AccountChange, Code, Credential, FeedEnd, HOME, LABEL_BYTES_MAX, LinkRequest, Linked,
-        NamespaceInfo, NewAccount, OwnAccount, Problem, Quota, TICKET_MS, Ticket, link_message,
-        normal_ticket, spell_ticket, with_fingerprint,
+        Account, AccountChange, Code, Credential, HOME, LABEL_BYTES_MAX, LinkRequest, Linked, NamespaceInfo,
+        NewAccount, OwnAccount, Problem, Quota, TICKET_MS, Ticket, link_message, normal_ticket, spell_ticket,
+        with_fingerprint,
     },
 };
 use annals_events::{DeviceId, Hash, NamespaceId, Role, UserId};
 use ed25519_dalek::{Signature, VerifyingKey};
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::net::IpAddr;
 
 /// Adds an account.
 pub(super) async fn add_account(server: &Server, new: NewAccount) -> Result<Account, Refusal> {
@@ -171,64 +169,27 @@ async fn resolve(server: &Server, user: UserId, name: &str) -> Result<NamespaceI
     }
 }
 
-/// A ticket for one's next device.
+/// A ticket for the next device of `asker`, whom the admin speaks for if that is no device.
 pub(super) async fn issue_ticket(
     server: &Server,
-    user: UserId,
+    asker: Asker,
     namespace: NamespaceId,
-    issuer: Issuer,
 ) -> Result<Ticket, Refusal> {
-    if !mounts(server, user).await?.contains_key(&namespace) {
-        return Err(Code::UnknownNamespace.into());
-    }
+    server.node.allowed(asker, namespace, Role::Viewer).await?;
     let (secret, now) = (random::<16>(), server.node.now_ms());
     let expires = now + TICKET_MS;
     let hash = access::secret_hash(&secret);
-    let append =
-        server.node.directory.append(now, |directory| directory.issue_ticket(hash, user, namespace, expires));
-    server.issuers.note(hash, issuer, expires, now);
+    let append = server.node.directory.append(now, |directory| match asker.device {
+        // It was cut off meanwhile, and so were its tickets.
+        Some(device) if directory.user_of(device).is_none() => Err(Code::TokenRevoked),
+        _ => directory.issue_ticket(hash, asker.user, namespace, expires),
+    });
+    let issuer = asker.device.map_or(Issuer::Admin, Issuer::Device);
+    server.node.issuers.note(hash, issuer, expires, now);
     append.await?;
     let code = spell_ticket(&secret);
     let code = server.fingerprint.map_or_else(|| code.clone(), |print| with_fingerprint(&code, &print));
     Ok(Ticket { code, expires, namespace })
-}
-
-/// Who asked for a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Issuer {
-    /// Whoever runs the server.
-    Admin,
-    /// A device: what it made ends with it.
-    Device(DeviceId),
-}
-
-/// Who asked for which ticket, while it is good. Lost with the process: then nobody knows.
-#[derive(Default)]
-pub(super) struct Issuers(Mutex<BTreeMap<Hash, (Issuer, u64)>>);
-
-impl Issuers {
-    fn note(&self, ticket: Hash, issuer: Issuer, expires: u64, now: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (_, expires)| *expires > now);
-        known.insert(ticket, (issuer, expires));
-    }
-
-    /// Whether a device made it, or may have.
-    fn may_be_of(&self, ticket: &Hash, device: DeviceId) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(ticket).is_none_or(|(issuer, _)| *issuer == Issuer::Device(device))
-    }
-}
-
-/// Nobody links a device any more with a ticket that `device` made, or of which nobody knows any more who made it.
-async fn end_tickets_of(server: &Server, user: UserId, device: DeviceId) -> Result<(), Refusal> {
-    let now = server.node.now_ms();
-    let append = server.node.directory.append(now, |directory| {
-        let open = directory.open_tickets(user, now);
-        Ok(directory.end_tickets(open.filter(|ticket| server.issuers.may_be_of(ticket, device))))
-    });
-    append.await?;
-    Ok(())
 }
 
 /// Links a device.
@@ -308,23 +269,18 @@ fn check_label(label: &str) -> Result<(), Refusal> {
 /// Cuts a device off in `namespace`, and everywhere by its tokens. One's own, or anybody's for an owner.
 pub(super) async fn retire(
     server: &Server,
-    caller: UserId,
+    caller: Asker,
     namespace: NamespaceId,
     device: DeviceId,
 ) -> Result<(), Refusal> {
-    let mounts = mounts(server, caller).await?;
-    let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
+    let (role, _) = server.node.allowed(caller, namespace, Role::Viewer).await?;
     let devices = server.node.ask_namespace(namespace, crate::actors::namespace::Devices).await??;
     let known = devices.iter().find(|info| info.device == device).ok_or(Code::UnknownDevice)?;
-    if known.user != caller && *role < Role::Owner {
+    if known.user != caller.user && role < Role::Owner {
         return Err(Code::Forbidden.into());
     }
     server.node.ask_namespace(namespace, State::Retired(device)).await??;
-    let append =
-        server.node.directory.append(server.node.now_ms(), |directory| Ok(directory.revoke_tokens(device)));
-    append.await?;
-    end_tickets_of(server, known.user, device).await?;
-    server.listeners.end(device, FeedEnd::Refused(Code::TokenRevoked));
+    server.node.cut_off(device).await?;
     tracing::info!(%device, namespace = %namespace, "device retired");
     Ok(())
 }

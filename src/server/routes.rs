@@ -8,6 +8,7 @@ use super::{
 use crate::actors::{
     namespace::Devices,
     node::{blocking, log_problem},
+    rights::Asker,
     session::{
         AskMissing, FetchChunks, FetchContent, FetchHistory, FetchRecords, FetchSignatures, StoreChunks,
         SubmitBatches,
@@ -191,7 +192,7 @@ pub(super) async fn change_account(
 /// One's own account: its quota, and what it uses.
 #[utoipa::path(get, path = "/v1/account", responses((status = 200, description = "OwnAccount", content_type = "application/json")))]
 pub(super) async fn own_account(server: Shared, request: HttpRequest) -> Answer {
-    let caller = access::caller(&server, &request).await?;
+    let caller = access::caller(&server, &request).await?.user;
     let room = server.node.ask_user(caller, RoomFor(None)).await??;
     let account = link::account(&server, caller);
     json(&OwnAccount { user: account.user, name: account.name, quota: room.quota, used: room.used })
@@ -218,30 +219,32 @@ pub(super) async fn link_device(server: Shared, request: HttpRequest, body: Body
 #[utoipa::path(post, path = "/v1/tickets", responses((status = 200, description = "Ticket", content_type = "application/json")))]
 pub(super) async fn ticket(server: Shared, request: HttpRequest, body: Body) -> Answer {
     let wanted: TicketRequest = json_of(body)?;
-    let (user, issuer) = match &wanted.user {
+    let asker = match &wanted.user {
         Some(name) => {
             server.admin.check(&request)?;
             let known =
                 server.node.directory.read(|directory| directory.account_named(name).map(|(user, _)| user));
-            (known.ok_or(Code::UnknownUser)?, link::Issuer::Admin)
+            Asker::person(known.ok_or(Code::UnknownUser)?)
         }
         None => {
             let (device, user) = access::device(&server, &request)?;
-            (user, link::Issuer::Device(device))
+            Asker { user, device: Some(device) }
         }
     };
     let namespace = match (wanted.namespace, &wanted.label) {
         (Some(namespace), _) => namespace,
-        (None, Some(label)) if wanted.user.is_some() => link::namespace_called(&server, user, label).await?,
-        (None, _) => link::home_of(&server, user).await?,
+        (None, Some(label)) if wanted.user.is_some() => {
+            link::namespace_called(&server, asker.user, label).await?
+        }
+        (None, _) => link::home_of(&server, asker.user).await?,
     };
-    json(&link::issue_ticket(&server, user, namespace, issuer).await?)
+    json(&link::issue_ticket(&server, asker, namespace).await?)
 }
 
 /// The namespaces that one may read. A device's token, or name and password.
 #[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, description = "[NamespaceInfo]", content_type = "application/json")))]
 pub(super) async fn namespaces(server: Shared, request: HttpRequest) -> Answer {
-    let caller = access::caller(&server, &request).await?;
+    let caller = access::caller(&server, &request).await?.user;
     let mounts = link::mounts(&server, caller).await?;
     json(&link::namespaces(&server, &mounts))
 }
@@ -249,7 +252,7 @@ pub(super) async fn namespaces(server: Shared, request: HttpRequest) -> Answer {
 /// Makes a namespace.
 #[utoipa::path(post, path = "/v1/namespaces", responses((status = 200, description = "NamespaceInfo", content_type = "application/json"), (status = 409, description = "namespace-exists")))]
 pub(super) async fn add_namespace(server: Shared, request: HttpRequest, body: Body) -> Answer {
-    let caller = access::caller(&server, &request).await?;
+    let caller = access::caller(&server, &request).await?.user;
     let new: NewNamespace = json_of(body)?;
     let id = link::open_namespace(&server, caller, &new.label).await?;
     let mounts = link::mounts(&server, caller).await?;
@@ -417,8 +420,7 @@ pub(super) async fn members(
     namespace: web::Path<NamespaceId>,
 ) -> Answer {
     let caller = access::caller(&server, &request).await?;
-    let mounts = link::mounts(&server, caller).await?;
-    let (_, summary) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
+    let (_, summary) = server.node.allowed(caller, *namespace, Role::Viewer).await?;
     let members = summary.members.iter().map(|(user, (role, name))| {
         let known = link::account(&server, *user).name;
         Member { user: *user, name: if known.is_empty() { name.clone() } else { known }, role: *role }
@@ -453,7 +455,7 @@ pub(super) async fn ask_devices(
     if role != Role::Owner {
         return Err(Code::Forbidden.into());
     }
-    let asked = server.listeners.ask(*namespace);
+    let asked = server.node.listeners.ask(*namespace);
     devices.retain(|info| asked.contains(&info.device) && !info.retired);
     json(&devices)
 }
@@ -465,9 +467,8 @@ async fn devices_of(
     namespace: NamespaceId,
 ) -> Result<(Role, Vec<DeviceInfo>, UserId), Refusal> {
     let caller = access::caller(server, request).await?;
-    let mounts = link::mounts(server, caller).await?;
-    let (role, _) = mounts.get(&namespace).ok_or(Code::UnknownNamespace)?;
-    Ok((*role, server.node.ask_namespace(namespace, Devices).await??, caller))
+    let (role, _) = server.node.allowed(caller, namespace, Role::Viewer).await?;
+    Ok((role, server.node.ask_namespace(namespace, Devices).await??, caller.user))
 }
 
 /// Cuts a device off, at once.

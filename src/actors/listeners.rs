@@ -16,7 +16,7 @@ const PER_USER_MAX: usize = 256;
 
 /// Everybody who listens. Clones are the same.
 #[derive(Clone, Default)]
-pub(in crate::server) struct Listeners(Arc<Mutex<State>>);
+pub(crate) struct Listeners(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -34,18 +34,18 @@ struct Listener {
 }
 
 /// A place among those who listen, until it is dropped.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     listeners: Listeners,
     id: (DeviceId, u64),
     /// Gets the word to go.
-    pub(super) told: oneshot::Receiver<FeedEnd>,
+    pub(crate) told: oneshot::Receiver<FeedEnd>,
     /// Is notified when somebody wants to know how far the device is.
-    pub(super) asked: Arc<Notify>,
+    pub(crate) asked: Arc<Notify>,
 }
 
 impl Listeners {
     /// A place for `device`, which acts for `user`, and wants to know of `namespace`.
-    pub(super) fn sit(
+    pub(crate) fn sit(
         &self,
         device: DeviceId,
         user: UserId,
@@ -73,14 +73,14 @@ impl Listeners {
     }
 
     /// Asks everybody who listens to `namespace` how far they are: which devices those are.
-    pub(in crate::server) fn ask(&self, namespace: NamespaceId) -> BTreeSet<DeviceId> {
+    pub(crate) fn ask(&self, namespace: NamespaceId) -> BTreeSet<DeviceId> {
         let state = self.state();
         let there = state.listening.iter().filter(|(_, listener)| listener.namespace == namespace);
         there.map(|((device, _), listener)| (listener.ask.notify_one(), *device).1).collect()
     }
 
     /// Has `device` go wherever it listens.
-    pub(in crate::server) fn end(&self, device: DeviceId, end: FeedEnd) {
+    pub(crate) fn end(&self, device: DeviceId, end: FeedEnd) {
         let mut state = self.state();
         let own: Vec<_> =
             state.listening.range((device, 0)..=(device, u64::MAX)).map(|(id, _)| *id).collect();
@@ -88,7 +88,7 @@ impl Listeners {
     }
 
     /// Has everybody go, and lets nobody in any more.
-    pub(in crate::server) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.stopping = true;
         let all: Vec<_> = state.listening.keys().copied().collect();
@@ -96,7 +96,7 @@ impl Listeners {
     }
 
     /// How many there are.
-    pub(in crate::server) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state().listening.len()
     }
 
