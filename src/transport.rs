@@ -6,5 +6,5 @@ pub mod http;
 pub mod tls;
 
 pub use files::Login;
-pub use http::{Feed, HangUp, Http, PAUSED, Traffic};
+pub use http::{Feed, HangUp, Http, Traffic};
 pub use tls::Pin;

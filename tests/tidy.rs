@@ -14,10 +14,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("chunk_store", &[]),
     ("transport", &["clock"]),
     ("watch", &[]),
+    ("whole", &[]),
     ("verification", &[]),
-    ("actors", &["clock", "chunk_store", "content"]),
-    ("server", &["actors", "clock", "chunk_store", "content"]),
-    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification", "watch"]),
+    ("actors", &["clock", "chunk_store", "content", "whole"]),
+    ("server", &["actors", "clock", "chunk_store", "content", "whole"]),
+    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification", "watch", "whole"]),
     (
         "cli",
         &[

@@ -18,7 +18,7 @@ use crate::{
     working_tree::{Spot, TOP, WorkingTree},
 };
 pub use after::after;
-use annals_events::{Dot, EntryId, EntryKind, path};
+use annals_events::{EntryId, EntryKind, path};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -608,10 +608,4 @@ fn write(path: &str, there: &RemoteNode, expect: Expect) -> Option<DiskOp> {
         EntryKind::Symlink => Some(DiskOp::WriteSymlink { path, target: there.target.clone()?, expect }),
         EntryKind::Folder => None,
     }
-}
-
-/// The version that a planned file shows, for whoever has to find its chunks.
-#[must_use]
-pub fn head_at(remote: &RemoteTree, path: &str) -> Option<Dot> {
-    remote.nodes.get(path).and_then(|node| node.head)
 }

@@ -13,8 +13,8 @@
 //! that goes on as this one would have. Nothing is deleted because something was forgotten or does not fit:
 //! then [`Notice::Lineage`] stops it.
 //!
-//! Left out: chunks (the shell stores them before it scans in their files and sends them before it submits
-//! their batches), retries, and when to scan.
+//! Left out: chunks (the [round](crate::round) sends them, or puts them in the outbox, before it hands in what a look
+//! found), retries, and when to look.
 
 pub use acknowledge::is_acknowledgement;
 pub use looked::Reach;

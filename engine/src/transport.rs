@@ -127,6 +127,9 @@ pub enum TransportError {
         /// What stood in the way.
         what: String,
     },
+    /// A person holds everything up on this side. Nothing was said to anybody.
+    #[error("paused: nothing is sent or fetched")]
+    Paused,
     /// Whoever answers did not show that it is the server. Nothing was said to it.
     #[error("{}", untrusted(server, found, *pinned, what))]
     Untrusted {
@@ -155,7 +158,7 @@ impl TransportError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Refused(problem) => problem.class() == Class::Passing,
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Paused => true,
             Self::Untrusted { .. } | Self::Malformed { .. } => false,
         }
     }

@@ -189,12 +189,6 @@ impl Projections {
         rows.iter().find(holds).map(|row| row.admitted_at)
     }
 
-    /// How many events are of kinds that this release does not know.
-    #[must_use]
-    pub fn unknown_events(&self) -> u64 {
-        self.unknown
-    }
-
     /// Where an event's bytes are: the position that its batch came with, and its place in the batch.
     #[must_use]
     pub fn locate(&self, dot: Dot) -> Option<(u64, usize)> {

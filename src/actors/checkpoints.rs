@@ -7,14 +7,15 @@
 //! Nothing depends on them but time. Whoever reads one compares it with the log first; one that cannot be used is
 //! as good as none.
 
+use crate::whole;
 use annals_engine::namespace::Checkpoint;
 use annals_events::{NamespaceId, Seq};
 use annals_projections::CheckpointError;
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -131,10 +132,5 @@ impl Checkpoints {
 pub(super) fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = place.parent().expect("it lies in a folder");
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let new = place.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, place)?;
-    File::open(folder)?.sync_all()
+    whole::durable(place, bytes)
 }

@@ -17,6 +17,7 @@ use super::{
     node::{Node, blocking, chunk_problem, log_problem},
     user::InFlight,
 };
+use crate::whole;
 use actix::{AtomicResponse, Context, Handler, Message};
 use annals_engine::{
     chunk_store::{ChunkStats, Compacted},
@@ -156,17 +157,10 @@ fn look(node: &Node, needed: &[ChunkId], now_ms: u64) -> Result<Garbage, Problem
 async fn write_down(node: &Arc<Node>, garbage: Garbage) -> Result<(), Problem> {
     let place = node.garbage.clone();
     blocking(move || {
-        replace(&place, &garbage.encode())
+        whole::durable(&place, &garbage.encode())
             .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", place.display())))
     })
     .await
-}
-
-fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = place.with_extension("new");
-    fs::write(&new, bytes)?;
-    fs::File::open(&new)?.sync_all()?;
-    fs::rename(&new, place)
 }
 
 /// Removes those of `ripe` that nothing needs at a moment at which nobody can begin to need them.

@@ -2,13 +2,13 @@
 //! namespace, and judged like everything else.
 
 use super::{
-    namespace::{NamespaceActor, go_on, judged, submit},
-    node::{Node, blocking},
+    namespace::{NamespaceActor, go_on, submit},
+    node::{Node, blocking, log_problem},
 };
 use actix::{AtomicResponse, Context, Handler, Message};
 use annals_engine::{
     admission::Facts,
-    namespace::{Issued, Namespace},
+    namespace::{Issued, Namespace, Outcome},
     protocol::Problem,
     retention::{Due, due},
 };
@@ -104,7 +104,11 @@ async fn say(namespace: &mut Namespace, node: &Node, events: Vec<Issued>) -> Res
     go_on(namespace, node).await?;
     for issued in events {
         let batch = namespace.issue(node.now_ms(), vec![issued]);
-        judged(submit(namespace, node, batch, Facts::default()).await)?;
+        match submit(namespace, node, batch, Facts::default()).await {
+            Outcome::Admitted(_) | Outcome::Again(_) => {}
+            Outcome::Refused(refusal) => return Err(Problem::new(refusal.code(), refusal.to_string())),
+            Outcome::Failed(error) => return Err(log_problem(&error)),
+        }
     }
     Ok(())
 }

@@ -135,7 +135,9 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         }
         ClientError::NotYet { path } => Failure::usage(message)
             .hint(format!("`annals history {path}` says since when there are versions")),
-        ClientError::Withheld { .. } => Failure::failed(message),
+        ClientError::Withheld { .. } => {
+            Failure::failed(message).hint("`annals history` lists the versions: another one may be shown")
+        }
         ClientError::Forgotten { .. } => {
             Failure::failed(message).hint("`annals history` lists the versions; later ones are kept")
         }
@@ -148,7 +150,7 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         ClientError::NoMember { .. } => {
             Failure::usage(message).hint("nothing has to be done: they are not let in")
         }
-        ClientError::BadText { .. } => Failure::usage(message),
+        ClientError::BadText { .. } => Failure::usage(message).hint("say it in other words, or in fewer"),
         ClientError::Output(error) => Failure::of_writing(error),
     }
 }
@@ -182,7 +184,8 @@ fn of_binding(error: &BindingError, message: String) -> Failure {
             Failure::failed(message)
                 .hint("the folder cannot be written: a link keeps its state in FOLDER/.annals")
         }
-        BindingError::Io { .. } => Failure::failed(message),
+        BindingError::Io { .. } => Failure::failed(message)
+            .hint("is that disk there, and has it room? put that right, then try again"),
     }
 }
 
@@ -234,12 +237,18 @@ fn of_transport(error: &TransportError, message: String) -> Failure {
         TransportError::Unreachable { .. } => {
             Failure::new(Exit::Unreachable, message).hint("is the server running, and is the address right?")
         }
+        TransportError::Paused => paused(message),
         TransportError::Untrusted { found, pinned: true, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("if the server was given another certificate, compare this with what `annals serve` prints there and accept it: annals sync FOLDER --once --fingerprint {found}; if it was not, somebody stands in between. Nothing was said to them")),
         TransportError::Untrusted { found, pinned: false, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("compare it with what `annals serve` prints on the server, then add --fingerprint {found}; if it differs, somebody stands in between. Nothing was said to them")),
         TransportError::Malformed { .. } => {
             Failure::failed(message).hint("is this the address of an annals server of this version?")
         }
     }
+}
+
+fn paused(message: String) -> Failure {
+    Failure::new(Exit::NeedsPerson, message)
+        .hint("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then")
 }
 
 fn of_round(error: &RoundError, message: String) -> Failure {
@@ -254,7 +263,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, annals restore FOLDER --at '1h ago' puts them back: nothing was deleted elsewhere"),
         RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
-        RoundError::Paused => Failure::new(Exit::NeedsPerson, message).hint("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then"),
+        RoundError::Paused => paused(message),
         RoundError::Stopped | RoundError::GaveWay => Failure::failed(message).hint("sync again: it goes on from there"),
         RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),
     }
@@ -268,7 +277,8 @@ fn of_store(error: &StoreError, message: String) -> Failure {
         StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
             .hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
-        StoreError::Failed { .. } => Failure::failed(message),
+        StoreError::Failed { .. } => Failure::failed(message)
+            .hint("is that disk there, and may you write to it? put that right, then sync again"),
     }
 }
 
@@ -279,6 +289,136 @@ fn of_disk(error: &DiskError, message: String) -> Failure {
         }
         DiskError::ReadOnly { .. } => Failure::failed(message).hint("the folder must be writable"),
         DiskError::NoFolder { .. } => Failure::failed(message).hint("is the disk mounted?"),
-        _ => Failure::failed(message),
+        DiskError::Missing { .. } => Failure::failed(message)
+            .hint("it went away meanwhile: sync again, and the folder is taken as it is then"),
+        DiskError::NotDurable { .. } => Failure::failed(message)
+            .hint("the disk may be failing: check it (`dmesg` says more), then sync again, which looks at the folder anew"),
+        DiskError::Io { .. } => Failure::failed(message)
+            .hint("make it readable and writable, or move it out of the folder, then sync again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_engine::{
+        author::MassDelete,
+        disk::Blocked,
+        protocol::{Code, Fingerprint, Problem},
+    };
+    use annals_events::Role;
+    use std::{io, path::PathBuf};
+
+    fn io_error() -> io::Error {
+        io::Error::other("no")
+    }
+
+    fn bindings() -> Vec<BindingError> {
+        let (folder, path) = (PathBuf::from("f"), PathBuf::from("p"));
+        let refused = io::ErrorKind::PermissionDenied.into();
+        vec![
+            BindingError::NotLinked { folder: folder.clone() },
+            BindingError::AlreadyLinked { folder: folder.clone(), server: "s".into() },
+            BindingError::Inside { folder: folder.clone(), outer: path.clone() },
+            BindingError::HoldsData { folder: folder.clone(), data: path.clone() },
+            BindingError::Around { folder: folder.clone(), inner: path.clone() },
+            BindingError::Format { folder, found: 9 },
+            BindingError::Damaged { path: path.clone(), what: "w".into() },
+            BindingError::Io { path: path.clone(), source: refused },
+            BindingError::Io { path, source: io_error() },
+        ]
+    }
+
+    fn transports() -> Vec<TransportError> {
+        let (found, text) = (Fingerprint([1; 32]), || String::from("t"));
+        let untrusted = |pinned| TransportError::Untrusted { server: text(), found, pinned, what: text() };
+        vec![
+            TransportError::Refused(Problem::plain(Code::Quota)),
+            TransportError::Unreachable { server: text(), what: text() },
+            TransportError::Paused,
+            untrusted(true),
+            untrusted(false),
+            TransportError::Malformed { server: text(), what: text() },
+        ]
+    }
+
+    fn stores() -> Vec<StoreError> {
+        let text = || String::from("t");
+        vec![
+            StoreError::Full { place: text() },
+            StoreError::Damaged { what: text() },
+            StoreError::Replaced { place: text() },
+            StoreError::Failed { what: text() },
+        ]
+    }
+
+    fn disks() -> Vec<DiskError> {
+        let text = || String::from("t");
+        vec![
+            DiskError::NoFolder { folder: text(), why: text() },
+            DiskError::Missing { path: text() },
+            DiskError::Full { folder: text() },
+            DiskError::ReadOnly { folder: text(), why: text() },
+            DiskError::NotDurable { folder: text(), why: text() },
+            DiskError::Io { path: text(), why: text() },
+        ]
+    }
+
+    fn rounds() -> Vec<RoundError> {
+        let text = || String::from("t");
+        let mut all = vec![
+            RoundError::Blocked(Blocked::NotEmpty { path: text() }),
+            RoundError::InTheWay(Vec::new()),
+            RoundError::Outbox(ChunkStoreError::Full { place: text() }),
+            RoundError::Outbox(ChunkStoreError::Unavailable { what: text() }),
+            RoundError::MassDelete(MassDelete { gone: 3, known: 4 }),
+            RoundError::Lineage(text()),
+            RoundError::Stranger(text()),
+            RoundError::PutBack(text()),
+            RoundError::SetAside { events: 1, why: text() },
+            RoundError::Paused,
+            RoundError::GaveWay,
+            RoundError::Stopped,
+            RoundError::Restless,
+        ];
+        all.extend(transports().into_iter().map(RoundError::Transport));
+        all.extend(stores().into_iter().map(RoundError::Store));
+        all.extend(disks().into_iter().map(RoundError::Disk));
+        all
+    }
+
+    #[test]
+    fn whatever_goes_wrong_there_is_a_hint_what_to_do() {
+        let (text, folder) = (|| String::from("t"), PathBuf::from("f"));
+        let (server, user) = (text(), text());
+        let mut all = vec![
+            ClientError::Copied { folder: folder.clone(), server: server.clone(), user: user.clone() },
+            ClientError::Stranger { folder: folder.clone(), server, user, other_log: true },
+            ClientError::Unsent { folder: folder.clone(), events: 1 },
+            ClientError::Held { folder: folder.clone() },
+            ClientError::Folder { folder, source: io_error() },
+            ClientError::NoSuchPath { path: text() },
+            ClientError::NotInTrash { path: text() },
+            ClientError::NotAFile { path: text(), what: "a folder" },
+            ClientError::Changed { path: text() },
+            ClientError::NoSuchVersion { path: text(), version: text(), found: 0 },
+            ClientError::NotYet { path: text() },
+            ClientError::Withheld { version: text() },
+            ClientError::Forgotten { version: text() },
+            ClientError::NotAllowed { needed: Role::Owner },
+            ClientError::Owner { user: text() },
+            ClientError::NoMember { user: text() },
+            ClientError::BadText { what: text() },
+            ClientError::Output(io_error()),
+        ];
+        all.extend(bindings().into_iter().map(ClientError::Binding));
+        all.extend(transports().into_iter().map(ClientError::Transport));
+        all.extend(stores().into_iter().map(ClientError::Store));
+        all.extend(disks().into_iter().map(ClientError::Disk));
+        all.extend(rounds().into_iter().map(ClientError::Round));
+        for error in all {
+            let failure = of_client(&error);
+            assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{error:?}");
+        }
     }
 }

@@ -203,7 +203,7 @@ pub(super) fn attention(
         let what = if line.path.is_empty() { &line.kind } else { &line.path };
         match line.place.as_deref().filter(|place| place != what) {
             Some(place) => format!("set aside: {what} ({}); it is here as `{place}`", line.why),
-            None if line.is_undone() => format!("undone: {what} ({})", line.why),
+            None if line.undone => format!("undone: {what} ({})", line.why),
             None => format!("set aside: {what} ({})", line.why),
         }
     });

@@ -101,6 +101,7 @@ impl Failure {
             return Self::new(Exit::Done, CLOSED_PIPE);
         }
         Self::failed(format!("cannot write the result: {error}"))
+            .hint("has the disk room where it goes, and may you write there? then run it again")
     }
 
     pub(crate) fn is_closed_pipe(&self) -> bool {

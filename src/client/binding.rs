@@ -4,14 +4,14 @@
 //! device's key. Both are written once, durably, before the link is used. Left out: what was exchanged
 //! (`store.rs`).
 
+use crate::whole;
 use annals_engine::protocol::Fingerprint;
 use annals_events::{DeviceId, NamespaceId, PublicKey, UserId};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -270,14 +270,5 @@ pub fn make_state_folder(folder: &Path) -> Result<PathBuf, BindingError> {
 /// # Errors
 /// [`BindingError::Io`].
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), BindingError> {
-    let fresh = path.with_extension("new");
-    let write = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(io_at(path))
+    whole::durable(path, bytes).map_err(io_at(path))
 }

@@ -10,6 +10,7 @@
 //! rows still have their marks; everything else is as good as no file. It is not synced: what a crash leaves of it has
 //! not the digest that it says.
 
+use crate::whole;
 use annals_engine::{journal::Identity, names::NameRules, replica::Replica};
 use annals_events::{
     Hash,
@@ -17,7 +18,6 @@ use annals_events::{
 };
 use std::{
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -75,8 +75,8 @@ impl Checkpoint {
         (self.records, self.bytes) = (records, bytes);
     }
 
-    /// The rows are others by now.
-    pub(super) fn is_void(&mut self) {
+    /// The rows are others by now: the next chance is taken to write another one.
+    pub(super) fn make_due(&mut self) {
         self.records = RECORDS_MAX;
     }
 
@@ -113,20 +113,12 @@ impl Checkpoint {
         }
         header.extend_from_slice(&marks.grown.to_le_bytes());
         header.extend_from_slice(&marks.whole.to_le_bytes());
-        if let Err(error) = replace(place, &header, &bytes) {
+        if let Err(error) = whole::cache(place, &[&header, &bytes]) {
             tracing::debug!(%error, "the device's checkpoint could not be written");
         }
         self.length = (header.len() + bytes.len()) as u64;
         (self.records, self.bytes) = (0, 0);
     }
-}
-
-fn replace(place: &Path, header: &[u8], bytes: &[u8]) -> io::Result<()> {
-    let new = place.with_extension("new");
-    let mut file = fs::File::create(&new)?;
-    file.write_all(header)?;
-    file.write_all(bytes)?;
-    fs::rename(&new, place)
 }
 
 fn mark_of(bytes: &[u8]) -> Option<(Mark, &[u8])> {

@@ -228,7 +228,7 @@ impl Work<'_> {
     ) -> Result<bool, ClientError> {
         self.stop.0.give_way();
         let mut folder = held(self.folder);
-        folder.is_watched(self.watching.hindrance());
+        folder.note_watch(self.watching.hindrance());
         let mut unwatched = ();
         let watching: &mut dyn Progress = if self.first { &mut *progress } else { &mut unwatched };
         let result = folder.sync_after(look, &mut UntilStopped { watching, stop: self.stop });
@@ -237,7 +237,7 @@ impl Work<'_> {
             return Ok(false);
         }
         if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
-            (self.left, self.failures) = (folder.put_off(), 0);
+            (self.left, self.failures) = (folder.take_left(), 0);
             folder.note_standing();
             return Ok(true);
         }

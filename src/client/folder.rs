@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::SystemClock,
     disk::{self, FolderDisk},
-    transport::{Http, PAUSED},
+    transport::Http,
 };
 use annals_engine::{
     clock::Clock as _,
@@ -295,7 +295,7 @@ impl Folder {
     }
 
     /// Why it is not watched, for `status`.
-    pub(super) fn is_watched(&mut self, hindrance: Option<&str>) {
+    pub(super) fn note_watch(&mut self, hindrance: Option<&str>) {
         self.last.unwatched = hindrance.map(str::to_owned);
     }
 
@@ -439,7 +439,7 @@ impl Folder {
         let traffic = (http.traffic().sent() - before.0, http.traffic().received() - before.1);
         self.http = Some(http);
         let is_held_up = |error: &RoundError| {
-            matches!(error, RoundError::Transport(TransportError::Unreachable { what, .. }) if what == PAUSED)
+            matches!(error, RoundError::Transport(TransportError::Paused))
                 || error.is_passing() && Settings::read(&self.root).paused
         };
         let paused = result.as_ref().is_err_and(is_held_up);

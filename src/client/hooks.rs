@@ -151,7 +151,7 @@ impl Folder {
             let same = why.replace(|c: char| c.is_ascii_digit(), "");
             things.insert(format!("error {same}"), told(HookEvent::Attention, None, "error", why));
         }
-        for line in status.set_aside.iter().filter(|line| !line.is_undone()) {
+        for line in status.set_aside.iter().filter(|line| !line.undone) {
             let key = format!("refused {} {}", line.path, line.kind);
             things.insert(key, told(HookEvent::Attention, Some(&line.path), "refused", &line.why));
         }

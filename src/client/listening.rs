@@ -109,7 +109,7 @@ impl Ear {
         if self.bell.is_stopped() {
             return Ok(());
         }
-        self.is_up();
+        self.came_up();
         loop {
             let heard = feed.hear()?;
             self.take(&heard);
@@ -125,7 +125,7 @@ impl Ear {
                 break;
             }
             if self.up.is_none() {
-                self.is_up();
+                self.came_up();
             }
             if heard.changed || heard.acknowledge {
                 self.take(&heard);
@@ -134,7 +134,7 @@ impl Ear {
         Ok(())
     }
 
-    fn is_up(&mut self) {
+    fn came_up(&mut self) {
         self.up = Some(Stopwatch::start());
         self.bell.reach();
     }
@@ -154,6 +154,8 @@ fn is_blocked(error: &TransportError) -> bool {
     match error {
         TransportError::Refused(problem) => matches!(problem.class(), Class::Failed | Class::Misused),
         TransportError::Malformed { .. } => true,
-        TransportError::Unreachable { .. } | TransportError::Untrusted { .. } => false,
+        TransportError::Unreachable { .. } | TransportError::Paused | TransportError::Untrusted { .. } => {
+            false
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Lists of large files' chunks, each a file by its name below `.annals/`: written by replace, believed by their hash,
 //! and never synced, for what is lost is fetched again. The oldest go when there are too many.
 
+use crate::whole;
 use annals_engine::round::Lists;
 use annals_events::ChunkId;
 use std::{
@@ -35,9 +36,7 @@ impl ListFolder {
         }
         fs::create_dir_all(&self.place)?;
         self.make_room(bytes.len() as u64)?;
-        let new = path.with_extension("new");
-        fs::write(&new, bytes)?;
-        fs::rename(new, path)
+        whole::cache(&path, &[bytes])
     }
 
     /// Removes the oldest, until so many bytes more are not too many.

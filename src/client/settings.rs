@@ -5,6 +5,7 @@
 //! set; a paused folder is looked at and its saves are journaled, and nothing else happens.
 
 use super::{ClientError, STATE_FOLDER};
+use crate::whole;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -57,15 +58,7 @@ fn path_of(root: &Path, name: &str) -> PathBuf {
 
 pub(super) fn put(path: &Path, text: Option<&str>) -> io::Result<()> {
     match text {
-        Some(text) => {
-            let fresh = path.with_extension("new");
-            fs::write(&fresh, text)?;
-            fs::File::open(&fresh)?.sync_all()?;
-            fs::rename(&fresh, path)
-        }
-        None => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+        Some(text) => whole::durable(path, text.as_bytes()),
+        None => whole::remove(path),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! What must always hold: it can be read whoever has the folder. The last round's word lies in
 //! `.annals/standing.json`, in place of what was there as a whole, so that `status` works beside a command that is at
-//! work, and where nothing can be written. It is a word for people and programs: nothing is decided by it, and it is not
-//! durable on purpose.
+//! work, and where nothing can be written. It is a word for people and programs, and the next process goes on from it
+//! in what it says itself; nothing is done to files by it, and it is not durable on purpose.
 
 use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, settings::Settings};
-use crate::{clock::SystemClock, disk::KEPT};
+use crate::{clock::SystemClock, disk::KEPT, whole};
 use annals_engine::{
     chunk_store::ChunkStore as _,
     clock::Clock as _,
@@ -166,13 +166,39 @@ pub struct SetAsideLine {
     /// Where in the folder what it held is; none where it held nothing, or that was removed since.
     #[serde(rename = "where")]
     pub place: Option<String>,
+    /// Whether it was undone in the folder, as a rename is that was refused: nothing of it is left to look after.
+    #[serde(default)]
+    pub undone: bool,
 }
 
-impl SetAsideLine {
-    /// Whether it was undone in the folder, as a rename is that was refused: nothing of it is left to look after.
-    #[must_use]
-    pub fn is_undone(&self) -> bool {
-        !matches!(self.kind.as_str(), "entry_created" | "version_uploaded" | "attributes_changed")
+/// Whether what a refused event did to the folder is undone there; what somebody wrote stays.
+fn is_undone(fact: &Fact) -> bool {
+    match fact {
+        Fact::EntryCreated { .. } | Fact::VersionUploaded { .. } | Fact::AttributesChanged { .. } => false,
+        Fact::VersionsMerged { .. }
+        | Fact::EntryMoved { .. }
+        | Fact::EntryDeleted { .. }
+        | Fact::EntryRestored { .. }
+        | Fact::ConflictResolved { .. }
+        | Fact::EntryPurged { .. }
+        | Fact::VersionsExpired { .. }
+        | Fact::PolicySet { .. }
+        | Fact::RetentionSet { .. }
+        | Fact::MemberGranted { .. }
+        | Fact::MemberRevoked { .. }
+        | Fact::Acknowledged { .. }
+        | Fact::NamespaceCreated { .. }
+        | Fact::EpochOpened { .. }
+        | Fact::DeviceLinked { .. }
+        | Fact::DeviceRetired { .. }
+        | Fact::AccountCreated { .. }
+        | Fact::AccountChanged { .. }
+        | Fact::NamespaceOpened { .. }
+        | Fact::TicketIssued { .. }
+        | Fact::TicketRedeemed { .. }
+        | Fact::TokenIssued { .. }
+        | Fact::TokenRevoked { .. }
+        | Fact::Unknown { .. } => true,
     }
 }
 
@@ -334,8 +360,8 @@ impl Folder {
         }
     }
 
-    /// Where the last round left off to give way.
-    pub(super) fn put_off(&mut self) -> Option<Due> {
+    /// Where the last round left off to give way: once.
+    pub(super) fn take_left(&mut self) -> Option<Due> {
         match self.last.put_off.take()? {
             Look::At(paths) => Some(Due::At(paths)),
             Look::Whole | Look::Nowhere => Some(Due::Whole),
@@ -377,6 +403,7 @@ impl Folder {
                     kind: fact.kind().to_owned(),
                     why: aside.why.clone(),
                     place,
+                    undone: is_undone(fact),
                 });
             }
         }
@@ -533,8 +560,7 @@ pub(super) fn write(root: &Path, status: &Status) {
     if fs::read(&path).is_ok_and(|before| before == text) {
         return;
     }
-    let fresh = path.with_extension("new");
-    if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
+    if let Err(error) = whole::cache(&path, &[&text]) {
         tracing::debug!(%error, "how the folder stands could not be noted");
     }
 }

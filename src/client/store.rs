@@ -263,7 +263,7 @@ impl Store {
         });
         self.state.append(whole, WHOLE_GROUP_BYTES)?;
         (self.grown, self.whole) = (0, bytes);
-        self.checkpoint.is_void();
+        self.checkpoint.make_due();
         self.state.remove(&before)
     }
 
@@ -406,7 +406,7 @@ impl Store {
             SegmentFolder::new(self.folder.join(RECORDS)).map_err(|error| store_error(error.into()))?;
         self.records = Row::open(Arc::new(disk), self.device, false)?;
         self.kept = Kept::new(self.records.reader());
-        self.checkpoint.is_void();
+        self.checkpoint.make_due();
         Ok(())
     }
 }

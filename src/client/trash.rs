@@ -6,7 +6,7 @@
 //! again, is not what was meant, and the wish is dropped; so is one that came true.
 
 use super::{ClientError, Folder, Progress, binding::STATE_FOLDER};
-use crate::clock::Stopwatch;
+use crate::{clock::Stopwatch, whole};
 use annals_engine::{
     author::Said,
     protocol::FeedQuery,
@@ -16,8 +16,7 @@ use annals_events::{DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -254,11 +253,8 @@ impl Folder {
     fn keep_wishes(&self, wishes: &[Wish]) -> Result<(), ClientError> {
         let path = path_in(&self.root);
         let written = match wishes {
-            [] => match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            _ => replace(&path, &serde_json::to_vec(wishes).expect("plain data")),
+            [] => whole::remove(&path),
+            _ => whole::durable(&path, &serde_json::to_vec(wishes).expect("plain data")),
         };
         written.map_err(|source| ClientError::Folder { folder: self.root.clone(), source })
     }
@@ -275,16 +271,16 @@ fn path_in(root: &Path) -> PathBuf {
     root.join(STATE_FOLDER).join(WISHES)
 }
 
-/// What cannot be read is no wish: nothing is forgotten by it.
+/// What cannot be read is no wish: nothing is forgotten by it, and that is said, as somebody was promised it.
 fn wishes(root: &Path) -> Vec<Wish> {
-    let text = fs::read(path_in(root)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
+    let path = path_in(root);
+    let read = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
+    };
+    read.unwrap_or_else(|error| {
+        let path = path.display();
+        tracing::warn!(%path, %error, "what is to be forgotten cannot be read: nothing is, until `annals trash empty`");
+        Vec::new()
+    })
 }

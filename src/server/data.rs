@@ -18,12 +18,15 @@
 //! ```
 
 use super::{ServeError, new_secret, tls::CertificateFiles};
-use crate::actors::{keys::Keys, node::random};
+use crate::{
+    actors::{keys::Keys, node::random},
+    whole,
+};
 use annals_events::{DeviceId, Hash, NamespaceId, PublicKey};
 use ed25519_dalek::SigningKey;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io,
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -303,13 +306,5 @@ fn read(place: &Path) -> Result<Option<String>, ServeError> {
 
 /// Whole or not at all, and for the owner alone.
 pub(super) fn write(place: &Path, text: &str) -> Result<(), ServeError> {
-    let new = place.with_extension("new");
-    let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, place)?;
-        File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(|why| ServeError::Folder { place: place.to_owned(), why })
+    whole::durable(place, text.as_bytes()).map_err(|why| ServeError::Folder { place: place.to_owned(), why })
 }

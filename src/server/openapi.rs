@@ -136,7 +136,7 @@ mod tests {
         ChunkId, ChunkRef, Content, ContentId, Cut, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey,
         Role, Seq, UserId,
     };
-    use serde::Serialize;
+    use serde::{Serialize, de::DeserializeOwned};
     use std::collections::BTreeSet;
 
     /// Whether `value` is what a schema says; where it is not.
@@ -327,8 +327,12 @@ mod tests {
         ]
     }
 
-    fn of(message: &impl Serialize) -> Value {
-        serde_json::to_value(message).unwrap()
+    /// As it is written: it is read back as what it was, in JSON and in CBOR.
+    fn of<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &T) -> Value {
+        let value = serde_json::to_value(message).unwrap();
+        assert_eq!(&serde_json::from_value::<T>(value.clone()).unwrap(), message);
+        assert_eq!(from_cbor::<T>(&to_cbor(message)).as_ref(), Ok(message));
+        value
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! HTTP to a server: one method a route of `/v1`.
 //!
 //! Calls are plain and wait for their answer; whoever must not block calls from a thread. Bytes in both
-//! directions are counted. Left out: trying again (the engine decides when), whom to trust (`tls`).
+//! directions are counted. A server that asks to be left alone for a moment is asked again after it, for a few seconds at
+//! most. Left out: trying again otherwise (the engine decides when), whom to trust (`tls`).
 
 mod feed;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use feed::{Feed, HangUp};
 
@@ -19,7 +22,6 @@ use annals_engine::{
         DeviceInfo, FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member,
         MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount,
         Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
-        encoded,
         frame::{self, Framed},
     },
     transport::{Arrived, Transport, TransportError, Underway, opened},
@@ -84,9 +86,6 @@ impl Traffic {
     }
 }
 
-/// Why nobody is reached while a person holds everything up.
-pub const PAUSED: &str = "it is paused";
-
 /// Takes note of so many bytes.
 type Count = Box<dyn Fn(u64) + Send>;
 
@@ -113,7 +112,8 @@ impl Http {
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
     const SLOWEST: u64 = 16 << 10;
-    /// A server that asks to be left alone no longer than this is asked again at once after.
+    /// A server that asks to be left alone no longer than this, all told, is asked again at once after. Who is told
+    /// to stop meanwhile stops that much later.
     const WAIT: Duration = Duration::from_secs(3);
     /// About the largest answer.
     const ANSWER_BYTES: usize = 9 << 20;
@@ -355,16 +355,17 @@ impl Http {
         route: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Answer<Response> {
-        if self.brake.is_paused() {
-            return Err(TransportError::Unreachable { server: self.base.clone(), what: PAUSED.into() });
-        }
         let mut request = self.client.request(method, format!("{}/v1/{route}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let parent = format!("00-{}-{}-01", self.trace, random_hex(8));
         let mut request = with(request).header("traceparent", parent);
+        let mut left = Self::WAIT;
         loop {
+            if self.brake.is_paused() {
+                return Err(TransportError::Paused);
+            }
             // A body that is a stream cannot be sent twice.
             let again = request.try_clone();
             let response = request.send().map_err(|error| self.unreachable(&error))?;
@@ -373,7 +374,8 @@ impl Http {
             }
             let refused = self.problem_of(response);
             match (again, refused.asked_wait_ms().map(Duration::from_millis)) {
-                (Some(again), Some(wait)) if wait <= Self::WAIT => {
+                (Some(again), Some(wait)) if !wait.is_zero() && wait <= left => {
+                    left -= wait;
                     pause(wait);
                     request = again;
                 }
@@ -536,4 +538,13 @@ fn random_hex(bytes: usize) -> String {
     let mut random = vec![0_u8; bytes];
     getrandom::fill(&mut random).expect("the system has random bytes");
     random.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A path segment with everything but letters, digits, `.`, `_` and `-` as `%XX`.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

@@ -134,8 +134,8 @@ impl Replica {
             (Reach::Folders { .. }, gone) if !is_clear(&compared, gone, removals, &self.log) => {
                 Verdict::LookEverywhere
             }
-            (_, Err(mass)) => Verdict::Ask(mass, !waits || self.vanishing.is_at_rest(now_ms, back)),
-            (_, Ok(gone)) if waits && !self.vanishing.is_at_rest(now_ms, gone + back) => Verdict::Wait,
+            (_, Err(mass)) => Verdict::Ask(mass, !waits || self.vanishing.observe(now_ms, back)),
+            (_, Ok(gone)) if waits && !self.vanishing.observe(now_ms, gone + back) => Verdict::Wait,
             (Reach::Folders { searched: false, .. }, Ok(1..)) => Verdict::LookEverywhere,
             (_, Ok(gone)) => Verdict::Say(gone),
         };

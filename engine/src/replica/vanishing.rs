@@ -32,7 +32,7 @@ struct Waiting {
 
 impl Vanishing {
     /// Whether `gone` things that are missing now can be said to be removed.
-    pub(super) fn is_at_rest(&mut self, now_ms: u64, gone: usize) -> bool {
+    pub(super) fn observe(&mut self, now_ms: u64, gone: usize) -> bool {
         if gone == 0 {
             self.waiting = None;
             return true;
@@ -82,12 +82,12 @@ mod tests {
             for (more, pause) in steps {
                 gone += more;
                 let began = vanishing.waiting.map_or(now_ms, |waiting| waiting.first_ms);
-                let rests = vanishing.is_at_rest(now_ms, gone);
+                let rests = vanishing.observe(now_ms, gone);
                 prop_assert_eq!(rests, now_ms - began >= if gone <= VANISHED_MAX { FEW_MS_MAX } else { MANY_MS_MAX });
                 now_ms += pause;
             }
-            vanishing.is_at_rest(now_ms, gone);
-            prop_assert!(vanishing.is_at_rest(now_ms + REST_MS, gone));
+            vanishing.observe(now_ms, gone);
+            prop_assert!(vanishing.observe(now_ms + REST_MS, gone));
         }
     }
 

@@ -151,7 +151,7 @@ impl<'a> Fetcher<'a> {
                 self.look_ahead(*chunk, next, files);
                 sink.write_all(&bytes)?;
             }
-            self.is_written(chunk.id);
+            self.wrote(chunk.id);
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl<'a> Fetcher<'a> {
             lists.push((file.path, self.listed_before(&file.content, root, files)?));
         }
         let bytes = self.chunk(root, &[], files)?;
-        self.is_written(root.id);
+        self.wrote(root.id);
         let chunks = Manifest::decode(&bytes, content).map_err(io::Error::other)?.chunks;
         self.lists.put(&root.id, &bytes);
         same.iter().for_each(|file| self.lies.add(&file.path, &chunks));
@@ -204,7 +204,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// What is not needed again goes.
-    fn is_written(&mut self, chunk: ChunkId) {
+    fn wrote(&mut self, chunk: ChunkId) {
         let left = self.needed.get_mut(&chunk).map_or(0, |needed| {
             *needed = needed.saturating_sub(1);
             *needed

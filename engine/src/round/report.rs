@@ -154,12 +154,6 @@ fn say_in_the_way(paths: &[(String, String)]) -> String {
 }
 
 impl RoundError {
-    /// Whether it is about the folder alone: a person may put it right at any moment.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Disk(_) | Self::Blocked(_) | Self::InTheWay(_) | Self::MassDelete(_))
-    }
-
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -118,14 +118,6 @@ impl Volume {
         self.find(path).is_some_and(|ino| ino != TOP) && self.unlink(path)
     }
 
-    /// Removes everything.
-    pub fn remove_all(&mut self) {
-        let names: Vec<String> = self.inodes[&TOP].children.keys().cloned().collect();
-        for name in names {
-            self.unlink(&name);
-        }
-    }
-
     /// Sets or clears a file's executable bit.
     pub fn set_executable(&mut self, path: &str, executable: bool) -> bool {
         let Some(ino) = self.find(path).filter(|ino| self.inodes[ino].kind == EntryKind::File) else {
