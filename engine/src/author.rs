@@ -3,7 +3,7 @@
 //! Nothing here looks at what the log says beyond what the disk showed, but for two things: what the log
 //! already says needs no event (it is *adopted*), and an event names the versions, places and deletes that
 //! the disk had shown or settled ([`Seen`]). After the events are folded and the changes applied, the synced
-//! tree shows what the disk shows; whatever the log wants otherwise is then the plan's business.
+//! tree shows what the disk shows, less what was withheld; whatever the log wants otherwise is then the plan's business.
 //!
 //! What must always hold: a delete needs positive evidence (a complete scan) and hides only what the disk
 //! showed; an edit names every version behind what was shown; nothing that could not be read is touched. A
@@ -109,7 +109,7 @@ pub struct MassDelete {
 /// How many may vanish at once without a question, however small the folder is.
 pub const VANISHED_MAX: usize = 20;
 
-/// What the disk shows beside what was agreed on: to be [said](Self::say), with what is gone or without.
+/// What the disk shows beside what was agreed on: to be [said](Self::say_but), less what is withheld.
 pub struct Compared<'a>(Author<'a>);
 
 impl<'a> Compared<'a> {
