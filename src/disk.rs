@@ -29,6 +29,7 @@ mod tests;
 
 pub use folder::{Folder, KEPT, TMP};
 pub use guard::Guard;
+pub(crate) use guard::NUMBERS_DO_NOT_LAST;
 pub use ignoring::rules_about;
 
 use annals_engine::{

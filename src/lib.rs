@@ -11,6 +11,7 @@ pub mod client;
 pub mod clock;
 pub mod content;
 pub mod disk;
+pub mod random;
 pub mod server;
 pub mod transport;
 pub mod verification;

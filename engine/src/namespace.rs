@@ -32,7 +32,7 @@ use annals_events::{
     Batch, DeviceId, Dot, NamespaceId, PublicKey, Record, Role, UserId, epoch,
     log::{LogError, Logged, Position},
 };
-use annals_projections::{FoldError, Head, Projections, Scope};
+use annals_projections::{FoldError, Projections, Scope};
 use ed25519_dalek::SigningKey;
 use std::sync::Arc;
 
@@ -122,8 +122,6 @@ pub enum Effect {
     },
     /// Answer whoever submitted.
     Reply(Outcome),
-    /// The stream has got further: wake those who wait for it.
-    Wake(Head),
 }
 
 /// What became of a submitted batch.
@@ -329,7 +327,7 @@ impl Namespace {
             Ok(position) => {
                 self.replay(&[Logged { position, record: Arc::clone(&record) }])
                     .expect("what admission let pass can be folded");
-                vec![Effect::Wake(self.projections.head()), Effect::Reply(Outcome::Admitted(record))]
+                vec![Effect::Reply(Outcome::Admitted(record))]
             }
             Err(LogError::Conflict { .. } | LogError::Duplicate { .. }) => self.catch_up(pending),
             Err(LogError::Unknown { what }) => {
@@ -366,13 +364,10 @@ impl Namespace {
             let place = format!("namespace {}", self.projections.namespace());
             return vec![Effect::Reply(Outcome::Failed(LogError::Damaged { position, place, what }))];
         }
-        let wake = Effect::Wake(self.projections.head());
         let needs = admission::Needs::of(&pending.batch, &self.projections);
-        let mut effects = match needs.stored_under {
+        match needs.stored_under {
             Some(dot) => self.look(pending, Why::Used, dot),
             None => self.judge(now_ms, pending),
-        };
-        effects.insert(0, wake);
-        effects
+        }
     }
 }

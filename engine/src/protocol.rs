@@ -11,6 +11,7 @@ mod code;
 mod feed;
 pub mod frame;
 mod proof;
+mod route;
 
 pub use code::{Class, Code, Problem};
 pub use feed::{
@@ -21,6 +22,7 @@ pub use proof::{
     Fingerprint, LINK_CHALLENGE_BYTES, fingerprint_in, link_message, normal_ticket, spell_ticket,
     with_fingerprint,
 };
+pub use route::encoded;
 
 use crate::content::{Signature, Sums};
 use annals_events::{

@@ -2,13 +2,13 @@
 //! namespace, and judged like everything else.
 
 use super::{
-    namespace::{NamespaceActor, go_on, submit},
-    node::{Node, blocking, log_problem},
+    namespace::{NamespaceActor, go_on, judged, submit},
+    node::{Node, blocking},
 };
 use actix::{AtomicResponse, Context, Handler, Message};
 use annals_engine::{
     admission::Facts,
-    namespace::{Issued, Namespace, Outcome},
+    namespace::{Issued, Namespace},
     protocol::Problem,
     retention::{Due, due},
 };
@@ -104,11 +104,7 @@ async fn say(namespace: &mut Namespace, node: &Node, events: Vec<Issued>) -> Res
     go_on(namespace, node).await?;
     for issued in events {
         let batch = namespace.issue(node.now_ms(), vec![issued]);
-        match submit(namespace, node, batch, Facts::default()).await {
-            Outcome::Admitted(_) | Outcome::Again(_) => {}
-            Outcome::Refused(refusal) => return Err(Problem::new(refusal.code(), refusal.to_string())),
-            Outcome::Failed(error) => return Err(log_problem(&error)),
-        }
+        judged(submit(namespace, node, batch, Facts::default()).await)?;
     }
     Ok(())
 }

@@ -361,11 +361,7 @@ pub(super) async fn go_on(namespace: &mut Namespace, node: &Node) -> Result<(), 
     let (key, former) = (node.keys.current(), node.keys.former());
     let Some(opening) = namespace.take_key(key, &former, node.now_ms()) else { return Ok(()) };
     tracing::warn!(namespace = %namespace.projections().namespace(), "a new epoch begins: state was lost");
-    match submit(namespace, node, opening, Facts::default()).await {
-        Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
-        Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
-        Outcome::Failed(error) => Err(log_problem(&error)),
-    }
+    judged(submit(namespace, node, opening, Facts::default()).await)
 }
 
 /// Feeds the engine with a batch until it answers.
@@ -389,8 +385,6 @@ pub(super) async fn feed(namespace: &mut Namespace, node: &Node, mut input: Inpu
                 }
                 Effect::KeepEvidence { batch } => keep_evidence(node, batch).await,
                 Effect::Reply(reply) => outcome = Some(reply),
-                // Nobody waits for this actor: who follows a stream asks the log, which knows first.
-                Effect::Wake(head) => tracing::debug!(namespace = %id, seq = head.seq.0, "admitted"),
             }
         }
         match (outcome, next) {

@@ -5,6 +5,7 @@ use super::{
     issuers::Issuers, keys::Keys, listeners::Listeners, meters::Meters, roster::Roster, sent::SentLists,
     upkeep::Heard,
 };
+pub use crate::random::random;
 use actix::{
     ArbiterHandle, Context, Handler, Message,
     dev::{MessageResponse, ToEnvelope},
@@ -313,15 +314,4 @@ fn told(code: Code, error: &impl std::fmt::Display) -> Problem {
         Code::LogFull | Code::LogUnavailable => Problem::plain(code),
         _ => Problem::new(code, error.to_string()),
     }
-}
-
-/// Random bytes for ids, salts and secrets.
-///
-/// # Panics
-/// When the system has none: then nothing may go on.
-#[must_use]
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
 }

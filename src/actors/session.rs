@@ -3,7 +3,7 @@
 
 use super::{
     file::{ContentAt, History},
-    namespace::{Covers, Submission, Submit, Summarise},
+    namespace::{Covered, Covers, Submission, Submit, Summarise},
     node::{Node, Summary, blocking, chunk_problem, log_problem},
     rights::Asker,
     roster::{Passivated, Passivation},
@@ -23,7 +23,8 @@ use annals_engine::{
     },
 };
 use annals_events::{
-    Batch, ChunkId, Content, ContentId, DeviceId, Dot, EntryId, Manifest, NamespaceId, Role, Seq, UserId,
+    Batch, ChunkId, ChunkRef, Content, ContentId, DeviceId, Dot, EntryId, Manifest, NamespaceId, Role, Seq,
+    UserId,
     log::{Head, Logged},
 };
 use serde_bytes::ByteBuf;
@@ -184,6 +185,14 @@ pub struct FetchContent {
     pub version: Dot,
 }
 
+/// What of some chunks and contents may be known to whoever asks.
+struct Readable {
+    /// Which are named in the namespace, in the order in which they were asked for.
+    here: Covered,
+    /// Those of the other chunks that the user sent, or may read elsewhere.
+    held: BTreeSet<ChunkId>,
+}
+
 impl Who {
     /// What is known of a namespace where the user may do what is needed.
     async fn role(&self, namespace: NamespaceId, needed: Role) -> Result<Summary, Problem> {
@@ -311,14 +320,7 @@ impl Who {
             contents.values().flat_map(|content| content.roots().map(|chunk| chunk.id).collect::<Vec<_>>());
         let named: BTreeSet<ChunkId> = roots.chain(submission.listed.values().flatten().copied()).collect();
         let chunks = Arc::new(named.into_iter().collect::<Vec<_>>());
-        let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::default() };
-        let covered = self.node.ask_namespace(namespace, here).await??.chunks;
-        let rest: Vec<ChunkId> =
-            chunks.iter().zip(covered).filter(|(_, here)| !here).map(|(id, _)| *id).collect();
-        if !rest.is_empty() {
-            let question = Holds { chunks: Arc::new(rest), beside: namespace };
-            submission.held = self.node.ask_user(self.user, question).await??;
-        }
+        submission.held = self.readable(namespace, &chunks, Vec::new()).await?.held;
         // Whatever anybody remembers: a chunk that is not stored is sent (again) before an event names it (I4).
         let store = Arc::clone(&self.node.chunks);
         let absent = blocking(move || store.missing(&chunks).map_err(|error| chunk_problem(&error)));
@@ -359,25 +361,17 @@ impl Who {
         let summary = self.role(namespace, Role::Editor).await?;
         room_for(&self.node, namespace, &summary, question.adds).await?;
         let chunks: Arc<Vec<ChunkId>> = Arc::new(question.chunks.iter().map(|chunk| chunk.id).collect());
-        let here = Covers { chunks: Arc::clone(&chunks), manifests: Arc::new(question.manifests.clone()) };
-        let covered = self.node.ask_namespace(namespace, here).await??;
-        let rest: Vec<ChunkId> =
-            chunks.iter().zip(&covered.chunks).filter(|(_, here)| !**here).map(|(id, _)| *id).collect();
-        let mut held = BTreeSet::new();
-        if !rest.is_empty() {
-            let question = Holds { chunks: Arc::new(rest), beside: namespace };
-            held = self.node.ask_user(self.user, question).await??;
-        }
+        let Readable { here, held } = self.readable(namespace, &chunks, question.manifests.clone()).await?;
         let absent = |here: &[bool]| -> Vec<u32> {
             (0u32..).zip(here).filter(|(_, here)| !**here).map(|(i, _)| i).collect()
         };
-        let lost = self.lost(&chunks, &covered.chunks).await?;
+        let lost = self.lost(&chunks, &here.chunks).await?;
         let known: Vec<bool> = chunks
             .iter()
-            .zip(&covered.chunks)
+            .zip(&here.chunks)
             .map(|(id, here)| *here && !lost.contains(id) || held.contains(id))
             .collect();
-        Ok(MissingAnswer { chunks: absent(&known), manifests: absent(&covered.manifests) })
+        Ok(MissingAnswer { chunks: absent(&known), manifests: absent(&here.manifests) })
     }
 
     /// Those of the chunks that events here name and that are not stored: a server that was put back to an older copy
@@ -405,7 +399,7 @@ impl Who {
             Framed::Whole(_) => &[][..],
             Framed::Delta(delta) => &delta.bases,
         });
-        let readable = self.readable(namespace, bases.copied().collect()).await?;
+        let readable = self.known_of(namespace, bases.copied().collect()).await?;
         let store = Arc::clone(&self.node.chunks);
         let taken = blocking(move || {
             service::take_in(&*store, framed, &|id| readable.contains(id)).map_err(|error| match error {
@@ -419,8 +413,28 @@ impl Who {
         Ok(ChunksStored { again, ..stored })
     }
 
-    /// Those of `chunks` that the user may read: in this namespace, in another, or because they sent them.
+    /// What the user may know of these: because it is named in this namespace or in another, or because they sent it.
     async fn readable(
+        &self,
+        namespace: NamespaceId,
+        chunks: &Arc<Vec<ChunkId>>,
+        manifests: Vec<(ContentId, ChunkRef)>,
+    ) -> Result<Readable, Problem> {
+        let question = Covers { chunks: Arc::clone(chunks), manifests: Arc::new(manifests) };
+        let here = self.node.ask_namespace(namespace, question).await??;
+        let elsewhere = chunks.iter().zip(&here.chunks).filter(|(_, here)| !**here);
+        let elsewhere: Vec<ChunkId> = elsewhere.map(|(id, _)| *id).collect();
+        let held = if elsewhere.is_empty() {
+            BTreeSet::new()
+        } else {
+            let question = Holds { chunks: Arc::new(elsewhere), beside: namespace };
+            self.node.ask_user(self.user, question).await??
+        };
+        Ok(Readable { here, held })
+    }
+
+    /// Those of `chunks` that are [readable](Self::readable).
+    async fn known_of(
         &self,
         namespace: NamespaceId,
         chunks: BTreeSet<ChunkId>,
@@ -429,15 +443,9 @@ impl Who {
             return Ok(chunks);
         }
         let asked = Arc::new(chunks.into_iter().collect::<Vec<_>>());
-        let here = Covers { chunks: Arc::clone(&asked), manifests: Arc::default() };
-        let covered = self.node.ask_namespace(namespace, here).await??.chunks;
-        let (here, rest): (Vec<_>, Vec<_>) = asked.iter().zip(covered).partition(|(_, here)| *here);
-        let mut readable: BTreeSet<ChunkId> = here.into_iter().map(|(id, _)| *id).collect();
-        if !rest.is_empty() {
-            let rest = Arc::new(rest.into_iter().map(|(id, _)| *id).collect());
-            readable.extend(self.node.ask_user(self.user, Holds { chunks: rest, beside: namespace }).await??);
-        }
-        Ok(readable)
+        let Readable { here, mut held } = self.readable(namespace, &asked, Vec::new()).await?;
+        held.extend(asked.iter().zip(here.chunks).filter(|(_, here)| *here).map(|(id, _)| id));
+        Ok(held)
     }
 
     async fn fetch(&self, FetchChunks { namespace, wanted }: FetchChunks) -> Result<Vec<u8>, Problem> {
@@ -449,7 +457,7 @@ impl Who {
             return Err(Problem::new(Code::ChunkUnknown, format!("chunk {} is not known here", chunks[at])));
         }
         let bases = wanted.bases.iter().flat_map(|(_, bases)| bases).copied().collect();
-        let readable = self.readable(namespace, bases).await?;
+        let readable = self.known_of(namespace, bases).await?;
         let store = Arc::clone(&self.node.chunks);
         let framed = blocking(move || frames_of(&*store, &wanted, &readable)).await?;
         self.node.meters.sent(framed.len());
@@ -461,7 +469,7 @@ impl Who {
         FetchSignatures { namespace, wanted }: FetchSignatures,
     ) -> Result<Signatures, Problem> {
         self.role(namespace, Role::Editor).await?;
-        let readable = self.readable(namespace, wanted.bases.iter().flatten().copied().collect()).await?;
+        let readable = self.known_of(namespace, wanted.bases.iter().flatten().copied().collect()).await?;
         let store = Arc::clone(&self.node.chunks);
         let made = blocking(move || {
             service::signatures(&*store, &wanted, &|id| readable.contains(id))

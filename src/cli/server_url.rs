@@ -1,9 +1,9 @@
 //! The address of a server, as it is typed.
 
 use super::{failure::Failure, password};
-pub(super) use crate::transport::http::encoded;
 use crate::transport::{Http, Login, Pin};
 use annals_engine::protocol::Fingerprint;
+pub(super) use annals_engine::protocol::encoded;
 
 /// `typed`, if it is an address that this release can speak to.
 ///

@@ -4,6 +4,7 @@ use super::{
     ClientError,
     binding::{Binding, BindingError, FORMAT},
 };
+pub use crate::random::random;
 use crate::{
     disk,
     transport::{Http, Pin},
@@ -146,14 +147,6 @@ fn prepare(folder: &Path) -> Result<PathBuf, ClientError> {
     // A folder that cannot be written would be found out only after the device is linked.
     super::binding::make_state_folder(&folder)?;
     Ok(folder)
-}
-
-/// `N` random bytes from the system.
-#[must_use]
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system has random bytes");
-    bytes
 }
 
 /// What this machine is called.

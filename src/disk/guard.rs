@@ -40,9 +40,9 @@ impl Guard {
     }
 }
 
-/// File systems on which a file's number does not last: FAT, exFAT, what a program serves (FUSE), shares of other
-/// machines that number files as they are asked for (9P, SMB).
-const NUMBERS_DO_NOT_LAST: [u32; 6] =
+/// File systems on which a file's number, or its time of change, does not last: FAT, exFAT, what a program serves (FUSE),
+/// shares of other machines that number files as they are asked for (9P, SMB).
+pub(crate) const NUMBERS_DO_NOT_LAST: [u32; 6] =
     [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0102_1997, 0xfe53_4d42, 0xff53_4d42];
 
 impl Folder {

@@ -28,7 +28,7 @@ use actix_web::{
 };
 use annals_engine::{
     content::{Chunker, SealedChunk, Sealer},
-    protocol::{Code, FilePut, Problem},
+    protocol::{Code, FilePut, Problem, encoded},
 };
 use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot, Manifest, NamespaceId, Role, UserId};
 use futures_util::{StreamExt, stream};
@@ -108,11 +108,7 @@ pub(super) async fn get_file(server: web::Data<Server>, request: HttpRequest, as
 /// Never a page: neither shown by a browser nor guessed at.
 fn head(answer: &mut HttpResponseBuilder, path: &str, version: Dot) {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let encoded: String = name
-        .bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect();
+    let encoded = encoded(name);
     answer
         .content_type("application/octet-stream")
         .insert_header((header::ETAG, etag(version)))

@@ -12,7 +12,7 @@
 
 use super::ServeError;
 use super::data::write;
-use crate::actors::node::random;
+use crate::{actors::node::random, disk::NUMBERS_DO_NOT_LAST};
 use annals_events::Hash;
 use serde::{Deserialize, Serialize};
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
@@ -32,11 +32,6 @@ fn guard_of(place: &Path) -> Option<Guard> {
     let meta = fs::symlink_metadata(place.join(GUARD)).ok().filter(fs::Metadata::is_file)?;
     Some(Guard { ino: meta.ino(), ctime: meta.ctime(), ctime_nsec: meta.ctime_nsec() })
 }
-
-/// File systems on which a file's number, or its time of change, does not last: FAT, exFAT, what a program serves
-/// (FUSE), shares of other machines.
-const NUMBERS_DO_NOT_LAST: [u32; 6] =
-    [0x4d44, 0x2011_bab0, 0x6573_5546, 0x0102_1997, 0xfe53_4d42, 0xff53_4d42];
 
 /// Whether the data directory at `place` is not the one that a server last left there: it was copied, or put back from a
 /// copy. One from before there were guards is taken for what it is.

@@ -22,6 +22,7 @@ use annals_engine::{
         DeviceInfo, FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member,
         MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, NewNamespace, Outcomes, OwnAccount,
         Problem, Records, RecordsQuery, ServerInfo, Signatures, SignaturesWanted, Ticket, TicketRequest,
+        encoded,
         frame::{self, Framed},
     },
     transport::{Arrived, Transport, TransportError, Underway, opened},
@@ -538,13 +539,4 @@ fn random_hex(bytes: usize) -> String {
     let mut random = vec![0_u8; bytes];
     getrandom::fill(&mut random).expect("the system has random bytes");
     random.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A path segment with everything but letters, digits, `.`, `_` and `-` as `%XX`.
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }

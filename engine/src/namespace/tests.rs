@@ -91,7 +91,7 @@ impl Node {
                     }
                     Effect::CatchUp { after } => next = Some(Input::CaughtUp(Ok(self.after(after)))),
                     Effect::Reply(outcome) => return outcome,
-                    Effect::KeepEvidence { .. } | Effect::Wake(_) => {}
+                    Effect::KeepEvidence { .. } => {}
                 }
             }
             effects = self.step(next.expect("it wants something or has answered"));
@@ -233,7 +233,7 @@ fn nothing_is_answered_or_shown_before_the_log_has_it() {
     let expected = Seq(record.seq().0 - 1);
     let appended = node.append(expected, record);
     let effects = node.step(Input::Appended(appended));
-    assert!(matches!(effects[..], [Effect::Wake(_), Effect::Reply(Outcome::Admitted(_))]), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::Reply(Outcome::Admitted(_))]), "{effects:?}");
     assert_ne!(node.namespace.projections().digests(), before);
     assert_eq!(node.twin().namespace.projections().digests(), node.namespace.projections().digests());
 }

@@ -231,7 +231,6 @@ impl TwinServer {
                     Effect::CatchUp { after } => next = Some(Input::CaughtUp(self.read(after, usize::MAX))),
                     Effect::KeepEvidence { .. } => self.evidence += 1,
                     Effect::Reply(reply) => outcome = Some(reply),
-                    Effect::Wake(_) => {}
                 }
             }
             match (outcome, next) {
