@@ -9,6 +9,7 @@ use std::{
 /// A folder or file of the root package's `src/`, and what of `src/` it may use beside itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("random", &[]),
     ("disk", &[]),
     ("content", &[]),
     ("chunk_store", &[]),
@@ -16,9 +17,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &[]),
     ("whole", &[]),
     ("verification", &[]),
-    ("actors", &["clock", "chunk_store", "content", "whole"]),
-    ("server", &["actors", "clock", "chunk_store", "content", "whole"]),
-    ("client", &["clock", "disk", "content", "chunk_store", "transport", "verification", "watch", "whole"]),
+    ("actors", &["clock", "random", "chunk_store", "content", "whole"]),
+    ("server", &["actors", "clock", "disk", "random", "chunk_store", "content", "whole"]),
+    (
+        "client",
+        &["clock", "random", "disk", "content", "chunk_store", "transport", "verification", "watch", "whole"],
+    ),
     (
         "cli",
         &[
