@@ -13,10 +13,12 @@
 //! as it is now.
 
 mod event;
+mod facts;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
+pub use facts::Looked;
 pub use refusal::Refusal;
 
 use annals_events::{

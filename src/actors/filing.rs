@@ -11,7 +11,7 @@ use super::{
 };
 use actix::{AtomicResponse, Handler, Message};
 use annals_engine::{
-    admission::Facts,
+    admission::{Facts, Looked},
     filing::{self, FilingError},
     namespace::{Issued, Namespace, issue},
     protocol::{BatchOutcome, Code, FileInfo, Problem},
@@ -286,8 +286,11 @@ async fn say(
     let (store, asked) = (Arc::clone(&node.chunks), held.iter().copied().collect::<Vec<_>>());
     let absent = blocking(move || store.missing(&asked).map_err(|error| chunk_problem(&error))).await?;
     let absent = absent.into_iter().collect();
-    let submission =
-        Submission { batches: vec![batch], held, absent, listed, broken: BTreeSet::new(), trace: None };
+    let submission = Submission {
+        batches: vec![batch],
+        looked: Looked { held, absent, listed, ..Looked::default() },
+        trace: None,
+    };
     match super::namespace::admit(namespace, node, &submission, &submission.batches[0]).await? {
         BatchOutcome::Refused(refused) => Err(Problem::new(refused.code, refused.message)),
         BatchOutcome::Admitted { .. } | BatchOutcome::AlreadyAdmitted { .. } => Ok(()),

@@ -14,8 +14,8 @@ use actix::{
     MessageResult, Running, WrapFuture,
 };
 use annals_engine::{
-    admission::{Facts, contents_of},
-    namespace::{Checkpoint, Effect, Input, Issued, Namespace, Outcome, bytes_added},
+    admission::{Facts, Looked},
+    namespace::{Checkpoint, Effect, Input, Issued, Namespace, Outcome},
     protocol::{BatchOutcome, Code, DeviceInfo, Problem},
     replica::is_acknowledgement,
 };
@@ -25,7 +25,7 @@ use annals_events::{
 };
 use serde_bytes::ByteBuf;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -238,14 +238,8 @@ pub struct Submit(pub Arc<Submission>);
 pub struct Submission {
     /// The batches.
     pub batches: Vec<Batch>,
-    /// Chunks outside of this namespace that the author sent or may read elsewhere.
-    pub held: BTreeSet<ChunkId>,
-    /// Those that they name and that are not stored.
-    pub absent: BTreeSet<ChunkId>,
-    /// What the manifests of contents list, where they could be read.
-    pub listed: BTreeMap<ContentId, Vec<ChunkId>>,
-    /// Contents whose manifest chunk holds something else.
-    pub broken: BTreeSet<ContentId>,
+    /// What was looked up about them.
+    pub looked: Looked,
     /// What whoever sent them says that they belong to, to be followed in logs.
     pub trace: Option<String>,
 }
@@ -286,7 +280,8 @@ pub(super) async fn admit(
     batch: &Batch,
 ) -> Result<BatchOutcome, Problem> {
     let id = namespace.projections().namespace();
-    let mut facts = facts_of(namespace, submission, batch);
+    let (projections, possession) = (namespace.projections(), namespace.possession());
+    let mut facts = Facts::of(batch, projections, possession, &submission.looked);
     // What fills a quota is judged one after the other, and the next knows what this one added.
     let turn = if facts.adds > 0 { node.quota_turn(id).await } else { None };
     facts.room = turn.as_ref().and_then(|_| node.room_now(id));
@@ -325,35 +320,6 @@ fn count(namespace: &Namespace, node: &Node, batch: &Batch) {
 
 fn bytes_of(record: &Record) -> ByteBuf {
     ByteBuf::from(record.bytes())
-}
-
-fn facts_of(namespace: &Namespace, submission: &Submission, batch: &Batch) -> Facts {
-    let mut facts = Facts::default();
-    let contents: Vec<_> = contents_of(batch).collect();
-    facts.adds = bytes_added(namespace.projections(), &contents);
-    let projections = namespace.projections();
-    let possession = namespace.possession();
-    let absent = |chunk: &ChunkId| submission.absent.contains(chunk);
-    let there = |chunk: ChunkId| {
-        !absent(&chunk) && (possession.covers_lately(projections, chunk) || submission.held.contains(&chunk))
-    };
-    for content in &contents {
-        facts.missing.extend(content.roots().map(|chunk| chunk.id).filter(|chunk| !there(*chunk)));
-        let Some(manifest) = content.manifest else { continue };
-        let listed = submission.listed.get(&content.id);
-        if possession.covers_manifest_lately(projections, content.id, manifest) {
-            facts.missing.extend(listed.into_iter().flatten().copied().filter(absent));
-            continue;
-        }
-        if submission.broken.contains(&content.id) {
-            facts.broken.insert(content.id);
-        }
-        match listed {
-            Some(listed) => facts.missing.extend(listed.iter().copied().filter(|chunk| !there(*chunk))),
-            None => facts.missing.extend([manifest.id]),
-        }
-    }
-    facts
 }
 
 /// Says under which key the server goes on here, if it has not: before anything else is said.

@@ -11,7 +11,7 @@ use super::{
 };
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use annals_engine::{
-    admission::{Refusal, contents_of},
+    admission::{Looked, Refusal, contents_of},
     chunk_store::{
         ChunkStore, Incoming,
         service::{self, TakeInError, TakenIn},
@@ -270,7 +270,7 @@ impl Who {
             // What is stored now is stored when the batches are judged.
             let _upload = self.node.uploads.read().await;
             let submission = Submission { trace, ..self.look_up(namespace, batches).await? };
-            let named = Arc::new(submission.held.clone());
+            let named = Arc::new(submission.looked.held.clone());
             outcomes = self.node.ask_namespace(namespace, Submit(Arc::new(submission))).await??;
             let all = outcomes.len() == whole && !matches!(outcomes.last(), Some(BatchOutcome::Refused(_)));
             if all && !named.is_empty() {
@@ -304,34 +304,28 @@ impl Who {
         // From here on it is known what all of the owner's namespaces hold; how much room that leaves is judged when
         // it is each batch's turn.
         self.node.ask_user(owner, RoomFor(Some(namespace))).await??;
-        let mut submission = Submission {
-            batches,
-            held: BTreeSet::new(),
-            absent: BTreeSet::new(),
-            listed: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            trace: None,
-        };
+        let mut submission = Submission { batches, looked: Looked::default(), trace: None };
         if contents.is_empty() {
             return Ok(submission);
         }
-        self.read_manifests(&contents, &mut submission).await?;
+        self.read_manifests(&contents, &mut submission.looked).await?;
         let roots =
             contents.values().flat_map(|content| content.roots().map(|chunk| chunk.id).collect::<Vec<_>>());
-        let named: BTreeSet<ChunkId> = roots.chain(submission.listed.values().flatten().copied()).collect();
+        let named: BTreeSet<ChunkId> =
+            roots.chain(submission.looked.listed.values().flatten().copied()).collect();
         let chunks = Arc::new(named.into_iter().collect::<Vec<_>>());
-        submission.held = self.readable(namespace, &chunks, Vec::new()).await?.held;
+        submission.looked.held = self.readable(namespace, &chunks, Vec::new()).await?.held;
         // Whatever anybody remembers: a chunk that is not stored is sent (again) before an event names it (I4).
         let store = Arc::clone(&self.node.chunks);
         let absent = blocking(move || store.missing(&chunks).map_err(|error| chunk_problem(&error)));
-        submission.absent = absent.await?.into_iter().collect();
+        submission.looked.absent = absent.await?.into_iter().collect();
         Ok(submission)
     }
 
     async fn read_manifests(
         &self,
         contents: &BTreeMap<ContentId, Content>,
-        submission: &mut Submission,
+        looked: &mut Looked,
     ) -> Result<(), Problem> {
         let with_manifest: Vec<Content> =
             contents.values().filter(|content| content.manifest.is_some()).cloned().collect();
@@ -349,8 +343,8 @@ impl Who {
         for (id, manifest) in read {
             match manifest {
                 ManifestRead::Absent => {}
-                ManifestRead::Lists(listed) => drop(submission.listed.insert(id, listed)),
-                ManifestRead::OfAnother => drop(submission.broken.insert(id)),
+                ManifestRead::Lists(listed) => drop(looked.listed.insert(id, listed)),
+                ManifestRead::OfAnother => drop(looked.broken.insert(id)),
             }
         }
         Ok(())

@@ -24,7 +24,6 @@ use annals_events::{
 };
 use ed25519_dalek::SigningKey;
 use std::{
-    collections::BTreeMap,
     fs,
     sync::{
         Arc,
@@ -173,14 +172,7 @@ fn batch() -> Batch {
 }
 
 fn submit() -> Submit {
-    Submit(Arc::new(Submission {
-        batches: vec![batch()],
-        held: Default::default(),
-        absent: Default::default(),
-        listed: BTreeMap::new(),
-        broken: Default::default(),
-        trace: None,
-    }))
+    Submit(Arc::new(Submission { batches: vec![batch()], looked: Default::default(), trace: None }))
 }
 
 #[test]

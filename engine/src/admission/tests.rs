@@ -3,6 +3,7 @@
 mod author;
 mod bodies;
 mod clocks;
+mod facts;
 mod forgetting;
 mod retention;
 mod rights;
