@@ -74,7 +74,9 @@ fn a_file_is_put_read_replaced_and_removed_by_its_path_and_by_its_version() {
     assert_eq!(status, 304);
 
     // What is no file is told.
+    let too_deep = "d/".repeat(300) + "f";
     for (method, path, status, code) in [
+        (Method::PUT, too_deep.as_str(), 413, Code::TooLarge),
         (Method::PUT, "letters", 409, Code::NotAFile),
         (Method::PUT, "letters/to%20Bob/Gr%C3%BC%C3%9Fe%25.txt/below", 409, Code::NotAFile),
         (Method::PUT, "", 409, Code::NotAFile),

@@ -178,8 +178,8 @@ fn a_disk_that_goes_under_a_daemon_deletes_nothing_and_is_taken_up_when_it_is_ba
         until grep -q 'in sync' said; do :; done
         umount -l one
         [ -z "$(ls -A one)" ]
-        echo meanwhile > two/b.txt && $ANNALS sync two --once
         until grep -q 'is the disk mounted' troubles; do :; done
+        echo meanwhile > two/b.txt && $ANNALS sync two --once
         [ -z "$(ls -A one)" ]
         $ANNALS sync two --once && [ -e two/a.txt ]
         mount --bind disk one

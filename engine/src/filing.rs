@@ -7,7 +7,7 @@
 
 use crate::{namespace::Issued, trash::keeps_alive};
 use annals_events::{
-    Body, Content, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Name,
+    Body, Content, DeviceId, Dot, DotSet, EVENTS_PER_BATCH_MAX, EntryId, EntryKind, Fact, Name,
     path::{NameError, is_reserved},
 };
 use annals_projections::{Projections, Shown};
@@ -49,6 +49,12 @@ pub enum FilingError {
     /// What would be removed has several heads, or holds a file that does.
     #[error("{path:?} is in conflict")]
     Conflict {
+        /// Which.
+        path: String,
+    },
+    /// More folders would have to be made for it than one batch can say.
+    #[error("{path:?} lies too deep: at most {} folders can be made at once", EVENTS_PER_BATCH_MAX - 1)]
+    TooDeep {
         /// Which.
         path: String,
     },
@@ -135,6 +141,9 @@ fn creating(
         }
         (parent, depth) = (found.entries[0], depth + 1);
         at = found;
+    }
+    if folders.len() - depth >= EVENTS_PER_BATCH_MAX {
+        return Err(FilingError::TooDeep { path: path.into() });
     }
     let mut issued = Vec::new();
     for name in &folders[depth..] {

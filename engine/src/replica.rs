@@ -204,6 +204,8 @@ pub struct Replica {
     withheld: BTreeSet<String>,
     /// That it is so much that a person has to say so.
     unconfirmed: Option<MassDelete>,
+    /// How much was gone when that was asked first.
+    asked_about: usize,
     working: Option<Working>,
     /// Operations of a process that ended meanwhile may be done, or not: a look at the folder tells, as long as the log
     /// is the one that they were planned for.
@@ -238,6 +240,7 @@ impl Replica {
             vanishing: Vanishing::default(),
             withheld: BTreeSet::new(),
             unconfirmed: None,
+            asked_about: 0,
             working: None,
             half_done: false,
             persisted_at_work: false,

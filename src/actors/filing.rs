@@ -210,7 +210,7 @@ fn problem(error: FilingError) -> Problem {
         FilingError::Name { .. } => Code::BadName,
         FilingError::Reserved { .. } => Code::ReservedName,
         FilingError::Conflict { .. } => Code::InConflict,
-        FilingError::TooMuch { .. } => Code::TooLarge,
+        FilingError::TooMuch { .. } | FilingError::TooDeep { .. } => Code::TooLarge,
     };
     Problem::new(code, error.to_string())
 }

@@ -29,6 +29,8 @@ use std::{
 
 /// When nothing happened for so long, how the folder stands is written down.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is asked whether the folder is still where it was, while nothing happens.
+const PLACE: Duration = Duration::from_secs(10);
 
 /// Tells a daemon to end.
 #[derive(Clone, Debug, Default)]
@@ -313,6 +315,7 @@ impl Work<'_> {
             let came_lately = self.came_lately.then_some(PAUSE);
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
+            let next = next.min(slept.elapsed() + PLACE);
             let Woken { stopped, reached, lost, asked, head, due, came } = self.stop.0.wait(left(next));
             if stopped {
                 return None;
@@ -332,6 +335,10 @@ impl Work<'_> {
                 self.unfinished.as_ref().filter(|_| unfinished.is_some_and(|at| left(at).is_zero()))
             {
                 return Some((due.clone(), came));
+            }
+            // A disk that goes leaves no hint behind. What then has to be done, a round says.
+            if !held(self.folder).is_in_place() && !self.owes_look && self.failures == 0 {
+                return Some((Due::At(BTreeSet::new()), came));
             }
             // What this device said itself comes back on the feed.
             let news = head.is_some_and(|head| !held(self.folder).is_at(head));

@@ -381,6 +381,11 @@ impl Folder {
         Ok(report)
     }
 
+    /// Whether the folder, and what the device knows, are where they were.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.disk.is_at(&self.root) && self.store.check().is_ok()
+    }
+
     /// Whether the folder is where it was: what is elsewhere is not what people see. One whose disk is there again is
     /// taken up again.
     fn check_place(&mut self) -> Result<(), ClientError> {

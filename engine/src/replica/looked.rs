@@ -130,7 +130,8 @@ impl Replica {
             strict: self.unconfirmed.is_some(),
         });
         let (back, waits) = (compared.turned_back(), removals == Removals::AskAtRest);
-        let verdict = match (reach, compared.gone()) {
+        let gone = compared.gone().and_then(|gone| self.still_asked(gone, removals));
+        let verdict = match (reach, gone) {
             (Reach::Folders { .. }, gone) if !is_clear(&compared, gone, removals, &self.log) => {
                 Verdict::LookEverywhere
             }
@@ -158,16 +159,32 @@ impl Replica {
         self.withheld.retain(|path| !reach.covers(path));
         self.withheld.extend(withheld);
         self.blocked.extend(self.withheld.iter().cloned());
-        self.unconfirmed = None;
+        let was_asked = self.unconfirmed.take().is_some();
         match verdict {
             Verdict::Say(gone) => self.vanishing.said(now_ms, gone, removals),
             Verdict::Wait => effects.push(Effect::Notice(Notice::Vanishing(self.withheld.clone()))),
-            Verdict::Ask(mass, _) => self.unconfirmed = Some(mass),
+            Verdict::Ask(mass, _) => {
+                if !was_asked {
+                    self.asked_about = mass.gone - removed_lately;
+                }
+                self.unconfirmed = Some(mass);
+            }
             Verdict::LookEverywhere => {}
         }
         // What others said meanwhile goes first.
         if !was_half_done {
             self.make_plan(true, 0, effects);
+        }
+    }
+
+    /// Whoever was asked has to answer, or most of what was gone has to come back: that some time went by since is no
+    /// answer.
+    fn still_asked(&self, gone: usize, removals: Removals) -> Result<usize, MassDelete> {
+        match self.unconfirmed {
+            Some(asked) if gone > 0 && gone * 2 >= self.asked_about && removals != Removals::Accept => {
+                Err(MassDelete { gone, ..asked })
+            }
+            _ => Ok(gone),
         }
     }
 

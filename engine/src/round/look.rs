@@ -13,6 +13,7 @@ use crate::{
     observed::{LocalTree, SyncedTree, ancestors, parent},
     priority::{Rank, is_long, together, urgent_first},
     replica::{Input, Reach},
+    watch::QUIET_MS,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,6 +28,9 @@ pub enum Look {
     /// Nothing, unless what comes from elsewhere needs it.
     Nowhere,
 }
+
+/// A file beside what was hinted at is read once it was left alone for so long, as one that is open for writing is.
+const QUIET_NS: i64 = (QUIET_MS * 1_000_000).cast_signed();
 
 /// Files that are read, and sent, together.
 const FILES_PER_GROUP: usize = 512;
@@ -110,14 +114,10 @@ impl<H: Host> Round<'_, H> {
         self.report.waiting.retain(|path| !is_near(path));
         self.report.skipped.extend(told(&scan));
         self.report.glanced.extend(folders.iter().cloned());
+        let quiet_ns = scan.began_ns.saturating_sub(QUIET_NS);
         let (mut local, unread) = LocalTree::of(scan, &synced);
-        // Whoever is at a file right now, beside what was hinted at, is not done: the hint at that one is on its way.
-        let is_done = |path: &String| {
-            let is_hinted = |hints: &BTreeSet<String>| {
-                hints.contains(path) || ancestors(path).any(|above| hints.contains(above))
-            };
-            hints.is_none_or(is_hinted) || local.nodes.get(path).is_none_or(|node| node.settled)
-        };
+        let is_done =
+            |path: &String| is_done(path, local.nodes.get(path).map(|found| &found.node), hints, quiet_ns);
         let (unread, later): (Vec<String>, Vec<String>) = unread.into_iter().partition(is_done);
         self.report.waiting.extend(later);
         self.read(&mut local, unread, Some(&folders), online)?;
@@ -307,6 +307,14 @@ impl<H: Host> Round<'_, H> {
     }
 }
 
+/// Whether whoever wrote this file is done with it. One beside what was hinted at is in somebody's hands until it was left
+/// alone for a while: the hint at that one is on its way.
+fn is_done(path: &str, node: Option<&Node>, hints: Option<&BTreeSet<String>>, quiet_ns: i64) -> bool {
+    let is_hinted =
+        |hints: &BTreeSet<String>| hints.contains(path) || ancestors(path).any(|above| hints.contains(above));
+    hints.is_none_or(is_hinted) || node.is_none_or(|node| node.ctime_ns < quiet_ns)
+}
+
 /// What a person is told of that is not synced. What is ignored is so because somebody wants it.
 fn told(scan: &Scan) -> Vec<(String, String)> {
     let told = scan.skipped.iter().filter(|skipped| !matches!(skipped.why, SkippedBecause::Ignored { .. }));
@@ -329,4 +337,32 @@ pub(super) fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_events::EntryKind;
+
+    #[test]
+    fn a_file_beside_what_was_hinted_at_is_read_once_it_was_left_alone() {
+        let changed_at = |ctime_ns: i64| {
+            let (size, dev, ino, executable) = (5, 1, 2, false);
+            let (kind, target) = (EntryKind::File, None);
+            Node { kind, size, mtime_ns: ctime_ns, ctime_ns, dev, ino, executable, target }
+        };
+        let (quiet, busy) = (changed_at(999), changed_at(1_000));
+        let hints = BTreeSet::from(["dir/saved".to_owned(), "came".to_owned()]);
+        for (path, node, hints, done) in [
+            ("dir/saved", &busy, Some(&hints), true),
+            ("came/with/all", &busy, Some(&hints), true),
+            ("dir/other", &busy, Some(&hints), false),
+            ("dir/other", &quiet, Some(&hints), true),
+            ("other", &busy, Some(&hints), false),
+            ("other", &busy, None, true),
+        ] {
+            assert_eq!(is_done(path, Some(node), hints, 1_000), done, "{path}");
+        }
+        assert!(is_done("gone", None, Some(&hints), 1_000));
+    }
 }

@@ -312,6 +312,37 @@ fn most_of_a_folder_vanishing_waits_for_a_person() {
 }
 
 #[test]
+fn who_was_asked_has_to_answer_however_long_that_takes() {
+    let mut world = linked(2);
+    for n in 0..100 {
+        world.devices[0].folder.write(&format!("{n}"), &format!("file {n}"));
+    }
+    world.heal();
+    world.devices[0].removals = Removals::AskAtRest;
+    let mut remove = |from: usize, to: usize| {
+        (from..to).for_each(|n| world.devices[0].folder.remove(&format!("{n}")));
+        for _ in 0..2 {
+            world.scan(0);
+            world.push(0);
+            world.devices[0].now_ms += 2_000;
+        }
+        world.pull(1, usize::MAX);
+        world.devices[1].folder.names.len()
+    };
+    assert_eq!(remove(0, 40), 60, "less than half is taken at its word");
+    assert_eq!(remove(40, 60), 60, "that and this is more");
+    world.devices[0].now_ms += 300_000;
+    world.scan(0);
+    assert_eq!(world.devices[0].replica.unconfirmed().map(|mass| mass.gone), Some(20));
+    world.push(0);
+    world.pull(1, usize::MAX);
+    assert_eq!(world.devices[1].folder.names.len(), 60);
+    world.devices[0].removals = Removals::Accept;
+    world.heal();
+    assert_eq!(world.devices[1].folder.names.len(), 40);
+}
+
+#[test]
 fn what_turns_back_is_said_once_nothing_more_does_and_other_edits_at_once() {
     let mut world = linked(2);
     for file in ["a", "b", "c"] {
