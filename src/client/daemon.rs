@@ -336,10 +336,6 @@ impl Work<'_> {
             {
                 return Some((due.clone(), came));
             }
-            // A disk that goes leaves no hint behind. What then has to be done, a round says.
-            if !held(self.folder).is_in_place() && !self.owes_look && self.failures == 0 {
-                return Some((Due::At(BTreeSet::new()), came));
-            }
             // What this device said itself comes back on the feed.
             let news = head.is_some_and(|head| !held(self.folder).is_at(head));
             let due = due.and_then(|due| self.sifted(due));
@@ -349,7 +345,9 @@ impl Work<'_> {
                 held(self.folder).owe_word();
             }
             let is_other = reached && self.failures > 0 || self.lost.is_some() || asked;
-            if news || due.is_some() || is_other {
+            // A disk that goes leaves no hint behind; a round asks for itself, and says what then has to be done.
+            let is_gone = || self.failures == 0 && !self.owes_look && !held(self.folder).is_in_place();
+            if news || due.is_some() || is_other || is_gone() {
                 return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
             }
         }

@@ -136,23 +136,31 @@ impl Store {
         device: DeviceId,
     ) -> Result<Self, StoreError> {
         let (records, state) = (Row::open(records, device, false)?, Row::open(state, device, true)?);
-        let kept = Kept::new(records.reader());
-        let (folder, unfinished) = (folder.to_owned(), Vec::new());
-        let (lists, checkpoint) = (ListFolder::new(folder.join("lists")), Checkpoint::new(&folder));
-        Ok(Self {
-            folder,
+        Ok(Self::of(folder, device, (records, state), outbox, Checkpoint::new(folder)))
+    }
+
+    /// Nobody has written to it since, and nothing of it was cut off.
+    fn of(
+        folder: &Path,
+        device: DeviceId,
+        (records, state): (Row, Row),
+        outbox: Outbox,
+        checkpoint: Checkpoint,
+    ) -> Self {
+        Self {
+            folder: folder.to_owned(),
             device,
+            kept: Kept::new(records.reader()),
             records,
-            kept,
             state,
             grown: 0,
             whole: 0,
             checkpoint,
             outbox,
-            lists,
+            lists: ListFolder::new(folder.join("lists")),
             written: None,
-            unfinished,
-        })
+            unfinished: Vec::new(),
+        }
     }
 
     /// Whether what [`open`](Self::open) refuses in `folder` is merely older than it should be: cut, or put back.
@@ -175,25 +183,9 @@ impl Store {
         };
         // A crash came when the one was about to be put in the place of the other.
         let records = if folder.join(RECORDS_NEW).exists() { RECORDS_NEW } else { RECORDS };
-        let (records, state) = (look(records, false)?, look("state", true)?);
-        let kept = Kept::new(records.reader());
+        let rows = (look(records, false)?, look("state", true)?);
         let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
-        let (folder, lists) = (folder.to_owned(), ListFolder::new(folder.join("lists")));
-        let checkpoint = Checkpoint::none();
-        Ok(Self {
-            folder,
-            device,
-            records,
-            kept,
-            state,
-            grown: 0,
-            whole: 0,
-            checkpoint,
-            outbox,
-            lists,
-            written: None,
-            unfinished,
-        })
+        Ok(Self { unfinished, ..Self::of(folder, device, rows, outbox, Checkpoint::none()) })
     }
 
     /// What a crash cut off, in which row, of a state that was opened to be looked at.
