@@ -110,6 +110,36 @@ fn a_folder_emptied_by_accident_under_a_daemon_is_emptied_nowhere_else() {
 }
 
 #[test]
+fn who_was_asked_whether_much_was_removed_on_purpose_is_asked_after_a_restart_as_well() {
+    let place = Place::with_server();
+    (0..60).for_each(|file| place.write(&format!("one/all/{file}.txt"), "text"));
+    place.link("ada", "one");
+    place.link("ada", "two");
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    place.remove("one/all");
+    until("a person has to look", || place.status("one")["state"] == "attention");
+    // So much comes that what is gone is not most of the folder any more.
+    (0..100).for_each(|file| place.write(&format!("two/new/{file}.txt"), "text"));
+    place.sync("two").ok();
+    until("it came", || place.tree("one").len() == 101);
+    assert_eq!(daemon.ends("TERM"), Some(3));
+    place.sync("one").fails(3, "gone from the folder");
+    let daemon = place.start(&["sync", "one"]);
+    until("it is asked again", || place.status("one")["state"] == "attention");
+    place.write("one/last.txt", "saved under the second daemon");
+    until("that is on the other device", || {
+        place.sync("two").ok();
+        place.exists("two/last.txt")
+    });
+    assert_eq!(place.tree("two").len(), 163);
+    assert_eq!(daemon.ends("TERM"), Some(3));
+    place.annals(&["sync", "one", "--once", "--accept-deletes"]).ok();
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 102);
+}
+
+#[test]
 fn while_a_person_has_to_confirm_what_vanished_saves_and_moves_go_on_and_restore_says_what_it_does() {
     let place = Place::with_server();
     (0..300).for_each(|file| place.write(&format!("one/all/{file}.txt"), &format!("text {file}")));

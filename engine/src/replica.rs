@@ -164,6 +164,15 @@ pub enum Notice {
     Restless,
 }
 
+/// What a person was asked: whether it is meant that most of the folder is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// How much is gone by now.
+    pub mass: MassDelete,
+    /// How much was gone when it was asked first, without what was removed before that.
+    pub first: usize,
+}
+
 /// The operations that the shell is at, and what each realises.
 #[derive(Clone, Debug)]
 struct Working {
@@ -203,9 +212,9 @@ pub struct Replica {
     /// The tops of what is gone from the folder and was not said to be removed: nothing is done there.
     withheld: BTreeSet<String>,
     /// That it is so much that a person has to say so.
-    unconfirmed: Option<MassDelete>,
-    /// How much was gone when that was asked first.
-    asked_about: usize,
+    question: Option<Question>,
+    /// About how much the question is that was written down last.
+    persisted_question: Option<usize>,
     working: Option<Working>,
     /// Operations of a process that ended meanwhile may be done, or not: a look at the folder tells, as long as the log
     /// is the one that they were planned for.
@@ -239,8 +248,8 @@ impl Replica {
             unsure: None,
             vanishing: Vanishing::default(),
             withheld: BTreeSet::new(),
-            unconfirmed: None,
-            asked_about: 0,
+            question: None,
+            persisted_question: None,
             working: None,
             half_done: false,
             persisted_at_work: false,
@@ -367,7 +376,7 @@ impl Replica {
     /// then.
     #[must_use]
     pub fn unconfirmed(&self) -> Option<MassDelete> {
-        self.unconfirmed
+        self.question.map(|question| question.mass)
     }
 
     /// The tops of what is gone from the folder and was not said to be removed yet.
@@ -458,6 +467,11 @@ impl Replica {
         if at_work != self.persisted_at_work {
             self.persisted_at_work = at_work;
             changes.push(StateChange::AtWork(at_work));
+        }
+        let question = self.question.map(|question| question.first);
+        if question != self.persisted_question {
+            self.persisted_question = question;
+            changes.push(StateChange::Asked(self.question));
         }
         if !changes.is_empty() {
             effects.push(Effect::Persist(changes));

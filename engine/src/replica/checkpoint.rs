@@ -54,7 +54,8 @@ impl Replica {
             && !self.is_at_work()
             && !self.persisted_at_work
             && self.withheld.is_empty()
-            && self.unconfirmed.is_none()
+            && self.question.is_none()
+            && self.persisted_question.is_none()
             && self.synced.beside().next().is_none()
             && !self.broken
             && !self.merge_only

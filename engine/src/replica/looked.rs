@@ -6,7 +6,7 @@
 //! this device may be next. Whatever else people do meanwhile is said. What is
 //! withheld stays in the synced tree, nothing is planned there, and so it neither comes again nor goes elsewhere.
 
-use super::{Effect, Notice, Replica, Sight, StateChange, UNSEEN_RANGES_MAX};
+use super::{Effect, Notice, Question, Replica, Sight, StateChange, UNSEEN_RANGES_MAX};
 use crate::{
     author::{self, Authored, Compared, MassDelete, Removals, Scene, Withheld},
     observed::{LocalTree, Part, SyncedChange, SyncedNode, SyncedTree, parent},
@@ -60,7 +60,7 @@ impl Replica {
             && !self.half_done
             && self.rules.hold_all()
             && !self.merge_only
-            && self.unconfirmed.is_none()
+            && self.question.is_none()
             && self.aside.is_empty()
             && self.working.is_none()
     }
@@ -127,7 +127,7 @@ impl Replica {
             removals,
             removed_lately,
             known: self.synced.len(),
-            strict: self.unconfirmed.is_some(),
+            strict: self.question.is_some(),
         });
         let (back, waits) = (compared.turned_back(), removals == Removals::AskAtRest);
         let gone = compared.gone().and_then(|gone| self.still_asked(gone, removals));
@@ -154,22 +154,23 @@ impl Replica {
         let was_half_done = self.half_done && *reach == Reach::Whole;
         self.half_done &= !was_half_done;
         let withheld = authored.withheld.clone();
+        // Written down with what is said, for it has to be asked as long as nobody answers.
+        self.question = match verdict {
+            Verdict::Ask(mass, _) => {
+                let first = self.question.map_or(mass.gone - removed_lately, |asked| asked.first);
+                Some(Question { mass, first })
+            }
+            _ => None,
+        };
         self.take_authored(now_ms, authored, &aside, changes, effects);
         self.not_sure_of(reach);
         self.withheld.retain(|path| !reach.covers(path));
         self.withheld.extend(withheld);
         self.blocked.extend(self.withheld.iter().cloned());
-        let was_asked = self.unconfirmed.take().is_some();
         match verdict {
             Verdict::Say(gone) => self.vanishing.said(now_ms, gone, removals),
             Verdict::Wait => effects.push(Effect::Notice(Notice::Vanishing(self.withheld.clone()))),
-            Verdict::Ask(mass, _) => {
-                if !was_asked {
-                    self.asked_about = mass.gone - removed_lately;
-                }
-                self.unconfirmed = Some(mass);
-            }
-            Verdict::LookEverywhere => {}
+            Verdict::Ask(..) | Verdict::LookEverywhere => {}
         }
         // What others said meanwhile goes first.
         if !was_half_done {
@@ -180,9 +181,9 @@ impl Replica {
     /// Whoever was asked has to answer, or most of what was gone has to come back: that some time went by since is no
     /// answer.
     fn still_asked(&self, gone: usize, removals: Removals) -> Result<usize, MassDelete> {
-        match self.unconfirmed {
-            Some(asked) if gone > 0 && gone * 2 >= self.asked_about && removals != Removals::Accept => {
-                Err(MassDelete { gone, ..asked })
+        match self.question {
+            Some(asked) if gone > 0 && gone * 2 >= asked.first && removals != Removals::Accept => {
+                Err(MassDelete { gone, ..asked.mass })
             }
             _ => Ok(gone),
         }
@@ -266,9 +267,9 @@ impl Replica {
             removals: Removals::Ask,
             removed_lately: 0,
             known: self.synced.len(),
-            strict: self.unconfirmed.is_some(),
+            strict: self.question.is_some(),
         });
-        let mass = compared.gone().err();
+        let mass = compared.gone().and_then(|gone| self.still_asked(gone, Removals::Ask)).err();
         let missing = compared.say_but(Withheld { removals: true, turned_back: false }).withheld;
         self.remote = Some(remote);
         (missing, mass)

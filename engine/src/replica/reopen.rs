@@ -4,8 +4,9 @@
 //! [`Effect::Persist`](super::Effect::Persist), in order. Whoever has both has the replica. The changes may be
 //! replaced by [`Replica::state`] at any time between two inputs.
 
-use super::{Replica, SetAside, refusals::take_off};
+use super::{Question, Replica, SetAside, refusals::take_off};
 use crate::{
+    author::MassDelete,
     journal::{Identity, Pending},
     names::NameRules,
     observed::SyncedChange,
@@ -42,6 +43,8 @@ pub enum StateChange {
     AsideDone(DotSet),
     /// Operations on the folder are begun, and until this is over nobody knows which of them are done.
     AtWork(bool),
+    /// A person was asked whether it is meant that most of the folder is gone; none: that is over.
+    Asked(Option<Question>),
 }
 
 /// Why what was written down does not make a replica.
@@ -70,6 +73,8 @@ enum Written {
     SetAsideAt(ByteBuf, DotSet, String, Seq),
     AsideDone(DotSet),
     AtWork(bool),
+    /// How much is gone, of how much, and how much was when it was asked first.
+    Asked(Option<(u64, u64, u64)>),
 }
 
 impl StateChange {
@@ -96,7 +101,7 @@ impl StateChange {
             Self::Journaled(pending) => pending.batch.bytes().len() + seen(&pending.seen),
             Self::SetAside(aside) => aside.batch.bytes().len() + dots(&aside.events) + aside.why.len(),
             Self::AsideDone(done) => dots(done),
-            Self::JournalCleared { .. } | Self::AtWork(_) => 0,
+            Self::JournalCleared { .. } | Self::AtWork(_) | Self::Asked(_) => 0,
         }
     }
 
@@ -123,6 +128,9 @@ impl StateChange {
             }
             Self::AsideDone(dots) => Written::AsideDone(dots),
             Self::AtWork(begun) => Written::AtWork(begun),
+            Self::Asked(question) => Written::Asked(
+                question.map(|Question { mass, first }| (mass.gone as u64, mass.known as u64, first as u64)),
+            ),
         }
     }
 
@@ -143,6 +151,13 @@ impl StateChange {
             }
             Written::AsideDone(dots) => Self::AsideDone(dots),
             Written::AtWork(begun) => Self::AtWork(begun),
+            Written::Asked(asked) => {
+                let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                Self::Asked(asked.map(|(gone, known, first)| Question {
+                    mass: MassDelete { gone: count(gone), known: count(known) },
+                    first: count(first),
+                }))
+            }
         })
     }
 }
@@ -193,6 +208,10 @@ impl Replica {
                 StateChange::AsideDone(dots) => take_off(&mut replica.aside, &dots),
                 StateChange::AtWork(begun) => {
                     (replica.half_done, replica.persisted_at_work) = (begun, begun);
+                }
+                StateChange::Asked(question) => {
+                    replica.persisted_question = question.map(|question| question.first);
+                    replica.question = question;
                 }
             }
         }
@@ -245,6 +264,7 @@ impl Replica {
         }));
         changes.push(StateChange::JournalCleared { next: self.journal.next() });
         changes.extend(self.is_at_work().then_some(StateChange::AtWork(true)));
+        changes.extend(self.question.is_some().then_some(StateChange::Asked(self.question)));
         changes.extend(self.aside.iter().cloned().map(StateChange::SetAside));
         changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
         tree.chain(changes)
