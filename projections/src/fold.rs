@@ -445,15 +445,17 @@ impl Projections {
         continues: Option<DeviceId>,
         by: &mut Arrival<'_>,
     ) {
-        let device = self.devices.intern(DeviceId::of_key(&key));
+        let id = DeviceId::of_key(&key);
+        let was_named = self.devices.get(id).is_some();
+        let device = self.devices.intern(id);
         let body = by.body.take().and_then(|body| body.more).unwrap_or_default();
         self.access.call(user, by.order, body.user_name);
         let row = &mut self.devices.rows[device as usize];
         if row.state.linked && row.link_order > by.order {
             return;
         }
-        if row.state.linked {
-            // Its label stands in names.
+        if was_named {
+            // Its label stands in names; what it did may be known before who it is, where a server lost the link.
             self.changed.everywhere();
         }
         row.link_order = by.order;

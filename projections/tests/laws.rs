@@ -6,7 +6,7 @@
 
 use annals_events::{
     Admission, Batch, BatchHeader, Body, ChunkId, ChunkRef, Content, Cut, DeviceId, Dot, DotSet, EntryId,
-    EntryKind, Event, Fact, Hash, Hlc, Name, NamespaceId, Role, Seq, UserId, VersionVector, record::Chain,
+    EntryKind, Event, Fact, Hash, Hlc, Name, NamespaceId, PublicKey, Role, Seq, UserId, VersionVector, record::Chain,
 };
 use annals_projections::{DotKind, FoldError, Projections, Scope};
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ struct Author {
 type Step = (usize, u8, usize, usize, usize);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0..3usize, 0..16u8, any::<usize>(), any::<usize>(), any::<usize>()), 1..60)
+    prop::collection::vec((0..3usize, 0..17u8, any::<usize>(), any::<usize>(), any::<usize>()), 1..60)
 }
 
 /// Every batch that these steps make, each after all that it has seen.
@@ -37,7 +37,7 @@ fn world(steps: &[Step]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     let mut authors: Vec<Author> = (1..=3)
         .map(|n| Author {
-            id: DeviceId([n; 16]),
+            id: DeviceId::of_key(&PublicKey([n; 32])),
             folds: Projections::new(NAMESPACE, Scope::Server),
             pulled: Vec::new(),
             last: 0,
@@ -153,6 +153,12 @@ impl Author {
                 let granted = Fact::MemberGranted { user, role };
                 (if c % 2 == 0 { granted } else { Fact::MemberRevoked { user } }, Some(Body::default()))
             }
+            15 => {
+                let key = PublicKey([(a % 3) as u8 + 1; 32]);
+                let label = Some(["laptop", "desktop"][b % 2].to_owned());
+                let linked = Fact::DeviceLinked { key, user: UserId([0; 16]), continues: None };
+                (linked, Some(Body { label, ..Body::default() }))
+            }
             _ => {
                 let versions: Vec<Dot> =
                     entries.iter().flat_map(|e| self.folds.versions(EntryId(*e))).collect();
@@ -254,11 +260,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_folder_that_shows_something_else_than_before_is_named_as_changed(steps in steps()) {
+    fn a_folder_that_shows_something_else_than_before_is_named_as_changed(
+        steps in steps(),
+        choices in prop::collection::vec(any::<usize>(), 1..8),
+    ) {
         let mut folds = Projections::new(NAMESPACE, Scope::Device);
         prop_assert!(folds.take_changed().is_none(), "nobody knows what was before the beginning");
         let mut before = pictures(&folds);
-        for (at, batch) in world(&steps).iter().enumerate() {
+        for (at, batch) in reordered(&world(&steps), &choices).iter().enumerate() {
             folds.apply(batch, None, at as u64).unwrap();
             let (changed, after) = (folds.take_changed(), pictures(&folds));
             let folders: BTreeSet<EntryId> = before.keys().chain(after.keys()).copied().collect();
