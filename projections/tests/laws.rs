@@ -6,7 +6,8 @@
 
 use annals_events::{
     Admission, Batch, BatchHeader, Body, ChunkId, ChunkRef, Content, Cut, DeviceId, Dot, DotSet, EntryId,
-    EntryKind, Event, Fact, Hash, Hlc, Name, NamespaceId, PublicKey, Role, Seq, UserId, VersionVector, record::Chain,
+    EntryKind, Event, Fact, Hash, Hlc, Name, NamespaceId, PublicKey, Role, Seq, UserId, VersionVector,
+    record::Chain,
 };
 use annals_projections::{DotKind, FoldError, Projections, Scope};
 use proptest::prelude::*;
