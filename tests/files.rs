@@ -99,6 +99,40 @@ fn a_file_is_put_read_replaced_and_removed_by_its_path_and_by_its_version() {
 }
 
 #[test]
+fn a_path_that_is_no_text_is_refused_and_not_guessed_at() {
+    let server = TestServer::new();
+    server.add_user("ana");
+    let device = server.link_as("ana");
+    for method in [Method::PUT, Method::GET, Method::HEAD, Method::DELETE] {
+        let (status, _, body) = ask(&server, &device, method.clone(), "caf%E9/a.txt", &[], "text");
+        assert_eq!(status, 400, "{method}");
+        if method != Method::HEAD {
+            assert!(String::from_utf8_lossy(&body).contains("percent-encode"), "{method}");
+        }
+    }
+    assert!(names(&server, &device, "").is_empty());
+    assert_eq!(ask(&server, &device, Method::PUT, "caf%C3%A9/a.txt", &[], "text").0, 201);
+    assert_eq!(names(&server, &device, ""), ["café"]);
+}
+
+#[test]
+fn who_shows_nothing_is_told_how_to_show_a_password_or_a_token() {
+    let server = TestServer::new();
+    let told = |path: &str| -> Vec<String> {
+        let (status, headers, _) = server.web.answer(|client| client.get(server.url(path)));
+        assert_eq!(status, 401, "{path}");
+        headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    };
+    let both = ["Basic realm=\"annals\", charset=\"UTF-8\"", "Bearer"];
+    assert_eq!(told("namespaces"), both);
+    assert_eq!(told(&format!("namespaces/{}/files/a", "0".repeat(32))), both);
+    // A password does not make an admin.
+    let (status, headers, _) = server.web.answer(|client| client.post(server.url("accounts")).body("{}"));
+    let told: Vec<_> = headers.get_all("www-authenticate").iter().map(|value| value.as_bytes()).collect();
+    assert_eq!((status.as_u16(), told), (401, vec![&b"Bearer"[..]]));
+}
+
+#[test]
 fn any_part_of_a_large_file_is_read_and_its_next_version_shares_its_chunks() {
     let server = TestServer::new();
     server.add_user("ana");

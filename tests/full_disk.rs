@@ -75,6 +75,43 @@ fn a_server_without_room_says_so_and_goes_on_when_there_is_some() {
 }
 
 #[test]
+fn a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_some() {
+    with_own_mounts("a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_some", || {
+        let mut place = Place::new();
+        small_disk(&place, "server", 64);
+        place = place.served();
+        (0..50).for_each(|file| place.write(&format!("one/{file}"), &format!("before {file}")));
+        place.link("ada", "one");
+        place.link("ada", "two");
+        for (left, killed) in [(0, true), (0, false), (4, true), (64, false)] {
+            place.write("one/0", &format!("before {left} {killed}"));
+            place.sync("one").ok();
+            fill(&place, "server/ballast", left);
+            if killed {
+                place.kill_server()
+            } else {
+                place.stop_server()
+            }
+            place.serve();
+            // What is there is handed out.
+            place.sync("two").ok();
+            assert_eq!(place.tree("two"), place.tree("one"));
+            place.write(&format!("one/large {left} {killed}"), &noise(left, 3 << 20));
+            place.sync("one").fails(4, "the server has no space left");
+            place.remove("server/ballast");
+            place.sync("one").ok();
+            place.sync("two").ok();
+            assert_eq!(place.tree("two"), place.tree("one"));
+        }
+        place.stop_server();
+        place.annals(&["verify", "--data", "server", "--deep"]).ok();
+        // The next start finds nothing amiss.
+        place.serve();
+        place.sync("one").ok();
+    });
+}
+
+#[test]
 fn a_device_without_room_takes_what_fits_later_and_keeps_every_save() {
     with_own_mounts("a_device_without_room_takes_what_fits_later_and_keeps_every_save", || {
         let place = Place::with_server();

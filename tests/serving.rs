@@ -1,6 +1,6 @@
 //! A server's data: where it may lie, what is refused and leaves nothing behind, and which address is remembered.
 
-use crate::place::Place;
+use crate::place::{Place, Running};
 use std::fs;
 
 const PICKED: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -138,6 +138,51 @@ fn packs_of_another_server_are_damage_and_not_a_server_that_is_away() {
     let said = here.annals(&[&["serve", "--data", "server"][..], &PICKED].concat());
     assert!(said.err.contains("annals verify --data"), "{}", said.err);
     said.fails(5, "00000001.segment");
+}
+
+#[test]
+fn data_that_goes_away_under_its_server_ends_it_and_is_not_begun_anew() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    place.stop_server();
+    let listen = place.url.strip_prefix("http://").unwrap().to_owned();
+    let serve = |data: &str| {
+        let mut command = place.command(&["serve", "--data", data, "--listen", &listen]);
+        let err = fs::File::create(place.path("err")).unwrap();
+        let mut serving = Running::of_with(&mut command, err.into());
+        serving.says("listening on ");
+        serving
+    };
+    // Asked by a device, and told to end: either way it notices.
+    for asked in [true, false] {
+        let serving = serve("server");
+        place.write("one/a.txt", &format!("text {asked}"));
+        place.rename("server", "moved");
+        let ended = if asked {
+            place.sync("one").fails(4, "");
+            serving.ended()
+        } else {
+            serving.ends("TERM")
+        };
+        let said = place.read("err");
+        assert_eq!(ended, Some(1), "{said}");
+        let place_of = place.path("server").display().to_string();
+        assert!(said.contains(&format!("error: {place_of} was moved or removed")), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+        assert!(!place.exists("server"));
+        // Where it is now it goes on.
+        let serving = serve("moved");
+        place.sync("one").ok();
+        assert_eq!(serving.ends("TERM"), Some(0));
+        place.rename("moved", "server");
+    }
+    let serving = serve("server");
+    place.remove("server");
+    place.write("one/a.txt", "after");
+    place.sync("one").fails(4, "");
+    assert_eq!(serving.ended(), Some(1));
+    assert!(!place.exists("server"));
 }
 
 #[test]

@@ -8,6 +8,9 @@
     reason = "a test fails where it says unwrap, and every file takes what it needs of the others"
 )]
 
+mod access;
+mod batches;
+mod chunks;
 mod differing;
 mod feed;
 mod files;
@@ -29,6 +32,7 @@ mod manners;
 mod noticing;
 mod ordering;
 mod place;
+mod quotas;
 mod restoring;
 mod retention;
 mod scripts;

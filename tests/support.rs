@@ -6,7 +6,7 @@ use annals::server::{Config, Serving, serve, serve_by};
 use annals_engine::{
     content::SealedChunk,
     protocol::{
-        Account, BatchOutcome, Batches, Challenge, ChunksWanted, Credential, LinkRequest, Linked,
+        Account, BatchOutcome, Batches, Challenge, ChunksWanted, Code, Credential, LinkRequest, Linked,
         MissingAnswer, MissingQuestion, NamespaceInfo, NewAccount, Outcomes, Problem, Quota, Records,
         Refused, Ticket, TicketRequest, frame, from_cbor, link_message, to_cbor,
     },
@@ -60,6 +60,12 @@ pub struct Web {
 
 /// An answer that is a success, or the problem that it is.
 pub type Answer<T> = Result<T, Problem>;
+
+/// Why it was refused.
+#[track_caller]
+pub fn code<T: std::fmt::Debug>(answer: Answer<T>) -> Code {
+    answer.expect_err("it should have been refused").code
+}
 
 impl Web {
     fn new() -> Self {

@@ -214,7 +214,7 @@ fn nothing_older_than_tls_1_3_is_spoken_and_no_plain_http() {
     assert!(old.to_string().contains("ProtocolVersion"), "{old}");
     let mut plain = TcpStream::connect(port_of(&url)).unwrap();
     assert!(!health(&mut plain).is_ok_and(|answer| answer.contains("200")));
-    place.annals(&["link", &url.replace("https", "http"), "one", "--user", "ada"]).exits(4);
+    place.annals(&["link", &url.replace("https", "http"), "one", "--user", "ada"]).exits(2);
 }
 
 // A certificate that somebody vouches for.
@@ -275,6 +275,42 @@ fn a_given_certificate_is_renewed_and_expires_without_a_restart_and_connections_
     authority.certify(&place, 4000);
     trusting(&place, &sync).ok();
     assert_eq!(health(&mut open).unwrap(), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn an_address_of_the_wrong_scheme_is_told_from_a_server_that_is_away() {
+    let mut place = Place::new();
+    let (_sealed, sealed, _) = serve_own(&place, "127.0.0.1:0");
+    let tried = sealed.replace("https:", "http:");
+    let link = |url: &str| place.annals(&["link", url, "one", "--user", "ada"]);
+    let said = link(&tried).fails(2, &format!("{tried} speaks TLS"));
+    assert!(said.err.contains(&format!("type {sealed} ")), "{}", said.err);
+    place.annals(&["user", "add", "ada", "--server", &tried, "--data", "server"]).fails(2, "speaks TLS");
+    drop(_sealed);
+    place.remove("server");
+    place.serve();
+    let tried = place.url.replace("http:", "https:");
+    let said = place.annals(&["link", &tried, "one", "--user", "ada"]);
+    let said = said.fails(2, &format!("{tried} speaks no TLS"));
+    assert!(said.err.contains(&format!("type {} ", place.url)), "{}", said.err);
+    // Nobody there is another matter.
+    place.stop_server();
+    place.annals(&["link", &tried, "one", "--user", "ada"]).fails(4, "cannot be reached");
+    assert!(!place.exists("one/.annals"));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_named() {
+    let place = Place::new();
+    place.write("key.pem", "none");
+    let serve =
+        ["serve", "--data", "server", "--listen", "127.0.0.1:0", "--tls-key", "key.pem", "--tls-cert"];
+    for (given, why) in [("nowhere.pem", "No such file"), ("key.pem", "no certificate"), (".", "directory")] {
+        let said = place.annals(&[&serve[..], &[given]].concat()).fails(2, why);
+        let named = place.path(given).display().to_string();
+        assert!(said.err.contains(named.trim_end_matches("/.")), "{}", said.err);
+        assert!(said.err.contains("hint: certificate and key are two PEM files"), "{}", said.err);
+    }
 }
 
 #[test]

@@ -142,6 +142,14 @@ pub enum TransportError {
         /// What is wrong with this one.
         what: String,
     },
+    /// It answers, and not as its address says: by TLS where that has none, or without it.
+    #[error("{server} speaks {}", if meant.starts_with("https:") { "TLS" } else { "no TLS" })]
+    OtherScheme {
+        /// Its address, as it was asked.
+        server: String,
+        /// The address that it answers to.
+        meant: String,
+    },
     /// An answer that is none.
     #[error("{server} gave an answer that makes no sense: {what}")]
     Malformed {
@@ -159,7 +167,7 @@ impl TransportError {
         match self {
             Self::Refused(problem) => problem.class() == Class::Passing,
             Self::Unreachable { .. } | Self::Paused => true,
-            Self::Untrusted { .. } | Self::Malformed { .. } => false,
+            Self::Untrusted { .. } | Self::OtherScheme { .. } | Self::Malformed { .. } => false,
         }
     }
 }

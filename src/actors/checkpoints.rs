@@ -121,8 +121,8 @@ impl Checkpoints {
         if known.get(&id).is_some_and(|known| *known >= at) {
             return Ok(());
         }
-        let place = self.place(id);
-        replace(&place, bytes)?;
+        make_folder(&self.folder)?;
+        replace(&self.place(id), bytes)?;
         known.insert(id, at);
         Ok(())
     }
@@ -130,7 +130,14 @@ impl Checkpoints {
 
 /// Whole or not at all, and on the disk once this is done.
 pub(super) fn replace(place: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = place.parent().expect("it lies in a folder");
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    make_folder(place.parent().expect("it lies in a folder"))?;
     whole::durable(place, bytes)
+}
+
+/// A folder at `place`, in one that is there: what a server is served from is not made anew where it was taken away.
+pub(super) fn make_folder(place: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(place) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && place.is_dir() => Ok(()),
+        made => made,
+    }
 }

@@ -138,11 +138,13 @@ impl Meters {
     fn ratios(&self) -> [(&'static str, f64); 5] {
         let sum = |sum: &AtomicU64| precise(sum.load(Ordering::Relaxed));
         let (content, sums) = (sum(&self.sums.content_bytes), &self.sums);
+        let received = sum(&sums.received_bytes);
         let of = |part: f64, whole: f64, nothing: f64| if whole > 0.0 { part / whole } else { nothing };
         [
             ("annals_dedup_ratio", of(content, sum(&sums.new_plain_bytes), 1.0)),
             ("annals_storage_efficiency", of(content, sum(&sums.new_stored_bytes), 1.0)),
-            ("annals_bandwidth_savings", 1.0 - of(sum(&sums.received_bytes), content, 1.0)),
+            // What came and belongs to no version, as when an upload was given up, saved nothing: it does not owe anything.
+            ("annals_bandwidth_savings", 1.0 - of(received, content.max(received), 1.0)),
             ("annals_conflict_rate", of(sum(&sums.conflicts), sum(&sums.versions), 0.0)),
             ("annals_avg_sync_time_seconds", of(sum(&sums.handed_ms), sum(&sums.handed), 0.0) / 1000.0),
         ]
@@ -157,35 +159,99 @@ fn precise(sum: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn value(page: &str, name: &str) -> f64 {
         let line = page.lines().find(|line| line.split(' ').next() == Some(name));
         line.unwrap_or_else(|| panic!("no {name} in\n{page}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
+    /// Something that is counted.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Received(usize),
+        Stored(u64, u64),
+        Version(u64, bool),
+        Handed(u64),
+    }
+
+    fn take(meters: &Meters, step: &Step) {
+        match *step {
+            Step::Received(bytes) => meters.received(bytes),
+            Step::Stored(plain, stored) => meters.stored(plain, stored),
+            Step::Version(bytes, is_conflict) => meters.version(bytes, is_conflict),
+            Step::Handed(after_ms) => meters.handed(after_ms),
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..5000_usize).prop_map(Step::Received),
+            (0..5000_u64, 0..5000_u64).prop_map(|(plain, stored)| Step::Stored(plain, stored)),
+            (0..5000_u64, any::<bool>()).prop_map(|(bytes, conflict)| Step::Version(bytes, conflict)),
+            (0..2 * AT_ONCE_MS).prop_map(Step::Handed),
+        ];
+        proptest::collection::vec(step, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_between_nothing_and_all_whatever_was_counted(steps in steps()) {
+            let meters = Meters::default();
+            steps.iter().for_each(|step| take(&meters, step));
+            for (name, value) in meters.ratios() {
+                prop_assert!(value.is_finite() && value >= 0.0, "{name}: {value}");
+                if ["annals_bandwidth_savings", "annals_conflict_rate"].contains(&name) {
+                    prop_assert!(value <= 1.0, "{name}: {value}");
+                }
+                if name == "annals_avg_sync_time_seconds" {
+                    prop_assert!(value <= precise(AT_ONCE_MS) / 1000.0, "{name}: {value}");
+                }
+            }
+        }
+    }
+
     #[test]
-    fn the_ratios_of_a_known_history_are_the_ones_of_their_formulas() {
+    fn each_ratio_is_that_of_its_formula() {
+        use Step::{Handed, Received, Stored, Version};
+        let table: &[(&str, &[Step], f64)] = &[
+            ("annals_dedup_ratio", &[], 1.0),
+            // One content of 1000 bytes, and the same under another name.
+            ("annals_dedup_ratio", &[Stored(1000, 400), Version(1000, false), Version(1000, false)], 2.0),
+            // Sent, and named by nothing yet.
+            ("annals_dedup_ratio", &[Stored(1000, 400), Stored(1000, 400), Version(1000, false)], 0.5),
+            ("annals_storage_efficiency", &[], 1.0),
+            ("annals_storage_efficiency", &[Stored(1000, 250), Version(1000, false)], 4.0),
+            ("annals_bandwidth_savings", &[], 0.0),
+            ("annals_bandwidth_savings", &[Received(400), Version(1000, false)], 0.6),
+            // The second copy does not travel.
+            ("annals_bandwidth_savings", &[Received(400), Version(1000, false), Version(1000, false)], 0.8),
+            // What came twice, or with more around it than it holds.
+            ("annals_bandwidth_savings", &[Received(1500), Version(1000, false)], 0.0),
+            ("annals_bandwidth_savings", &[Received(1500)], 0.0),
+            ("annals_bandwidth_savings", &[Version(1000, false)], 1.0),
+            ("annals_conflict_rate", &[], 0.0),
+            ("annals_conflict_rate", &[Version(1, false), Version(1, true)], 0.5),
+            ("annals_avg_sync_time_seconds", &[], 0.0),
+            ("annals_avg_sync_time_seconds", &[Handed(100), Handed(300)], 0.2),
+            ("annals_avg_sync_time_seconds", &[Handed(100), Handed(AT_ONCE_MS + 1)], 0.1),
+        ];
+        for (name, steps, expected) in table {
+            let meters = Meters::default();
+            steps.iter().for_each(|step| take(&meters, step));
+            let found = value(&meters.render([0; 4]), name);
+            assert!((found - expected).abs() < 1e-9, "{name} after {steps:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_page_has_what_was_counted() {
         let meters = Meters::default();
-        let nothing = meters.render([0; 4]);
-        assert_eq!(value(&nothing, "annals_dedup_ratio"), 1.0);
-        assert_eq!(value(&nothing, "annals_bandwidth_savings"), 0.0);
-        assert_eq!(value(&nothing, "annals_conflict_rate"), 0.0);
-        // A file of 1000 bytes that travels and lies as 400; the same again, which costs nothing; a conflict.
-        meters.received(400);
-        meters.stored(1000, 400);
         (0..3).for_each(|_| meters.version(1000, false));
         meters.version(1000, true);
-        meters.handed(100);
-        meters.handed(300);
-        meters.handed(AT_ONCE_MS + 1);
         meters.answered("/healthz", 200, Duration::from_millis(2));
         let page = meters.render([1, 2, 3, 4]);
         for (name, expected) in [
-            ("annals_dedup_ratio", 4.0),
-            ("annals_storage_efficiency", 10.0),
-            ("annals_bandwidth_savings", 0.9),
-            ("annals_conflict_rate", 0.25),
-            ("annals_avg_sync_time_seconds", 0.2),
             ("annals_versions_total", 4.0),
             ("annals_actors{kind=\"session\"}", 4.0),
             ("annals_requests_total{route=\"/healthz\",status=\"2xx\"}", 1.0),

@@ -5,6 +5,7 @@
 //! sent again, so nothing here is synced; a group whose checksum is wrong ends it. A list that nobody added to for an
 //! hour is forgotten.
 
+use super::checkpoints::make_folder;
 use annals_events::{ChunkId, UserId};
 use std::{
     collections::BTreeSet,
@@ -90,7 +91,7 @@ impl SentList {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                fs::create_dir_all(self.path.parent().expect("it lies in a folder"))?;
+                make_folder(self.path.parent().expect("it lies in a folder"))?;
                 // What is not believed any more goes.
                 let fresh = self.chunks.is_empty();
                 let mut options = File::options();

@@ -64,6 +64,8 @@ pub struct Packs {
     torn: Option<Torn>,
     unfinished: Option<Unfinished>,
     _lock: Option<File>,
+    /// Where the index lies while the disk takes nothing.
+    memory: Option<index::InMemory>,
 }
 
 impl std::fmt::Debug for Packs {
@@ -86,6 +88,33 @@ impl Packs {
             _lock: Some(lock),
             ..Self::open_on(Arc::new(disk), config_of(owner), &folder.join("index"))?
         })
+    }
+
+    /// As [`open`](Self::open), also on a disk that takes nothing: what is stored can be read, and more can be put once there
+    /// is room. Until it is opened again the index is a copy in memory ([`is_in_memory`](Self::is_in_memory)).
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_even_if_full(folder: &Path, owner: DeviceId) -> Result<Self, ChunkStoreError> {
+        match Self::open(folder, owner) {
+            Err(ChunkStoreError::Full { place }) => {
+                let disk =
+                    FolderDisk::new(folder.join("packs")).map_err(|error| from_segments(error.into()))?;
+                let lock = lock(&folder.join("lock"))?;
+                // Where there is no memory to be had either, the disk is what stands in the way.
+                let memory = index::InMemory::copy_of(&folder.join("index"))
+                    .map_err(|_| ChunkStoreError::Full { place })?;
+                let opened = Self::open_on(Arc::new(disk), config_of(owner), memory.place())?;
+                Ok(Self { _lock: Some(lock), memory: Some(memory), ..opened })
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether the index is in memory alone, because its disk took nothing when the store was opened.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// Opens the store in `folder` to be looked at: nothing in it is changed, nothing can be put. sled writes when it is
@@ -118,6 +147,7 @@ impl Packs {
             torn: None,
             unfinished,
             _lock: lock,
+            memory: None,
         })
     }
 
@@ -160,6 +190,7 @@ impl Packs {
             torn,
             unfinished: None,
             _lock: None,
+            memory: None,
         })
     }
 

@@ -240,6 +240,9 @@ fn of_transport(error: &TransportError, message: String) -> Failure {
         TransportError::Paused => paused(message),
         TransportError::Untrusted { found, pinned: true, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("if the server was given another certificate, compare this with what `annals serve` prints there and accept it: annals sync FOLDER --once --fingerprint {found}; if it was not, somebody stands in between. Nothing was said to them")),
         TransportError::Untrusted { found, pinned: false, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("compare it with what `annals serve` prints on the server, then add --fingerprint {found}; if it differs, somebody stands in between. Nothing was said to them")),
+        TransportError::OtherScheme { meant, .. } => Failure::usage(message).hint(format!(
+            "type {meant} in place of it; a folder that is linked to it: annals unlink FOLDER, then annals link {meant} FOLDER --user NAME, which merges both sides and deletes nothing"
+        )),
         TransportError::Malformed { .. } => {
             Failure::failed(message).hint("is this the address of an annals server of this version?")
         }
@@ -338,6 +341,7 @@ mod tests {
             TransportError::Paused,
             untrusted(true),
             untrusted(false),
+            TransportError::OtherScheme { server: text(), meant: text() },
             TransportError::Malformed { server: text(), what: text() },
         ]
     }

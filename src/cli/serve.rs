@@ -34,13 +34,14 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
     remember(&data, asked.listen.as_deref(), &serving)?;
     let stopper = serving.stopper();
     on_signal(move || stopper.stop());
+    // Whoever reads that it listens can ask it.
+    let socket = answer_others(&serving, data)?;
     if talk.output.json {
         talk.json(&serde_json::json!({ "url": serving.url(), "fingerprint": serving.fingerprint() }))?;
         talk.flush()?;
     } else {
         say_where(&serving, talk)?;
     }
-    let socket = answer_others(&serving, data)?;
     let ended = serving.wait();
     socket.close();
     ended?;

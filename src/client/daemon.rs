@@ -45,6 +45,11 @@ impl Stop {
     fn is_set(&self) -> bool {
         self.0.is_stopped()
     }
+
+    /// Waits for `time`, or until it is to end. True: end.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        self.0.pause(time)
+    }
 }
 
 /// What a daemon says to those who ask.
@@ -384,6 +389,10 @@ impl Progress for UntilStopped<'_> {
 
     fn is_stopped(&self) -> bool {
         self.stop.is_set()
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        Some(self.stop.clone())
     }
 
     fn others_wait(&self) -> bool {

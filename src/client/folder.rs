@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::SystemClock,
     disk::{self, FolderDisk},
-    transport::Http,
+    transport::{Http, Wait},
 };
 use annals_engine::{
     clock::Clock as _,
@@ -424,6 +424,7 @@ impl Folder {
         http.begin_trace();
         http.limit_rate(Settings::read(&self.root).limit_rate);
         http.pause_by(paused_by(&self.root));
+        http.wait_by(progress.stop().map(|stop| -> Wait { Arc::new(move |time| stop.pause(time)) }));
         let before = (http.traffic().sent(), http.traffic().received());
         let mut noting = Noting::new(&self.root, progress, http.traffic());
         let mut machine = Machine {

@@ -37,6 +37,11 @@ pub trait Progress {
         false
     }
 
+    /// What tells it to end, for those who wait on its behalf; none where nobody does.
+    fn stop(&self) -> Option<super::daemon::Stop> {
+        None
+    }
+
     /// Whether something came up that goes before the rest of what takes long.
     fn others_wait(&self) -> bool {
         false

@@ -154,8 +154,9 @@ fn is_blocked(error: &TransportError) -> bool {
     match error {
         TransportError::Refused(problem) => matches!(problem.class(), Class::Failed | Class::Misused),
         TransportError::Malformed { .. } => true,
-        TransportError::Unreachable { .. } | TransportError::Paused | TransportError::Untrusted { .. } => {
-            false
-        }
+        TransportError::Unreachable { .. }
+        | TransportError::Paused
+        | TransportError::OtherScheme { .. }
+        | TransportError::Untrusted { .. } => false,
     }
 }

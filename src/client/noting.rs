@@ -57,6 +57,10 @@ impl Progress for Noting<'_> {
         self.watching.is_stopped()
     }
 
+    fn stop(&self) -> Option<super::daemon::Stop> {
+        self.watching.stop()
+    }
+
     fn others_wait(&self) -> bool {
         self.watching.others_wait()
     }

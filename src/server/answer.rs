@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+        header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     web,
 };
@@ -79,7 +79,11 @@ fn status_of(problem: &Problem) -> StatusCode {
 fn document(problem: &Problem, request_id: Option<&str>) -> HttpResponse {
     let mut response = HttpResponse::build(status_of(problem));
     if problem.status == 401 {
-        response.insert_header(("WWW-Authenticate", "Bearer"));
+        // What a person types goes as well, but for what only a token opens.
+        if problem.code != Code::AdminToken {
+            response.append_header((WWW_AUTHENTICATE, "Basic realm=\"annals\", charset=\"UTF-8\""));
+        }
+        response.append_header((WWW_AUTHENTICATE, "Bearer"));
     }
     if let Some(seconds) = problem.retry_after {
         response.insert_header((RETRY_AFTER, seconds));

@@ -28,7 +28,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -139,6 +139,16 @@ impl Data {
         &self.place
     }
 
+    /// By what it can be noticed later that the directory is no more where it was.
+    ///
+    /// # Errors
+    /// [`ServeError::Folder`] where it is not even now.
+    pub fn anchor(&self) -> Result<Anchor, ServeError> {
+        let lock = self.place.join("lock");
+        let found = file_at(&lock).map_err(|why| ServeError::Folder { place: lock.clone(), why })?;
+        Ok(Anchor { lock, found })
+    }
+
     /// The keys, to go on with.
     #[must_use]
     pub fn keys(&self) -> Keys {
@@ -207,6 +217,28 @@ impl Data {
         let first = self.former.first().unwrap_or(&self.key);
         DeviceId::of_key(&PublicKey(first.verifying_key().to_bytes()))
     }
+}
+
+/// The lock of a data directory as it was found: where a file is, and which one that is.
+#[derive(Debug)]
+pub struct Anchor {
+    lock: PathBuf,
+    found: (u64, u64),
+}
+
+impl Anchor {
+    /// Whether the directory is still there, under its name. Where that cannot be told it is.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match file_at(&self.lock) {
+            Ok(found) => found == self.found,
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+}
+
+fn file_at(place: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(place).map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Where the certificate is that the server on `place` made itself, if it did.

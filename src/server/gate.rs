@@ -198,7 +198,7 @@ pub(super) async fn pass(
     let method = request.method().clone();
     let trace = trace_of(request.headers());
     let within = Pace::of(&request).within(&server.limits, &request);
-    let passed = match server.counters.request(&who(&server, &request)) {
+    let passed = match admitted(&server, &request) {
         Err(problem) => Ok(request.into_response(refusal(problem, &id).error_response())),
         Ok(()) => match within {
             None => Ok(next.call(request).await?.map_into_boxed_body()),
@@ -215,6 +215,34 @@ pub(super) async fn pass(
     server.node.meters.answered(&route, status, took);
     tracing::debug!(request = id.0, trace, %method, route, status, ms = took.as_millis(), "answered");
     passed.map_err(Into::into)
+}
+
+/// Whether a request may go to its route at all.
+fn admitted(server: &Server, request: &ServiceRequest) -> Result<(), Problem> {
+    if !server.is_in_place() {
+        return Err(Problem::new(Code::LogUnavailable, "the server's data was moved or removed under it"));
+    }
+    server.counters.request(&who(server, request))?;
+    if !is_utf8(request.uri().path()) {
+        return Err(Problem {
+            hint: "names are UTF-8 here: percent-encode their UTF-8 bytes (`%C3%A9` for é, not `%E9`)".into(),
+            ..Problem::new(Code::BadRequest, "the path is not UTF-8")
+        });
+    }
+    Ok(())
+}
+
+/// Whether a path is text once its percent-encoding is undone. (actix puts U+FFFD in place of what is not.)
+fn is_utf8(path: &str) -> bool {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits =
+            after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let encoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(encoded.unwrap_or(*first));
+        rest = if encoded.is_some() { &after[2..] } else { after };
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// Every answer says which request it answers; a refusal in its document, too.
@@ -281,6 +309,21 @@ pub(super) fn trace_of(headers: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_text_or_it_is_none() {
+        for (path, good) in [
+            ("/v1/files/a b%20c", true),
+            ("/v1/files/caf%C3%A9", true),
+            ("/v1/files/100%", true),
+            ("/v1/files/%zz", true),
+            ("/v1/files/caf%E9", false),
+            ("/v1/files/%FF", false),
+            ("/v1/files/%ED%A0%80", false), // half of a surrogate pair
+        ] {
+            assert_eq!(is_utf8(path), good, "{path}");
+        }
+    }
 
     #[test]
     fn whom_a_proxy_names_is_believed_of_one_that_is_trusted_alone() {

@@ -44,8 +44,17 @@ pub(super) fn is_broken(place: &Path) -> bool {
     serde_json::from_slice::<Guard>(&text).ok() != guard_of(place)
 }
 
-/// Plants a guard. A crash in the middle makes the next start go on under another key, which is no loss.
+/// Room that a disk has to have for a guard to be planted, in bytes.
+const ROOM: u64 = 64 << 10;
+
+/// Plants a guard, unless the disk is full: then the one that is there goes on. A crash in the middle makes the next start go on under another key, which is no loss.
 pub(super) fn plant(place: &Path) -> Result<(), ServeError> {
+    let full =
+        rustix::fs::statvfs(place).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM);
+    if full && !is_broken(place) {
+        tracing::warn!("the disk is full: nothing new is taken until there is room");
+        return Ok(());
+    }
     write(&place.join(GUARD), &format!("{}\n", Hash(random())))?;
     let guard = guard_of(place).ok_or_else(|| ServeError::Damaged {
         place: place.join(GUARD),

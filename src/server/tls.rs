@@ -52,7 +52,7 @@ pub(super) struct Spoken {
 /// Makes ready to speak TLS.
 ///
 /// # Errors
-/// [`ServeError::Certificate`] where the files are none, [`ServeError::Folder`] where they cannot be read.
+/// [`ServeError::Certificate`] where the files are none, or cannot be read.
 pub(super) fn speak(tls: &Tls, data: &Data) -> Result<Spoken, ServeError> {
     let files = match tls {
         Tls::Given(files) => files.clone(),
@@ -124,9 +124,8 @@ impl Pair {
     fn read(files: &CertificateFiles) -> Result<Self, ServeError> {
         // What is written after this has another stamp.
         let stamp = stamp_of(files);
-        let bytes =
-            |place: &Path| fs::read(place).map_err(|why| ServeError::Folder { place: place.to_owned(), why });
         let wrong = |place: &Path, what: String| ServeError::Certificate { place: place.to_owned(), what };
+        let bytes = |place: &Path| fs::read(place).map_err(|why| wrong(place, why.to_string()));
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(&files.certificate)?).collect();
         let chain = chain.map_err(|error| wrong(&files.certificate, error.to_string()))?;
         if chain.is_empty() {

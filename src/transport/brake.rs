@@ -1,4 +1,4 @@
-//! What a person holds a connection back by: a rate for each direction, and a pause.
+//! What a person holds a connection back by: a rate for each direction, a pause, and the word to end.
 
 use crate::clock::Stopwatch;
 use annals_engine::rate::Bucket;
@@ -61,18 +61,45 @@ impl<R: Read> Read for Slow<R> {
     }
 }
 
-/// Both directions, and the file that holds everything up while it is there.
-#[derive(Clone, Debug, Default)]
+/// Waits for so long, or until whoever waits is to end. True: end.
+pub type Wait = Arc<dyn Fn(Duration) -> bool + Send + Sync>;
+
+/// Both directions, the file that holds everything up while it is there, and how to wait.
+#[derive(Clone, Default)]
 pub(super) struct Brake {
     pub(super) sending: Option<Pace>,
     pub(super) receiving: Option<Pace>,
     pub(super) paused_by: Option<PathBuf>,
+    /// None where nobody can be told to end.
+    pub(super) waits_by: Option<Wait>,
+}
+
+impl std::fmt::Debug for Brake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { sending, receiving, paused_by, .. } = self;
+        f.debug_struct("Brake")
+            .field("sending", sending)
+            .field("receiving", receiving)
+            .field("paused_by", paused_by)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Brake {
     pub(super) fn set_rate(&mut self, rate: Option<u64>) {
         if self.sending.as_ref().map(Pace::rate) != rate {
             (self.sending, self.receiving) = (rate.map(Pace::new), rate.map(Pace::new));
+        }
+    }
+
+    /// Waits for so long, unless it is time to end. True: end.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        match &self.waits_by {
+            Some(wait) => wait(time),
+            None => {
+                crate::clock::pause(time);
+                false
+            }
         }
     }
 

@@ -12,10 +12,9 @@ mod tests;
 pub use feed::{Feed, HangUp};
 
 use super::{
-    brake::Brake,
+    brake::{Brake, Wait},
     tls::{self, Judge, Pin, Shown},
 };
-use crate::clock::pause;
 use annals_engine::{
     protocol::{
         self, Account, AccountChange, BatchOutcome, Batches, Challenge, ChunksStored, ChunksWanted, Code,
@@ -113,8 +112,7 @@ impl Http {
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
     /// The slowest way that is still waited for, in bytes a second.
     const SLOWEST: u64 = 16 << 10;
-    /// A server that asks to be left alone no longer than this, all told, is asked again at once after. Who is told
-    /// to stop meanwhile stops that much later.
+    /// A server that asks to be left alone no longer than this, all told, is asked again at once after.
     const WAIT: Duration = Duration::from_secs(3);
     /// About the largest answer.
     const ANSWER_BYTES: usize = 9 << 20;
@@ -197,6 +195,11 @@ impl Http {
     /// Whenever this file is there, nothing is asked.
     pub fn pause_by(&mut self, file: PathBuf) {
         self.brake.paused_by = Some(file);
+    }
+
+    /// Whenever there is something to wait for, it is waited so; what would go on after it does not where that says so.
+    pub fn wait_by(&mut self, wait: Option<Wait>) {
+        self.brake.waits_by = wait;
     }
 
     /// What went over the wire so far.
@@ -377,7 +380,9 @@ impl Http {
             match (again, refused.asked_wait_ms().map(Duration::from_millis)) {
                 (Some(again), Some(wait)) if !wait.is_zero() && wait <= left => {
                     left -= wait;
-                    pause(wait);
+                    if self.brake.wait(wait) {
+                        return Err(refused);
+                    }
                     request = again;
                 }
                 _ => return Err(refused),
@@ -427,7 +432,20 @@ impl Http {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        TransportError::Unreachable { server: self.base.clone(), what: cause.to_string() }
+        let what = cause.to_string();
+        self.other_scheme(&what).unwrap_or(TransportError::Unreachable { server: self.base.clone(), what })
+    }
+
+    /// That it is TLS which answers where none was asked for, or the other way round; by what HTTP and TLS each make of the
+    /// other's first words.
+    fn other_scheme(&self, what: &str) -> Option<TransportError> {
+        let server = self.base.clone();
+        let meant = match server.split_once("://")? {
+            ("http", host) if what.contains("invalid HTTP version") => format!("https://{host}"),
+            ("https", host) if what.contains("InvalidContentType") => format!("http://{host}"),
+            _ => return None,
+        };
+        Some(TransportError::OtherScheme { server, meant })
     }
 
     /// That the certificate which was shown last was refused, if it was.

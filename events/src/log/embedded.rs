@@ -12,7 +12,8 @@
 //! Appends wait in a bounded queue. The committer takes all that wait, writes them as one group, syncs once,
 //! and answers all of them: the slower the disk, the larger the groups. The indexer follows behind, and beside it
 //! a thread that writes down how far the log has got, once a second at most. Everything that could be got wrong
-//! is in [`super::segmented`], which has no threads. [`look()`] changes nothing.
+//! is in [`super::segmented`], which has no threads. [`look()`] changes nothing. Where the disk takes no index, as when it
+//! is full, there is one in memory until the log is opened again.
 
 mod folder;
 mod look;
@@ -25,7 +26,7 @@ pub use sled_index::SledIndex;
 
 use super::{
     EventLog, Head, Later, LogError, Logged, Position,
-    segmented::{Opened, SegmentLog, Verify},
+    segmented::{LogIndex, MemoryIndex, Opened, SegmentLog, Verify},
 };
 use crate::{
     causality::Dot,
@@ -69,7 +70,8 @@ impl Options {
 /// A log in a folder. Dropping it commits what waits and closes it.
 pub struct EmbeddedLog {
     log: Arc<SegmentLog>,
-    index: Arc<SledIndex>,
+    /// None where it is in memory.
+    index: Option<Arc<SledIndex>>,
     queue: Arc<Queue>,
     to_index: Arc<Signal>,
     to_witness: Arc<Signal>,
@@ -90,18 +92,30 @@ impl EmbeddedLog {
     ) -> Result<(Self, Opened), OpenError> {
         let folder = Folder::lock(path, options.new_id)?;
         let disk = |path| FolderDisk::new(path).map_err(|error| OpenError::Folder(error.to_string()));
-        let (disk, witness) = (disk(path.join("segments"))?, disk(path.to_owned())?);
+        let (disk, witness) = (Arc::new(disk(path.join("segments"))?), Arc::new(disk(path.to_owned())?));
         let config = SegmentConfig {
             roll_bytes: options.roll_bytes,
             ..SegmentConfig::new(SegmentKind::Log, folder.id())
         };
-        let (index, damaged) = SledIndex::open(&path.join("index"))?;
-        let index = Arc::new(index);
-        let (log, mut opened) =
-            SegmentLog::open(Arc::new(disk), Arc::new(witness), config, index.clone(), progress)?;
-        if opened.rebuilt.is_some() && damaged.is_some() {
-            opened.rebuilt = damaged;
-        }
+        let mut open = |index: Arc<dyn LogIndex>| {
+            SegmentLog::open(disk.clone(), witness.clone(), config, index, progress)
+        };
+        let on_disk = SledIndex::open(&path.join("index")).and_then(|(index, damaged)| {
+            let index = Arc::new(index);
+            let (log, mut opened) = open(index.clone())?;
+            if opened.rebuilt.is_some() && damaged.is_some() {
+                opened.rebuilt = damaged;
+            }
+            Ok((log, opened, Some(index)))
+        });
+        let (log, opened, index) = match on_disk {
+            Err(why @ (OpenError::Folder(_) | OpenError::Log(LogError::Unavailable { .. }))) => {
+                // What is wrong with the segments is wrong again.
+                let (log, opened) = open(Arc::new(MemoryIndex::new()))?;
+                (log, Opened { unindexed: Some(why.to_string()), ..opened }, None)
+            }
+            opened => opened?,
+        };
         let (log, queue) = (Arc::new(log), Arc::new(Queue::new(QUEUE_MAX)));
         let (to_index, to_witness) = (Arc::<Signal>::default(), Arc::<Signal>::default());
         let threads = vec![
@@ -161,7 +175,7 @@ impl Drop for EmbeddedLog {
         // Where it cannot be written, the one that is there vouches for less.
         drop(self.log.write_witness());
         // What is not flushed is made up for on opening.
-        drop(self.index.flush());
+        drop(self.index.as_ref().map(|index| index.flush()));
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Opened {
     /// Why the witness of the log's end was not believed, if it was not: then nobody but the index can have noticed
     /// that groups are missing.
     pub witness: Option<String>,
+    /// Why the index is in memory alone until the log is opened again, if it is: its disk takes nothing.
+    pub unindexed: Option<String>,
 }
 
 impl SegmentLog {

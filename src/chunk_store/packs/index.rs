@@ -15,8 +15,10 @@ use annals_events::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::DirBuilder,
     io,
     ops::Bound,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -382,6 +384,38 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         drop(db.lock());
     }
     copy_folder(from, to)
+}
+
+/// A copy of an index in memory, as far as this system has such folders; gone with this.
+#[derive(Debug)]
+pub(super) struct InMemory(PathBuf);
+
+impl InMemory {
+    /// The folders where what is written takes no disk.
+    const PLACES: [&str; 2] = ["/dev/shm", "/run/shm"];
+
+    pub(super) fn copy_of(folder: &Path) -> io::Result<Self> {
+        let places = Self::PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let name = format!("annals-index-{}", annals_events::NamespaceId(random));
+        let place = places.unwrap_or_else(std::env::temp_dir).join(name);
+        DirBuilder::new().mode(0o700).create(&place)?;
+        let copied = Self(place);
+        copy(folder, copied.place())?;
+        Ok(copied)
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

@@ -71,7 +71,8 @@ impl Http {
     }
 
     pub(super) fn unreached(&self, error: &io::Error) -> TransportError {
-        TransportError::Unreachable { server: self.base.clone(), what: error.to_string() }
+        let what = error.to_string();
+        self.other_scheme(&what).unwrap_or(TransportError::Unreachable { server: self.base.clone(), what })
     }
 }
 

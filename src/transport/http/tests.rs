@@ -39,6 +39,15 @@ fn a_server_that_always_asks_for_time_is_not_asked_for_ever() {
 }
 
 #[test]
+fn who_is_told_to_end_while_a_server_asked_for_time_ends_at_once() {
+    let (mut http, asked) = busy(|| ());
+    // Whoever waits so long has not heard.
+    http.wait_by(Some(Arc::new(|time| time == Duration::from_secs(1))));
+    assert_eq!(http.server().unwrap_err().asked_wait_ms(), Some(1000));
+    assert_eq!(asked(), 1);
+}
+
+#[test]
 fn who_pauses_while_a_server_asked_for_time_is_not_kept_asking() {
     let folder = tempfile::tempdir().unwrap();
     let paused = folder.path().join("paused");

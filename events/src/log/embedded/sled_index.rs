@@ -30,11 +30,14 @@ impl SledIndex {
     /// `path.damaged`).
     ///
     /// # Errors
-    /// [`OpenError::Folder`] where there can't be one.
+    /// [`OpenError::Folder`] where there can't be one. One that is there and only lacks room stays where it is.
     pub fn open(path: &Path) -> Result<(Self, Option<String>), OpenError> {
         let reason = match Self::try_open(path) {
             Ok(index) => return Ok((index, None)),
-            Err(IndexError(reason)) => reason,
+            Err(Trouble::Full(reason)) => {
+                return Err(OpenError::Folder(format!("{}: {reason}", path.display())));
+            }
+            Err(Trouble::Unusable(reason)) => reason,
         };
         let aside = path.with_extension("damaged");
         let set_aside = || -> std::io::Result<()> {
@@ -44,14 +47,14 @@ impl SledIndex {
             fs::rename(path, &aside)
         };
         set_aside().map_err(|error| OpenError::Folder(format!("{}: {error}", path.display())))?;
-        let index = Self::try_open(path).map_err(|error| OpenError::Folder(error.to_string()))?;
+        let index = Self::try_open(path).map_err(|trouble| OpenError::Folder(trouble.into_text()))?;
         Ok((index, Some(reason)))
     }
 
-    fn try_open(path: &Path) -> Result<Self, IndexError> {
+    fn try_open(path: &Path) -> Result<Self, Trouble> {
         let failed = path.join("failed");
         if failed.exists() {
-            return Err(IndexError("it had failed when it was last used".into()));
+            return Err(Trouble::Unusable("it had failed when it was last used".into()));
         }
         wait_for_last_user(path);
         // Damaged files make sled panic as well as fail.
@@ -76,7 +79,7 @@ impl SledIndex {
     /// # Errors
     /// [`IndexError`].
     pub fn flush(&self) -> Result<(), IndexError> {
-        guarded(|| self.db.flush()).map(drop)
+        Ok(guarded(|| self.db.flush()).map(drop)?)
     }
 
     fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -85,7 +88,7 @@ impl SledIndex {
 
     /// Runs `ask`; if it fails, the index will be set aside.
     fn ask<T>(&self, ask: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
-        guarded(ask).inspect_err(|_| drop(fs::write(&self.failed, b"")))
+        Ok(guarded(ask).inspect_err(|_| drop(fs::write(&self.failed, b"")))?)
     }
 }
 
@@ -135,10 +138,44 @@ pub(super) fn wait_for_last_user(path: &Path) {
     }
 }
 
-fn guarded<T>(run: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+/// What keeps sled from doing what it is asked.
+enum Trouble {
+    /// Its disk has no room; what is there may be good.
+    Full(String),
+    /// What is there is no good.
+    Unusable(String),
+}
+
+impl Trouble {
+    fn into_text(self) -> String {
+        match self {
+            Self::Full(text) | Self::Unusable(text) => text,
+        }
+    }
+}
+
+impl From<sled::Error> for Trouble {
+    fn from(error: sled::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match &error {
+            sled::Error::Io(why) if matches!(why.kind(), StorageFull | QuotaExceeded) => {
+                Self::Full(error.to_string())
+            }
+            _ => Self::Unusable(error.to_string()),
+        }
+    }
+}
+
+impl From<Trouble> for IndexError {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.into_text())
+    }
+}
+
+fn guarded<T>(run: impl FnOnce() -> sled::Result<T>) -> Result<T, Trouble> {
     match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(outcome) => outcome.map_err(|error| IndexError(error.to_string())),
-        Err(_) => Err(IndexError("sled panicked over its files".into())),
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Trouble::Unusable("sled panicked over its files".into())),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn open(
     let rebuilt = rebuilt.filter(|_| done.records > 0);
     let says = said.mark();
     let unbelieved = if let Witness::Unusable(what) = said { Some(what) } else { None };
-    let opened = Opened { torn, indexed: done.indexed, rebuilt, witness: unbelieved };
+    let opened = Opened { torn, indexed: done.indexed, rebuilt, witness: unbelieved, unindexed: None };
     let heads = Heads::default();
     heads.raise(done.heads);
     let tail = Tail { records: VecDeque::new(), bytes: 0, end, indexed: (end, done.records) };
