@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
         Ok(line) => line,
         Err(help) => {
             if help.use_stderr() {
-                eprint!("{}", failure::of_typing(&help));
+                eprint!("{}", failure::of_typing(&help, &typed));
                 return code(Exit::Usage);
             }
             return code(if help.print().is_ok() { Exit::Done } else { Exit::Usage });
@@ -215,7 +215,7 @@ fn answer_with(
     let (mut out, mut remarks) = (Vec::new(), Vec::new());
     let exit = match read_line(&request.arguments) {
         Err(wrong) => {
-            remarks.extend_from_slice(failure::of_typing(&wrong).as_bytes());
+            remarks.extend_from_slice(failure::of_typing(&wrong, &request.arguments).as_bytes());
             Exit::Usage
         }
         Ok(line) => {

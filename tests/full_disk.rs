@@ -127,6 +127,16 @@ fn a_device_without_room_takes_what_fits_later_and_keeps_every_save() {
             drop(fs::write(place.path("two/before"), format!("saved with {left}")));
             let saved = place.read("two/before");
             place.sync("two").fails(1, "no space left");
+            if left < 1024 {
+                let doctor = place.annals(&["doctor", "two"]);
+                assert!([1, 3].contains(&doctor.code), "{doctor:?}");
+                assert!(doctor.out.contains("bad   room"), "{doctor:?}");
+                assert!(
+                    doctor.out.contains("then a daemon goes on by itself, or `annals sync"),
+                    "{doctor:?}"
+                );
+                assert!(!doctor.out.contains("ok    exchange"), "{doctor:?}");
+            }
             assert_eq!(place.read("two/before"), saved);
             place.remove("two/.annals/ballast");
             place.sync("two").ok();

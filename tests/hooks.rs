@@ -66,6 +66,20 @@ fn a_folder_that_needs_a_person_says_so_again_only_after_it_was_well() {
 }
 
 #[test]
+fn a_command_sees_no_secret_of_ours() {
+    let place = with_a_command("conflict");
+    place.write("note", "#!/bin/sh\nenv > \"$1\"\n");
+    make_conflict(&place, "a.txt");
+    let mut sync = place.command(&["sync", "one", "--once"]);
+    sync.env("ANNALS_ADMIN_TOKEN", "a secret").env("ANNALS_LOG", "warn").env("OTHERS", "stay");
+    crate::place::said(&mut sync).ok();
+    let seen = place.read("told");
+    let ours: Vec<&str> = seen.lines().filter(|line| line.starts_with("ANNALS_")).collect();
+    assert_eq!(ours.len(), 3, "{ours:?}");
+    assert!(seen.contains("ANNALS_PATH=a.txt\n") && seen.contains("OTHERS=stay\n"), "{seen}");
+}
+
+#[test]
 fn a_command_that_fails_is_a_warning() {
     let place = with_a_command("conflict");
     place.annals(&["hook", "set", "one", "--on", "conflict", "--", "/nowhere/to/be/found"]).ok();

@@ -27,6 +27,15 @@ fn the_doctor_finds_nothing_wrong_with_what_is_in_sync() {
     daemon.says("in sync");
     assert_eq!(of(&examined(&place, "one", 0), "daemon")["level"], "ok");
     assert!(place.annals(&["doctor", "one"]).ok().out.contains("ok    daemon"));
+    // How far this device is it knows best.
+    place.write("one/b.txt", "more");
+    crate::place::until("it is sent", || {
+        place.status("one")["cursor"].as_u64() == place.status("one")["seq"].as_u64()
+            && place.status("one")["files"] == 2
+    });
+    let status = place.status("one");
+    let devices = place.json(&["devices", "one", "--json"]);
+    assert_eq!(devices[0]["acknowledged"], status["cursor"], "{devices} {status}");
 }
 
 #[test]
@@ -43,7 +52,7 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     place.annals(&["restore", "one", "--at", "0s"]).ok();
     examined(&place, "one", 0);
     place.kill_server();
-    assert_eq!(of(&examined(&place, "one", 1), "server")["level"], "bad");
+    assert_eq!(of(&examined(&place, "one", 4), "server")["level"], "bad");
 }
 
 #[test]

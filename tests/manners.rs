@@ -56,19 +56,63 @@ fn another_certificate_than_the_one_that_was_named_is_told_with_what_to_compare(
 }
 
 #[test]
-fn a_file_that_is_there_is_not_replaced_unless_that_is_meant_and_a_folder_is_no_file() {
+fn a_file_that_is_there_is_not_replaced_unless_it_is_named_or_that_is_meant() {
     let place = linked();
     let namespace = place.json(&["namespaces", "one", "--json"])[0]["namespace"].as_str().unwrap().to_owned();
     let files = format!("{}/v1/namespaces/{namespace}/files", place.url);
     place.write("here.txt", "mine");
     let get =
         |more: &[&str]| place.annals(&[&["get", &format!("{files}/a.txt"), "--user", "ada"], more].concat());
-    get(&["here.txt"]).fails(1, "is there already");
-    assert_eq!(place.read("here.txt"), "mine");
-    get(&["here.txt", "--force"]).ok();
+    // As with `cp` and `curl -o`.
+    get(&["here.txt"]).ok();
     assert_eq!(place.read("here.txt"), "first");
-    place.annals(&["get", &format!("{files}/docs"), "--user", "ada"]).fails(2, "a folder");
-    assert!(!place.exists("docs"));
+    for folder in [".", "below"] {
+        let file = format!("{folder}/a.txt");
+        place.write(&file, "mine");
+        get(&[folder]).fails(1, "is there already");
+        assert_eq!(place.read(&file), "mine");
+        get(&[folder, "--force"]).ok();
+        assert_eq!(place.read(&file), "first");
+    }
+    place.write("a.txt", "mine");
+    get(&[]).fails(1, "is there already");
+    assert_eq!(place.read("a.txt"), "mine");
+    // What cannot be had replaces nothing.
+    let missing = ["get", &format!("{files}/missing"), "here.txt", "--user", "ada"];
+    let said = place.annals(&missing).fails(1, "no \"missing\"");
+    assert!(said.err.contains("hint: check the spelling"), "{}", said.err);
+    assert_eq!(place.read("here.txt"), "first");
+}
+
+#[test]
+fn a_folder_comes_with_all_that_is_in_it_or_is_listed() {
+    let place = linked();
+    place.write("one/docs/deep/b c.txt", "b");
+    place.write("one/docs/100%.txt", "percent");
+    std::fs::create_dir_all(place.path("one/docs/empty")).unwrap();
+    place.sync("one").ok();
+    let namespace = place.json(&["namespaces", "one", "--json"])[0]["namespace"].as_str().unwrap().to_owned();
+    let files = format!("{}/v1/namespaces/{namespace}/files", place.url);
+    let get = |path: &str, more: &[&str]| {
+        place.annals(&[&["get", &format!("{files}/{path}"), "--user", "ada"], more].concat())
+    };
+    let listed = get("docs", &["-"]).ok().out;
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["100%.txt", "b.txt", "deep/", "empty/"]);
+    let listed: Value = serde_json::from_str(&get("docs", &["-", "--json"]).ok().out).unwrap();
+    assert_eq!(listed[2]["kind"], "folder");
+    get("docs", &[]).ok();
+    assert_eq!(place.read("docs/deep/b c.txt"), "b");
+    assert_eq!(place.read("docs/100%.txt"), "percent");
+    assert!(place.exists("docs/empty"));
+    get("docs", &[]).fails(1, "is there already");
+    get("docs/", &["elsewhere", "--json"]).ok();
+    assert_eq!(place.read("elsewhere/deep/b c.txt"), "b");
+    // All of it, into a folder that is there.
+    std::fs::create_dir(place.path("all")).unwrap();
+    get("", &["all"]).ok();
+    assert_eq!(place.tree("all").len(), place.tree("one").len());
+    place.write("file", "text");
+    get("docs", &["file"]).fails(1, "File exists");
 }
 
 #[test]
@@ -86,7 +130,7 @@ fn what_is_never_synced_is_answered_for_as_well() {
 }
 
 #[test]
-fn history_is_in_one_order_and_shows_when_it_was_saved_where_that_was_long_before() {
+fn history_is_in_one_order_and_shows_when_it_was_saved_and_when_the_server_took_it() {
     let mut place = linked();
     place.write("one/a.txt", "second");
     place.sync("one").ok();
@@ -94,6 +138,9 @@ fn history_is_in_one_order_and_shows_when_it_was_saved_where_that_was_long_befor
     place.write("one/a.txt", "on the train");
     // As if an hour went by before there is a server again.
     place.sync("one").exits(4);
+    let waiting = place.annals(&["history", "one/a.txt"]).ok();
+    assert!(waiting.out.lines().next().unwrap().contains("not sent yet"), "{}", waiting.out);
+    assert_eq!(place.json(&["history", "one/a.txt", "--json"])[0]["pending"], true);
     place.serve();
     place.sync("one").ok();
     let versions = place.json(&["history", "one/a.txt", "--json"]);
@@ -101,10 +148,19 @@ fn history_is_in_one_order_and_shows_when_it_was_saved_where_that_was_long_befor
         versions.as_array().unwrap().iter().map(|version| version["version"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 3);
     assert!(versions[0]["head"] == true && versions[0]["made_at"].is_string(), "{versions}");
-    let text = place.annals(&["history", "one/a.txt"]).ok().out;
+    let said = place.annals(&["history", "one/a.txt"]).ok();
+    // What the marks and times mean is told beside the result.
+    assert!(said.err.contains("* is what the file holds now"), "{}", said.err);
+    let text = said.out;
     let counters: Vec<&str> = ids.iter().map(|id| id.rsplit(':').next().unwrap()).collect();
     for (line, counter) in text.lines().zip(counters) {
         assert!(line.contains(&format!(":{counter} ")), "{line} is not {counter}");
+    }
+    for (line, version) in text.lines().zip(versions.as_array().unwrap()) {
+        let times = [("saved", &version["made_at"]), ("taken", &version["at"])];
+        for (word, time) in times {
+            assert!(line.contains(&format!("{word} {}", time.as_str().unwrap())), "{line}: {version}");
+        }
     }
 }
 

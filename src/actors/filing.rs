@@ -212,8 +212,15 @@ fn problem(error: FilingError) -> Problem {
         FilingError::Conflict { .. } => Code::InConflict,
         FilingError::TooMuch { .. } | FilingError::TooDeep { .. } => Code::TooLarge,
     };
-    Problem::new(code, error.to_string())
+    let problem = Problem::new(code, error.to_string());
+    match code {
+        Code::NotFound => Problem { hint: NOT_FOUND.into(), ..problem },
+        _ => problem,
+    }
 }
+
+/// What to do where nothing is.
+const NOT_FOUND: &str = "check the spelling; a GET of its folder lists what is there: annals get URL/v1/namespaces/NS/files/FOLDER/ - --user NAME";
 
 // --- the device that says it ---------------------------------------------------------------------------------------
 

@@ -89,8 +89,10 @@ pub enum Verb {
         after_help = "Examples:\n  annals log ~/Documents --limit 20\n  annals log ~/Documents notes.txt --since 2h"
     )]
     Log(Log),
-    /// The versions of one file
-    #[command(after_help = "Example:\n  annals history notes.txt")]
+    /// The versions of one file, the newest first
+    #[command(
+        after_help = "Example:\n  annals history notes.txt\n\n`*` marks what the file holds now (more than one: a conflict), `o` what it held before. `saved` is when the device made it, by its clock; `taken` is when the server took it, by which --at goes. All times are UTC. --json has them in the same order."
+    )]
     History(PathArg),
     /// The content of a file, now or as it was
     #[command(
@@ -152,9 +154,9 @@ pub enum Verb {
         after_help = "Examples:\n  annals put letter.txt https://nas.home:8417/v1/namespaces/NS/files/letters/ --user ada\n  tar c photos | annals put - https://nas.home:8417/v1/namespaces/NS/files/photos.tar --user ada\n\n`annals namespaces` lists NS."
     )]
     Put(Put),
-    /// Fetch one file from a server, without a linked folder
+    /// Fetch a file from a server, or a folder with all that is in it, without a linked folder
     #[command(
-        after_help = "Examples:\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters/letter.txt --user ada\n  annals get https://nas.home:8417/v1/namespaces/NS/files/photos.tar - --user ada | tar x\n\n`annals namespaces` lists NS."
+        after_help = "Examples:\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters --user ada     the folder, as ./letters\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters - --user ada     the names in it\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters/letter.txt --user ada\n  annals get https://nas.home:8417/v1/namespaces/NS/files/photos.tar - --user ada | tar x\n\n`annals namespaces` lists NS."
     )]
     Get(Get),
     /// Check the log, signatures, projections and chunks
@@ -168,7 +170,7 @@ pub enum Verb {
     )]
     Gc(Gc),
     /// Look at what may keep a folder from being in sync, and say what to do about it. Exit code 3 where that needs a
-    /// person, 1 where something else is wrong
+    /// person, 1 where something else is wrong, 4 where only the server is not there
     #[command(after_help = "Example:\n  annals doctor ~/Documents")]
     Doctor(FolderArg),
     /// Keep a folder in sync from login on, as a systemd user unit

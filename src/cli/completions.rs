@@ -6,7 +6,7 @@ use super::{
     place,
     talk::Talk,
 };
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use std::path::Path;
 
@@ -61,11 +61,62 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, std::io::Error> {
         let below = command.get_subcommands().filter(|verb| !verb.is_hide_set());
         todo.extend(below.map(|verb| (format!("{name}-{}", verb.get_name()), verb.clone())));
         let mut page = Vec::new();
+        let synopsis = synopsis(&name.replace('-', " "), &command);
         clap_mangen::Man::new(command).title(name.clone()).render(&mut page)?;
-        pages.push((format!("{name}.1"), page));
+        let page = with_synopsis(&String::from_utf8_lossy(&page), &synopsis);
+        pages.push((format!("{name}.1"), page.into_bytes()));
     }
     pages.sort();
     Ok(pages)
+}
+
+/// A page with this in place of the synopsis that it has, which says of no option what it takes.
+fn with_synopsis(page: &str, synopsis: &str) -> String {
+    const BEGINS: &str = ".SH SYNOPSIS\n";
+    let Some((before, rest)) = page.split_once(BEGINS) else { return page.to_owned() };
+    let after = rest.find("\n.SH ").map_or("", |at| &rest[at + 1..]);
+    format!("{before}{BEGINS}{synopsis}\n{after}")
+}
+
+/// How a verb is typed, in the words of roff: its own options first, what all verbs take is said once, with the program.
+fn synopsis(words: &str, verb: &Command) -> String {
+    let options = verb.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
+    let own = options.filter(|arg| words == NAME || !arg.is_global_set() && !is_everywhere(arg));
+    let mut parts: Vec<String> = own.map(option).collect();
+    parts.extend(verb.get_positionals().filter(|arg| !arg.is_hide_set()).map(|arg| {
+        let value = value_of(arg);
+        if arg.is_required_set() { value } else { format!("[{value}]") }
+    }));
+    if verb.has_subcommands() {
+        parts.push("\\fICOMMAND\\fR …".into());
+    }
+    format!("\\fB{}\\fR {}", plain(words), parts.join(" ")).trim_end().to_owned()
+}
+
+fn is_everywhere(arg: &Arg) -> bool {
+    ["help", "version"].contains(&arg.get_id().as_str())
+}
+
+fn option(arg: &Arg) -> String {
+    let short = arg.get_short().map(|short| format!("\\fB\\-{short}\\fR"));
+    let long = arg.get_long().map(|long| format!("\\fB{}\\fR", plain(&format!("--{long}"))));
+    let flag = short.into_iter().chain(long).collect::<Vec<_>>().join("|");
+    let takes = arg.get_action().takes_values();
+    let text = if takes { format!("{flag} {}", value_of(arg)) } else { flag };
+    if arg.is_required_set() { text } else { format!("[{text}]") }
+}
+
+/// What it takes, as it is called in the help.
+fn value_of(arg: &Arg) -> String {
+    let names = arg.get_value_names().map(|names| names.iter().map(|name| plain(name)).collect::<Vec<_>>());
+    let name = names.map_or_else(|| plain(&arg.get_id().as_str().to_uppercase()), |names| names.join(" "));
+    let more = if arg.get_num_args().is_some_and(|range| range.max_values() > 1) { " …" } else { "" };
+    format!("\\fI{name}\\fR{more}")
+}
+
+/// A dash is a dash also where it is copied.
+fn plain(text: &str) -> String {
+    text.replace('-', "\\-")
 }
 
 #[cfg(test)]
@@ -95,6 +146,29 @@ mod tests {
             assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{name}: {text}");
         }
         assert_eq!(pages.len(), verbs().len() + 1);
+    }
+
+    #[test]
+    fn a_synopsis_says_what_each_option_takes() {
+        let pages = pages().unwrap();
+        for (name, line) in [
+            ("annals-link.1", "[--device LABEL]"),
+            ("annals-link.1", "URL FOLDER"),
+            ("annals-serve.1", "[--data DIR]"),
+            ("annals-serve.1", "[--tls]"),
+            ("annals-tag.1", "PATH [+TAG|-TAG …]"),
+            ("annals-gc.1", "--data DIR [--dry-run]"),
+            ("annals-hook-set.1", "--on conflict|attention"),
+            ("annals.1", "[--json] [-q|--quiet] [-v|--verbose]"),
+            ("annals.1", "COMMAND …"),
+        ] {
+            let (_, page) = pages.iter().find(|(page, _)| page == name).unwrap();
+            let text =
+                String::from_utf8_lossy(page).replace("\\fB", "").replace("\\fI", "").replace("\\fR", "");
+            let text = text.replace("\\-", "-");
+            let synopsis = text.split(".SH SYNOPSIS\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+            assert!(synopsis.contains(line), "{name}: {synopsis}");
+        }
     }
 
     #[test]

@@ -34,7 +34,12 @@ pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -
             device.label
         ))?;
     }
-    let listed = folder.http()?.devices(namespace)?;
+    let mut listed = folder.http()?.devices(namespace)?;
+    // How far this one is nobody knows better; the log has it from when it last said so.
+    let own = folder.status().cursor;
+    listed.iter_mut().filter(|device| device.device == this).for_each(|device| {
+        device.acknowledged.0 = device.acknowledged.0.max(own);
+    });
     let lines = listed.iter().map(|device| Line {
         device: device.device.to_hex(),
         label: &device.label,
@@ -56,6 +61,7 @@ pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -
 fn row(line: &Line<'_>) -> Vec<String> {
     let far = match line.acknowledged {
         0 => "has not said how far it is".to_owned(),
+        seq if line.this => format!("is at event {seq}"),
         seq => format!("was at event {seq}"),
     };
     let seen = line.last_seen.as_deref().unwrap_or("never");

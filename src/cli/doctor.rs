@@ -23,7 +23,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 /// Less room than this on a disk is worth a word, and less than that stops things.
 const ROOM_LITTLE: u64 = 1 << 30;
-const ROOM_NONE: u64 = 64 << 20;
+const ROOM_NONE: u64 = 4 << 20;
 /// Clocks that differ by more than this make `--at` and times of files confusing.
 const CLOCKS_APART_MS: u64 = 60_000;
 /// A quota is nearly used up when less than this part of it is left.
@@ -62,19 +62,24 @@ impl Findings {
     }
 
     fn bad(&mut self, what: &'static str, failure: Failure) {
-        let exit = if failure.exit == Exit::NeedsPerson { Exit::NeedsPerson } else { Exit::Failed };
+        let exit = match failure.exit {
+            exit @ (Exit::NeedsPerson | Exit::Unreachable) => exit,
+            _ => Exit::Failed,
+        };
         let Failure { message, hint, .. } = failure;
         self.0.push(Finding { level: Level::Bad, what, text: message, hint, exit });
     }
 
-    /// What needs a person goes before what merely fails.
+    /// What needs a person goes before what merely fails, and that before a server that is away.
     fn exit(&self) -> Exit {
-        let has = |exit| self.0.iter().any(|finding| finding.exit == exit);
-        match (has(Exit::NeedsPerson), has(Exit::Failed)) {
-            (true, _) => Exit::NeedsPerson,
-            (_, true) => Exit::Failed,
-            _ => Exit::Done,
-        }
+        let has = |exit: &Exit| self.0.iter().any(|finding| finding.exit == *exit);
+        let worst = [Exit::NeedsPerson, Exit::Failed, Exit::Unreachable].into_iter().find(has);
+        worst.unwrap_or(Exit::Done)
+    }
+
+    /// Whether nothing of that name is bad.
+    fn is_well(&self, what: &str) -> bool {
+        self.0.iter().all(|finding| finding.what != what || finding.level != Level::Bad)
     }
 }
 
@@ -122,10 +127,16 @@ fn examine(root: &Path, directory: &Path, found: &mut Findings) {
         format!("{}, as {}'s device {}", root.display(), binding.user_name, binding.device_label),
     );
     file_system(root, found);
-    room("room", root, found);
+    let hint = format!(
+        "make room there: what does not fit waits meanwhile, and nothing is lost; then a daemon goes on by itself, or `annals sync {} --once` does",
+        root.display()
+    );
+    room("room", root, &hint, found);
     if let Some(data) = binding.data.as_deref().map(Path::new) {
         match data.exists() {
-            true => room("server room", data, found),
+            true => {
+                room("server room", data, "make room there: until then the server takes nothing new", found);
+            }
             false => found.bad(
                 "server data",
                 Failure::failed(format!("{} is not there", data.display()))
@@ -207,11 +218,10 @@ fn file_system(root: &Path, found: &mut Findings) {
     }
 }
 
-fn room(what: &'static str, at: &Path, found: &mut Findings) {
+fn room(what: &'static str, at: &Path, hint: &str, found: &mut Findings) {
     let Ok(disk) = rustix::fs::statvfs(at) else { return };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} free on the disk of {}", human(free), at.display());
-    let hint = "make room: what does not fit waits, and comes by itself once there is room";
     match free {
         ..ROOM_NONE => found.bad(what, Failure::failed(text).hint(hint)),
         ROOM_NONE..ROOM_LITTLE => found.warn(what, text, hint),
@@ -238,11 +248,14 @@ fn watches(status: &Status, found: &mut Findings) {
 /// What a person would look for, and not find in sync.
 fn contents(status: &Status, found: &mut Findings) {
     if let Some(error) = &status.last_error {
-        let failure = Failure::new(Exit::NeedsPerson, error.clone());
+        let (failure, hint) = (Failure::new(Exit::NeedsPerson, error.clone()), status.hint.as_deref());
         match status.state {
-            crate::client::State::Offline => found.warn("last round", error.clone(), "it is tried again"),
+            crate::client::State::Offline => {
+                found.warn("last round", error.clone(), hint.unwrap_or("it is tried again"));
+            }
             _ => {
-                found.bad("last round", failure.hint("`annals sync --once` tries again and says what to do"))
+                let hint = hint.unwrap_or("`annals sync --once` tries again and says what to do");
+                found.bad("last round", failure.hint(hint));
             }
         }
     }
@@ -273,7 +286,8 @@ fn contents(status: &Status, found: &mut Findings) {
         let hint = "look for names with `(conflict …)`: edit or remove one of them";
         found.warn("conflicts", many(status.conflicts, "file"), hint);
     }
-    if status.pending_events == 0 && status.last_error.is_none() {
+    // On a full disk nobody could write down what is not.
+    if status.pending_events == 0 && status.last_error.is_none() && found.is_well("room") {
         found.ok("exchange", format!("everything up to event {} is exchanged", status.cursor));
     }
 }

@@ -3,6 +3,7 @@
 //! Every capability has an error type of its own; here they become words for a person. Nothing below the
 //! command line knows about exit codes: what a server refuses has a class, and its exit code is given here.
 
+use super::arguments::CommandLine;
 use crate::client::{ClientError, binding::BindingError};
 use annals_engine::{
     chunk_store::ChunkStoreError,
@@ -11,6 +12,7 @@ use annals_engine::{
     round::{RoundError, StoreError},
     transport::TransportError,
 };
+use clap::CommandFactory as _;
 use std::fmt;
 
 /// Exit codes: part of the interface that other programs rely on.
@@ -196,18 +198,10 @@ impl From<TransportError> for Failure {
 }
 
 /// What clap says of what was typed, with its last line as a hint, as everywhere.
-pub(crate) fn of_typing(error: &clap::Error) -> String {
-    let said = error.to_string();
-    let (said, verb) = match said.split_once("\nUsage: ") {
-        Some((before, usage)) => {
-            let words = usage.split_whitespace().take_while(|word| !word.starts_with(['-', '<', '[']));
-            (before.trim_end().to_owned(), words.collect::<Vec<_>>().join(" "))
-        }
-        None => {
-            let said = said.split("\nFor more information").next().unwrap_or_default();
-            (said.trim_end().to_owned(), "annals".to_owned())
-        }
-    };
+pub(crate) fn of_typing(error: &clap::Error, typed: &[String]) -> String {
+    let (said, verb) = (error.to_string(), verb_in(typed));
+    let said = said.split("\nUsage: ").next().unwrap_or_default();
+    let said = said.split("\nFor more information").next().unwrap_or_default().trim_end();
     // Nothing went wrong where somebody typed too little and is shown what there is.
     if !said.starts_with("error: ") {
         return format!(
@@ -215,7 +209,23 @@ pub(crate) fn of_typing(error: &clap::Error) -> String {
             error.to_string().trim_end()
         );
     }
-    format!("{said}\nhint: `{verb} --help` shows what it takes, with an example\n")
+    // Its own advice is part of the hint.
+    let (said, tips) = said.split_once("\n\n  tip: ").unwrap_or((said, ""));
+    let tips: String =
+        tips.split("\n  tip: ").filter(|tip| !tip.is_empty()).map(|tip| format!("{tip}; ")).collect();
+    format!("{}\nhint: {tips}`{verb} --help` shows what it takes, with an example\n", said.trim_end())
+}
+
+/// The verb that was typed, as far as there is one of that name.
+fn verb_in(typed: &[String]) -> String {
+    let (program, mut verb) = (CommandLine::command(), String::from("annals"));
+    let mut command = &program;
+    for word in typed.iter().filter(|word| !word.starts_with('-')) {
+        let Some(below) = command.find_subcommand(word) else { break };
+        verb = format!("{verb} {}", below.get_name());
+        command = below;
+    }
+    verb
 }
 
 fn of_class(class: Class) -> Exit {
@@ -389,6 +399,42 @@ mod tests {
         all.extend(stores().into_iter().map(RoundError::Store));
         all.extend(disks().into_iter().map(RoundError::Disk));
         all
+    }
+
+    #[test]
+    fn whatever_is_typed_wrongly_is_told_with_the_help_of_the_verb_it_was_for() {
+        use clap::Parser as _;
+        for (line, verb) in [
+            ("nothing", "annals"),
+            ("--bogus", "annals"),
+            ("snyc", "annals"),
+            ("link", "annals link"),
+            ("sync --bogus", "annals sync"),
+            ("--json sync a b", "annals sync"),
+            ("share x --with bob --role king", "annals share"),
+            ("user add", "annals user add"),
+            ("user ad", "annals user"),
+            ("completions nosuch", "annals completions"),
+            ("retention set --keep", "annals retention set"),
+            ("serve --tls --insecure", "annals serve"),
+            ("serve --trusted-proxy here", "annals serve"),
+            ("link u f --user a --ticket b", "annals link"),
+            ("link u f --user a --fingerprint 12", "annals link"),
+            ("hook set --on nope -- x", "annals hook set"),
+            ("get --user ada", "annals get"),
+            ("log --limit many", "annals log"),
+        ] {
+            let typed: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let wrong = CommandLine::try_parse_from(std::iter::once("annals").chain(line.split(' ')));
+            let said = of_typing(&wrong.unwrap_err(), &typed);
+            assert!(said.starts_with("error: ") && !said.contains("\n\n"), "{line}: {said}");
+            assert_eq!(said.matches("\nhint: ").count(), 1, "{line}: {said}");
+            assert!(said.contains(&format!("`{verb} --help`")), "{line}: {said}");
+            assert!(!said.contains("Usage:") && !said.contains("tip:"), "{line}: {said}");
+        }
+        // The tips of clap are not lost.
+        let wrong = CommandLine::try_parse_from(["annals", "snyc"]).unwrap_err();
+        assert!(of_typing(&wrong, &["snyc".into()]).contains("'sync'"));
     }
 
     #[test]

@@ -17,9 +17,8 @@ struct Line {
     at: String,
     /// When it was made, by its device's clock.
     made_at: String,
-    /// Whether the server took it much later than that.
-    #[serde(skip)]
-    came_late: bool,
+    /// Whether the server has not taken it yet; then `at` is when it was made, too.
+    pending: bool,
     device: String,
     user: String,
     bytes: u64,
@@ -27,8 +26,8 @@ struct Line {
     head: bool,
 }
 
-/// Times that are no further apart than this, in milliseconds, are one to people.
-const SAME_MS: u64 = 60_000;
+/// What the marks and the two times mean.
+const LEGEND: &str = "* is what the file holds now (more than one: a conflict), o what it held before; `saved` is when its device made it, `taken` when the server took it, by which --at goes; all times are UTC";
 
 impl From<VersionLine> for Line {
     fn from(version: VersionLine) -> Self {
@@ -37,7 +36,7 @@ impl From<VersionLine> for Line {
             parents: version.parents.iter().map(ToString::to_string).collect(),
             at: moment::rfc3339(version.at),
             made_at: moment::rfc3339(version.made_at),
-            came_late: version.at.abs_diff(version.made_at) > SAME_MS,
+            pending: version.pending,
             device: version.device,
             user: version.user,
             bytes: version.bytes,
@@ -61,11 +60,7 @@ pub(super) fn run(
         return Ok(Exit::Done);
     }
     talk.table(&lines.iter().map(row).collect::<Vec<_>>())?;
-    if lines.iter().any(|line| line.came_late) {
-        talk.remark(
-            "the time before `saved` is when the server took it: that is the one which --at goes by",
-        )?;
-    }
+    talk.remark(LEGEND)?;
     Ok(Exit::Done)
 }
 
@@ -79,8 +74,8 @@ fn row(line: &Line) -> Vec<String> {
     vec![
         mark.to_owned(),
         short(&line.version),
-        line.at.clone(),
-        if line.came_late { format!("saved {}", line.made_at) } else { String::new() },
+        format!("saved {}", line.made_at),
+        if line.pending { "not sent yet".into() } else { format!("taken {}", line.at) },
         format!("{} on {}", line.user, line.device),
         size::human(line.bytes),
         from,

@@ -3,22 +3,24 @@
 use super::failure::Failure;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
-/// Reads `text` as a moment, in milliseconds since 1970. A date is its first moment here.
+/// Reads `text` as a moment, in milliseconds since 1970. One without a zone is of this machine's, a date its first moment.
 ///
 /// # Errors
 /// A usage failure that shows the forms that are understood.
 pub fn parse(text: &str, now: Timestamp) -> Result<u64, Failure> {
     let moment = absolute(text).or_else(|| relative(text, now)).ok_or_else(|| {
         Failure::usage(format!("`{text}` is no moment in time"))
-            .hint("write 2026-11-21T10:00:00Z, 2026-11-21, or how long ago: 90s, 2h, 3d ago")
+            .hint("write 2026-11-21T10:00:00Z, 2026-11-21 10:00 (of this machine's zone), 2026-11-21, or how long ago: 90s, 2h, 3d ago")
     })?;
     u64::try_from(moment.as_millisecond()).map_err(|_| Failure::usage(format!("`{text}` is before 1970")))
 }
 
 fn absolute(text: &str) -> Option<Timestamp> {
-    text.parse().ok().or_else(|| {
+    let here = |time: civil::DateTime| time.to_zoned(TimeZone::system()).ok().map(|zoned| zoned.timestamp());
+    // Without a zone it is the time of this machine, a date its first moment.
+    text.parse().ok().or_else(|| here(text.parse().ok()?)).or_else(|| {
         let day: civil::Date = text.parse().ok()?;
-        day.to_zoned(TimeZone::system()).ok().map(|zoned| zoned.timestamp())
+        here(day.at(0, 0, 0, 0))
     })
 }
 
@@ -85,6 +87,10 @@ mod tests {
         ] {
             assert_eq!(parse(text, now), Ok(ms(means)), "{text}");
         }
+        // Of this machine's zone, wherever that is.
+        let day = parse("2026-03-05", now).unwrap();
+        assert_eq!(parse("2026-03-05 10:30", now), Ok(day + (10 * 60 + 30) * 60_000));
+        assert_eq!(parse("2026-03-05T10:30:00", now), Ok(day + (10 * 60 + 30) * 60_000));
         for bad in ["", "yesterday", "h", "2x", "99999999999999d", "2026-13-01"] {
             assert_eq!(parse(bad, now).unwrap_err().exit, super::super::failure::Exit::Usage, "{bad}");
         }

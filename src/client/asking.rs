@@ -31,6 +31,8 @@ pub struct VersionLine {
     pub at: u64,
     /// When it was made, by its device's clock.
     pub made_at: u64,
+    /// Whether it is not admitted yet.
+    pub pending: bool,
     /// Label of the device that made it.
     pub device: String,
     /// Name of the user it acts for.
@@ -96,11 +98,13 @@ impl Folder {
         for version in self.replica.log().versions(file) {
             let Some(view) = self.replica.log().version(version) else { continue };
             let (at, made_at) = self.times(version)?;
+            let pending = self.replica.pending_batch(version).is_some();
             lines.push(VersionLine {
                 version,
                 parents: view.parents,
                 at,
                 made_at,
+                pending,
                 device: self.device_label(version.device),
                 user: self.user_name(version.device),
                 bytes: view.size,

@@ -3,7 +3,8 @@
 //! `.annals/hooks.json` says which, `.annals/hooked.json` what was told already. What must always hold: nothing is told
 //! twice while it lasts, also across restarts (it is written down before the command runs); a round never waits for a
 //! command, and its failure is a warning. Commands run one after the other, each in a group of processes of its own
-//! that is ended when it takes too long. No shell reads them.
+//! that is ended when it takes too long. No shell reads them, and of the variables that are ours (`ANNALS_…`, some of which are
+//! secrets) they see only what they are told.
 
 use super::{ClientError, Folder, STATE_FOLDER, State, Status, settings::put};
 use crate::clock::{Stopwatch, pause};
@@ -174,7 +175,13 @@ impl Folder {
 /// Runs one command, and says so if that goes wrong.
 fn run(Call { command, told }: &Call) {
     let Some((program, arguments)) = command.split_first() else { return };
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    // Passwords and tokens that this process was given are not for whatever a person runs here.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("ANNALS_")) {
+        command.env_remove(name);
+    }
+    let started = command
         .args(arguments)
         .current_dir(&told.folder)
         .env("ANNALS_EVENT", told.event.word())

@@ -21,7 +21,7 @@ use annals_engine::{
     replica::{Replica, StateChange},
     round::{FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
 };
-use annals_events::{ChunkId, Record, Seq, log::Logged};
+use annals_events::{ChunkId, DeviceId, Record, Seq, log::Logged};
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 /// Who is told how far a round is.
@@ -93,12 +93,24 @@ impl Host for Machine<'_> {
 
     fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
         self.store.persist(changes)?;
-        changes.iter().for_each(|change| self.trace(change));
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let own = self.identity.device();
+            changes.iter().for_each(|change| self.trace(change, own));
+        }
         Ok(())
     }
 
     fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
-        self.store.keep(records)
+        let kept = self.store.keep(records)?;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let (trace, own) = (self.http.trace(), self.identity.device());
+            let others = kept.iter().map(|logged| logged.record.batch());
+            for batch in others.filter(|batch| batch.header().device != own) {
+                let (dot, last) = (batch.dot(0), batch.last());
+                tracing::debug!(trace, %dot, last, "pulled");
+            }
+        }
+        Ok(kept)
     }
 
     fn records(&mut self) -> Result<Vec<Arc<Record>>, StoreError> {
@@ -185,18 +197,18 @@ impl Host for Machine<'_> {
 
 impl Machine<'_> {
     /// What can be followed from here to the other devices, by its dot (docs/tracing.md).
-    fn trace(&self, change: &StateChange) {
+    fn trace(&self, change: &StateChange, own: DeviceId) {
         let trace = self.http.trace();
         match change {
             StateChange::Journaled(pending) => {
-                let (dot, events) = (pending.batch.dot(0), pending.batch.events().len());
-                tracing::debug!(trace, %dot, events, "signed");
+                let (dot, last) = (pending.batch.dot(0), pending.batch.last());
+                tracing::debug!(trace, %dot, last, "signed");
             }
-            StateChange::Synced(SyncedChange::Put(path, node)) => {
-                if let Some(dot) = node.head {
-                    tracing::debug!(trace, %dot, path, "shown");
-                }
-            }
+            StateChange::Synced(SyncedChange::Put(path, node)) => match node.head {
+                Some(dot) if dot.device == own => tracing::debug!(trace, %dot, path, "saved"),
+                Some(dot) => tracing::debug!(trace, %dot, path, "shown"),
+                None => {}
+            },
             _ => {}
         }
     }

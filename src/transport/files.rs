@@ -1,7 +1,10 @@
 //! Files as such over HTTP: one file up or down, by name and password, as a stream.
 
 use super::Http;
-use annals_engine::{protocol::FilePut, transport::TransportError};
+use annals_engine::{
+    protocol::{FileInfo, FilePut},
+    transport::TransportError,
+};
 use reqwest::{
     Method,
     blocking::{Body, RequestBuilder, Response},
@@ -33,33 +36,56 @@ pub enum GetError {
     /// It could not be written.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
-    /// It is a folder: what came is a list of what is in it.
-    #[error("that is a folder, not a file")]
-    Folder,
 }
 
-impl Http {
-    /// `GET` of a file, written to `sink`: its bytes.
+/// A file that is about to come.
+pub struct Arriving {
+    server: String,
+    answer: Response,
+}
+
+impl Arriving {
+    /// Its bytes, written to `sink`: how many.
     ///
     /// # Errors
     /// [`GetError`]; then `sink` may hold its beginning.
-    pub fn get_file(&self, route: &str, login: &Login, sink: &mut dyn Write) -> Result<u64, GetError> {
-        let mut answer = self.send(Method::GET, route, |request| shown(request, login).timeout(DAY))?;
-        // Files are never anything else than bytes.
-        let media_type = answer.headers().get(reqwest::header::CONTENT_TYPE);
-        if media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/json")) {
-            return Err(GetError::Folder);
-        }
+    pub fn write_to(mut self, sink: &mut dyn Write) -> Result<u64, GetError> {
         let (mut bytes, mut buffer) = (0, vec![0; 64 << 10]);
         loop {
-            let read = answer.read(&mut buffer).map_err(|error| self.cut_off(&error))?;
+            let read = self.answer.read(&mut buffer).map_err(|error| TransportError::Unreachable {
+                server: self.server.clone(),
+                what: format!("the answer was cut off: {error}"),
+            })?;
             if read == 0 {
-                break;
+                return Ok(bytes);
             }
             sink.write_all(&buffer[..read]).map_err(GetError::Output)?;
             bytes += read as u64;
         }
-        Ok(bytes)
+    }
+}
+
+/// What is at a path.
+pub enum Found {
+    /// A file.
+    File(Arriving),
+    /// A folder, and what is in it.
+    Folder(Vec<FileInfo>),
+}
+
+impl Http {
+    /// `GET` of what is at a path.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn get_file(&self, route: &str, login: &Login) -> Result<Found, TransportError> {
+        let answer = self.send(Method::GET, route, |request| shown(request, login).timeout(DAY))?;
+        // Files are never anything else than bytes.
+        let media_type = answer.headers().get(reqwest::header::CONTENT_TYPE);
+        if media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/json")) {
+            return self.json_of(answer).map(Found::Folder);
+        }
+        Ok(Found::File(Arriving { server: self.base().to_owned(), answer }))
     }
 
     /// `PUT` of a file of so many bytes, or of nobody knows how many; only in place of the version that is named, if
@@ -90,13 +116,6 @@ impl Http {
             }
         })?;
         self.json_of(answer)
-    }
-
-    fn cut_off(&self, error: &io::Error) -> TransportError {
-        TransportError::Unreachable {
-            server: self.base().to_owned(),
-            what: format!("the answer was cut off: {error}"),
-        }
     }
 }
 

@@ -46,9 +46,10 @@ pub struct Put {
 pub struct Get {
     /// Where: URL/v1/namespaces/NS/files/PATH
     pub url: String,
-    /// The file to write, or the folder; - for standard output [default: its own name, here]
+    /// The file to write, in place of what is there, or the folder to put it in; - for standard output [default: its own
+    /// name, here]
     pub file: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace files that are there also where they were not named
     #[arg(long)]
     pub force: bool,
     /// An account there (password: ANNALS_PASSWORD, or asked)
