@@ -19,6 +19,7 @@ mod openapi;
 mod routes;
 mod running;
 mod schemas;
+mod table;
 pub mod tls;
 
 pub use error::ServeError;

@@ -109,7 +109,7 @@ fn no_unknown_or_revoked_token_opens_anything() {
     let url = server.url("namespaces");
     let with = |token: &str| code(server.web.json::<()>(|client| client.get(&url).bearer_auth(token)));
     assert_eq!(with(&"0".repeat(64)), Code::TokenUnknown);
-    assert_eq!(code(server.web.json::<()>(|client| client.get(&url))), Code::TokenMissing);
+    assert_eq!(code(server.web.json::<()>(|client| client.get(&url))), Code::LoginMissing);
 
     let before = phone.sign(vec![folder("kept on the phone")]);
     let route = format!("devices/{}/retire", phone.id());

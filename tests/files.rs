@@ -126,10 +126,113 @@ fn who_shows_nothing_is_told_how_to_show_a_password_or_a_token() {
     let both = ["Basic realm=\"annals\", charset=\"UTF-8\"", "Bearer"];
     assert_eq!(told("namespaces"), both);
     assert_eq!(told(&format!("namespaces/{}/files/a", "0".repeat(32))), both);
+    // Where only a device gets in, nobody is asked for a password.
+    assert_eq!(told(&format!("namespaces/{}/records", "0".repeat(32))), ["Bearer"]);
     // A password does not make an admin.
     let (status, headers, _) = server.web.answer(|client| client.post(server.url("accounts")).body("{}"));
     let told: Vec<_> = headers.get_all("www-authenticate").iter().map(|value| value.as_bytes()).collect();
     assert_eq!((status.as_u16(), told), (401, vec![&b"Bearer"[..]]));
+}
+
+#[test]
+fn what_is_asked_in_a_way_that_a_route_does_not_take_is_told_which_ways_it_does() {
+    let server = TestServer::new();
+    server.add_user("ana");
+    let device = server.link_as("ana");
+    let files = format!("namespaces/{}/files/a.txt", device.namespace);
+    let (post, patch, delete) = (Method::POST, Method::PATCH, Method::DELETE);
+    for (method, path, allowed) in [
+        (&post, files.as_str(), "GET, HEAD, PUT, DELETE"),
+        (&patch, &files, "GET, HEAD, PUT, DELETE"),
+        (&post, "server", "GET, HEAD"),
+        (&delete, "namespaces", "GET, HEAD, POST"),
+        (&delete, "link", "POST"),
+    ] {
+        let (status, headers, body) =
+            server.web.answer(|client| client.request(method.clone(), server.url(path)));
+        assert_eq!((status.as_u16(), code_of(&body)), (405, Code::Method), "{method} {path}");
+        assert_eq!(headers["allow"], allowed, "{method} {path}");
+        assert!(
+            headers.contains_key("x-request-id") && String::from_utf8_lossy(&body).contains("request_id")
+        );
+    }
+    // Who looks after a server asks for heads.
+    for path in ["healthz", "readyz", "v1/server", "v1/openapi.json"] {
+        let url = format!("{}/{path}", server.serving().url());
+        let (status, headers, body) = server.web.answer(|client| client.head(&url));
+        let whole = server.web.answer(|client| client.get(&url)).2.len().to_string();
+        assert_eq!((status.as_u16(), body.len()), (200, 0), "{path}");
+        assert_eq!(headers["content-length"], whole.as_str(), "{path}");
+    }
+}
+
+#[test]
+fn conditions_and_parts_are_taken_as_http_has_them() {
+    let server = TestServer::new();
+    server.add_user("ana");
+    let device = server.link_as("ana");
+    let (_, first, _) = ask(&server, &device, Method::PUT, "a", &[], "0123456789");
+    let known = etag(&first);
+    let weak = format!("W/{known}");
+    let several = format!("\"other\", {known}");
+    let any = "*";
+    // Nothing of this changes anything.
+    for (method, headers, status) in [
+        (Method::GET, ("range", "bytes=0-3"), 206),
+        (Method::GET, ("range", "bytes=-3"), 206),
+        (Method::GET, ("range", "bytes=0-1,4-5"), 200),
+        (Method::GET, ("range", "bytes=10-"), 416),
+        (Method::GET, ("if-none-match", known.as_str()), 304),
+        (Method::GET, ("if-none-match", &weak), 304),
+        (Method::GET, ("if-none-match", &several), 304),
+        (Method::GET, ("if-none-match", any), 304),
+        (Method::HEAD, ("if-none-match", &known), 304),
+        (Method::GET, ("if-match", &known), 200),
+        (Method::GET, ("if-match", any), 200),
+        (Method::GET, ("if-match", "\"other\""), 412),
+        (Method::PUT, ("if-match", &weak), 412),
+        (Method::PUT, ("if-none-match", &weak), 412),
+        (Method::PUT, ("if-none-match", any), 412),
+        (Method::PUT, ("if-match", "\"other\""), 412),
+        (Method::PUT, ("if-match", "\u{e9}"), 412),
+        (Method::PUT, ("if-match", ""), 412),
+        (Method::DELETE, ("if-match", &weak), 412),
+        (Method::DELETE, ("if-none-match", any), 412),
+        (Method::PUT, ("content-range", "bytes 0-1/10"), 400),
+        (Method::PUT, ("content-encoding", "gzip"), 415),
+    ] {
+        let (found, answer, body) = ask(&server, &device, method.clone(), "a", &[headers], "xx");
+        assert_eq!(found.as_u16(), status, "{method} {headers:?}");
+        if status >= 400 {
+            assert!(String::from_utf8_lossy(&body).contains("request_id"), "{method} {headers:?}");
+        }
+        if status == 416 {
+            assert_eq!(answer["content-range"], "bytes */10");
+        }
+    }
+    let (status, headers, body) = ask(&server, &device, Method::GET, "a", &[], "");
+    assert_eq!((status.as_u16(), etag(&headers), body.as_slice()), (200, known, &b"0123456789"[..]));
+    // Two headers of one name are one list.
+    let (status, ..) = ask(
+        &server,
+        &device,
+        Method::PUT,
+        "a",
+        &[("if-match", "\"other\""), ("if-match", &etag(&first))],
+        "y",
+    );
+    assert_eq!(status, 200);
+    assert_eq!(ask(&server, &device, Method::PUT, "a", &[("content-encoding", "identity")], "z").0, 200);
+    // Of what is not there nothing can be asked but that it is not.
+    for (method, headers, status) in [
+        (Method::PUT, ("if-match", any), 412),
+        (Method::GET, ("if-match", any), 404),
+        (Method::DELETE, ("if-match", any), 404),
+        (Method::PUT, ("if-none-match", any), 201),
+    ] {
+        let (found, ..) = ask(&server, &device, method.clone(), "b", &[headers], "x");
+        assert_eq!(found.as_u16(), status, "{method} {headers:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod access;
 mod batches;
+mod blocked;
 mod chunks;
 mod differing;
 mod feed;

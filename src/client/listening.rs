@@ -118,8 +118,9 @@ impl Ear {
 
     /// For a while, after which a WebSocket may be possible again.
     fn by_answers(&mut self) -> Result<(), TransportError> {
-        self.query.wait = Some(POLL_SECONDS);
         for _ in 0..POLLS {
+            // That somebody answers at all is to be known at once.
+            self.query.wait = Some(if self.up.is_none() { 0 } else { POLL_SECONDS });
             let heard = self.http.changes(self.namespace, &self.query)?;
             if self.bell.is_stopped() {
                 break;

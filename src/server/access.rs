@@ -107,6 +107,7 @@ pub(super) async fn caller(server: &Server, request: &HttpRequest) -> Result<Ask
             let from = gate::address_of(server, request);
             log_in(server, from, &name, password).await.map(Asker::person)
         }
+        None if bearer(request).is_none() => Err(Code::LoginMissing.into()),
         None => device(server, request).map(|(device, user)| Asker { user, device: Some(device) }),
     }
 }

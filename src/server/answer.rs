@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     web,
 };
@@ -17,13 +17,23 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// What a route answers with.
 pub(super) type Answer = Result<HttpResponse, Refusal>;
 
-/// A problem on its way out.
+/// A problem on its way out, and what an answer of its status says beside it.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) Problem);
+pub(super) struct Refusal(pub(super) Problem, pub(super) Beside);
+
+/// A header that belongs to a problem.
+pub(super) type Beside = Option<Box<(HeaderName, HeaderValue)>>;
 
 impl<T: Into<Problem>> From<T> for Refusal {
     fn from(problem: T) -> Self {
-        Self(problem.into())
+        Self(problem.into(), None)
+    }
+}
+
+impl Refusal {
+    /// With a header.
+    pub(super) fn beside(problem: Problem, name: HeaderName, value: &str) -> Self {
+        Self(problem, HeaderValue::from_str(value).ok().map(|value| Box::new((name, value))))
     }
 }
 
@@ -39,13 +49,13 @@ impl ResponseError for Refusal {
     }
 
     fn error_response(&self) -> HttpResponse {
-        document(&self.0, None)
+        document(&self.0, &self.1, None)
     }
 }
 
-/// A problem on its way out, and which request it answers.
+/// The same, and which request it answers.
 #[derive(Debug)]
-pub(super) struct Named(pub(super) Problem, pub(super) String);
+pub(super) struct Named(pub(super) Problem, pub(super) Beside, pub(super) String);
 
 impl std::fmt::Display for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,7 +69,7 @@ impl ResponseError for Named {
     }
 
     fn error_response(&self) -> HttpResponse {
-        document(&self.0, Some(&self.1))
+        document(&self.0, &self.1, Some(&self.2))
     }
 }
 
@@ -76,11 +86,11 @@ fn status_of(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn document(problem: &Problem, request_id: Option<&str>) -> HttpResponse {
+fn document(problem: &Problem, beside: &Beside, request_id: Option<&str>) -> HttpResponse {
     let mut response = HttpResponse::build(status_of(problem));
     if problem.status == 401 {
-        // What a person types goes as well, but for what only a token opens.
-        if problem.code != Code::AdminToken {
+        // Only where that would do is a person asked for what they know.
+        if matches!(problem.code, Code::LoginMissing | Code::WrongPassword) {
             response.append_header((WWW_AUTHENTICATE, "Basic realm=\"annals\", charset=\"UTF-8\""));
         }
         response.append_header((WWW_AUTHENTICATE, "Bearer"));
@@ -90,6 +100,9 @@ fn document(problem: &Problem, request_id: Option<&str>) -> HttpResponse {
     }
     if let Some(request) = request_id {
         response.insert_header((REQUEST_ID, request));
+    }
+    if let Some(header) = beside {
+        response.insert_header((**header).clone());
     }
     let body = serde_json::to_vec(&Document { problem, request_id }).unwrap_or_default();
     response.insert_header((CONTENT_TYPE, PROBLEM)).body(body)
@@ -118,7 +131,7 @@ pub(super) fn bytes_of(body: Body) -> Result<web::Bytes, Refusal> {
     body.map_err(|error| {
         let large = error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE;
         let code = if large { Code::TooLarge } else { Code::BadRequest };
-        Refusal(Problem::new(code, error.to_string()))
+        Problem::new(code, error.to_string()).into()
     })
 }
 
@@ -134,11 +147,11 @@ pub(super) fn unpacked(request: &HttpRequest, body: Body, bytes_max: usize) -> B
 /// The body as JSON.
 pub(super) fn json_of<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let bytes = bytes_of(body)?;
-    serde_json::from_slice(&bytes).map_err(|error| Refusal(Problem::new(Code::BadRequest, error.to_string())))
+    serde_json::from_slice(&bytes).map_err(|error| Problem::new(Code::BadRequest, error.to_string()).into())
 }
 
 /// The body as CBOR.
 pub(super) fn cbor_of<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let bytes = bytes_of(body)?;
-    protocol::from_cbor(&bytes).map_err(|error| Refusal(Problem::new(Code::BadRequest, error)))
+    protocol::from_cbor(&bytes).map_err(|error| Problem::new(Code::BadRequest, error).into())
 }

@@ -84,10 +84,8 @@ pub(super) async fn get_file(server: web::Data<Server>, request: HttpRequest, as
         Wanted::Part(range) => range,
         Wanted::Nowhere => {
             let problem = Problem::new(Code::Range, format!("the file has {} bytes", content.size));
-            let mut answer = actix_web::ResponseError::error_response(&Refusal(problem));
-            let size = header::HeaderValue::from_str(&format!("bytes */{}", content.size));
-            answer.headers_mut().insert(header::CONTENT_RANGE, size.expect("digits"));
-            return Ok(answer);
+            let size = format!("bytes */{}", content.size);
+            return Err(Refusal::beside(problem, header::CONTENT_RANGE, &size));
         }
     };
     let mut answer =
@@ -127,6 +125,7 @@ pub(super) async fn put_file(
     body: web::Payload,
 ) -> Answer {
     let place = Place::of(&server, &request, asked, Role::Editor).await?;
+    check_whole(&request)?;
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     // From here on it is known what all of the owner's namespaces hold.
@@ -154,6 +153,19 @@ pub(super) async fn put_file(
     Ok(answer.insert_header((header::ETAG, etag(version))).json(FilePut { version, bytes }))
 }
 
+/// A part of a file would become all of it, and what is encoded would be kept as if it were the file.
+fn check_whole(request: &HttpRequest) -> Result<(), Refusal> {
+    if request.headers().contains_key(header::CONTENT_RANGE) {
+        let problem = Problem::new(Code::BadRequest, "a part of a file cannot be put");
+        return Err(Problem { hint: "put the file as a whole".into(), ..problem }.into());
+    }
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Code::Encoding.into());
+    }
+    Ok(())
+}
+
 /// Removes the file or the folder that is there.
 #[utoipa::path(delete, path = "/v1/namespaces/{namespace}/files/{path}", params(("namespace" = String, Path), ("path" = String, Path)), responses((status = 204, description = "It is removed."), (status = 404, description = "not-found"), (status = 409, description = "in-conflict"), (status = 412, description = "precondition")))]
 pub(super) async fn delete_file(server: web::Data<Server>, request: HttpRequest, asked: Asked) -> Answer {
@@ -175,12 +187,21 @@ fn etag(version: Dot) -> String {
 }
 
 fn condition_of(request: &HttpRequest) -> Condition {
-    let versions = |name: HeaderName| {
-        let text = request.headers().get(name)?.to_str().ok()?;
-        let versions = text.split(',').map(|tag| tag.trim().trim_matches('"').to_owned());
-        Some(if text.trim() == "*" { Vec::new() } else { versions.collect() })
+    let text = |name: HeaderName| {
+        let mut lines = request.headers().get_all(name).peekable();
+        lines.peek()?;
+        // What is no text is no version: a condition that cannot be read is not one that holds.
+        Some(lines.map(|line| line.to_str().unwrap_or("?")).collect::<Vec<_>>().join(","))
     };
-    Condition { is: versions(header::IF_MATCH), is_not: versions(header::IF_NONE_MATCH) }
+    let is_not = text(header::IF_NONE_MATCH).map(|text| versions_in(&text.replace("W/", "")));
+    Condition { is: text(header::IF_MATCH).map(|text| versions_in(&text)), is_not }
+}
+
+/// The versions that a condition names; none where it is about any. A proxy that compresses weakens tags (`W/`): to know
+/// that nothing changed they are as good, to replace something they are not.
+fn versions_in(text: &str) -> Vec<String> {
+    let versions = text.split(',').map(|tag| tag.trim().trim_matches('"').to_owned());
+    if text.trim() == "*" { Vec::new() } else { versions.collect() }
 }
 
 /// Which bytes were asked for.

@@ -8,7 +8,7 @@
 
 use super::{
     Server, access,
-    answer::{Named, REQUEST_ID, Refusal},
+    answer::{Beside, Named, REQUEST_ID, Refusal},
 };
 use crate::{actors::node::random, clock::Stopwatch};
 use actix_web::{
@@ -199,13 +199,13 @@ pub(super) async fn pass(
     let trace = trace_of(request.headers());
     let within = Pace::of(&request).within(&server.limits, &request);
     let passed = match admitted(&server, &request) {
-        Err(problem) => Ok(request.into_response(refusal(problem, &id).error_response())),
+        Err(problem) => Ok(request.into_response(refusal(problem, None, &id).error_response())),
         Ok(()) => match within {
             None => Ok(next.call(request).await?.map_into_boxed_body()),
             Some(within) => match tokio::time::timeout(within, next.call(request)).await {
                 Ok(answer) => Ok(answer?.map_into_boxed_body()),
                 // The request is gone; what is said in its place is said outside of here.
-                Err(_) => Err(refusal(Problem::plain(Code::TooSlow), &id)),
+                Err(_) => Err(refusal(Problem::plain(Code::TooSlow), None, &id)),
             },
         },
     };
@@ -248,8 +248,8 @@ fn is_utf8(path: &str) -> bool {
 /// Every answer says which request it answers; a refusal in its document, too.
 fn named(mut answer: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let error = answer.response().error().and_then(|error| error.as_error::<Refusal>());
-    if let Some(problem) = error.map(|refused| refused.0.clone()) {
-        answer = answer.into_response(refusal(problem, id).error_response());
+    if let Some((problem, beside)) = error.map(|refused| (refused.0.clone(), refused.1.clone())) {
+        answer = answer.into_response(refusal(problem, beside, id).error_response());
     }
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         answer.headers_mut().insert(HeaderName::from_static(REQUEST_ID), value);
@@ -257,8 +257,8 @@ fn named(mut answer: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceRespons
     answer
 }
 
-fn refusal(problem: Problem, id: &RequestId) -> Named {
-    Named(problem, id.0.clone())
+fn refusal(problem: Problem, beside: Beside, id: &RequestId) -> Named {
+    Named(problem, beside, id.0.clone())
 }
 
 /// Whose request it is, before anything is done for it.

@@ -121,7 +121,7 @@ pub(super) async fn namespace_called(
     }
     match open_namespace(server, user, label).await {
         // Somebody else was faster.
-        Err(Refusal(problem)) if problem.code == Code::NamespaceExists => {
+        Err(Refusal(problem, _)) if problem.code == Code::NamespaceExists => {
             known().ok_or_else(|| Code::UnknownNamespace.into())
         }
         opened => opened,

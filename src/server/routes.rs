@@ -1,9 +1,11 @@
-//! The routes of `/v1`, one function each: who asks, what they ask, whom that is passed on to.
+//! The routes of `/v1`, one function each: who asks, what they ask, whom that is passed on to. Which they are, and what
+//! each takes at most, says `table`.
 
 use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of, unpacked},
-    feed, files, gate, handback, link, openapi,
+    feed, gate, handback, link, openapi,
+    table::CBOR_ROOM,
 };
 use crate::actors::{
     namespace::Devices,
@@ -18,15 +20,14 @@ use crate::actors::{
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{ACCEPT_ENCODING, HeaderValue},
-    web::{self, PayloadConfig, ServiceConfig},
+    web,
 };
 use annals_engine::{
     directory::Directory,
     protocol::{
-        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge,
-        ChunksWanted, Code, DeviceInfo, FeedQuery, JSON_BYTES_MAX, Member, MissingQuestion, NewNamespace,
-        Outcomes, OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest,
-        ZSTD,
+        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
+        DeviceInfo, FeedQuery, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem,
+        RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
     },
 };
 use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq, UserId};
@@ -34,88 +35,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 type Shared = web::Data<Server>;
 
-/// Beyond what a batch list holds: CBOR around each.
-const CBOR_ROOM: usize = 64 * 1024;
-/// 48 bytes a chunk and some room.
-const QUESTION_BYTES_MAX: usize = CHUNKS_COUNT_MAX * 96;
-
-/// Every route, with the most that it takes.
-pub(super) fn configure(config: &mut ServiceConfig) {
-    let up_to = PayloadConfig::new;
-    let namespace = web::scope("/namespaces/{namespace}")
-        .route("/records", web::get().to(records))
-        .route("/live", web::get().to(live))
-        .route("/changes", web::get().to(changes))
-        .service(
-            web::resource("/batches")
-                .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
-                .route(web::post().to(batches)),
-        )
-        .service(
-            web::resource("/handback")
-                .app_data(up_to(BATCHES_BYTES_MAX + CBOR_ROOM))
-                .route(web::post().to(hand_back)),
-        )
-        .service(
-            web::resource("/chunks/missing")
-                .app_data(up_to(QUESTION_BYTES_MAX))
-                .route(web::post().to(missing)),
-        )
-        .service(
-            web::resource("/chunks/get")
-                .app_data(up_to(QUESTION_BYTES_MAX))
-                .route(web::post().to(get_chunks)),
-        )
-        .service(
-            web::resource("/chunks/signatures")
-                .app_data(up_to(QUESTION_BYTES_MAX))
-                .route(web::post().to(signatures)),
-        )
-        .service(web::resource("/chunks").app_data(up_to(CHUNKS_BYTES_MAX)).route(web::post().to(put_chunks)))
-        .service(
-            web::resource("/files/{path:.*}")
-                .route(web::get().to(files::get_file))
-                .route(web::head().to(files::get_file))
-                .route(web::put().to(files::put_file))
-                .route(web::delete().to(files::delete_file)),
-        )
-        .route("/members", web::get().to(members))
-        .route("/devices", web::get().to(devices))
-        .route("/devices/ask", web::post().to(ask_devices))
-        .route("/devices/{device}/retire", web::post().to(retire))
-        .route("/entries/{entry}/versions", web::get().to(versions))
-        .route("/entries/{entry}/versions/{version}/content", web::get().to(content));
-    let v1 = web::scope("/v1")
-        .app_data(up_to(JSON_BYTES_MAX))
-        .route("/openapi.json", web::get().to(described))
-        .route("/server", web::get().to(server_info))
-        .route("/challenges", web::post().to(challenge))
-        .route("/accounts", web::post().to(add_account))
-        .route("/accounts/{name}", web::put().to(change_account))
-        .route("/account", web::get().to(own_account))
-        .route("/users/{name}", web::get().to(user))
-        .route("/link", web::post().to(link_device))
-        .route("/tickets", web::post().to(ticket))
-        .route("/namespaces", web::get().to(namespaces))
-        .route("/namespaces", web::post().to(add_namespace))
-        .service(namespace);
-    config
-        .app_data(
-            web::PathConfig::default()
-                .error_handler(|error, _| Refusal(Problem::new(Code::NotFound, error.to_string())).into()),
-        )
-        .app_data(
-            web::QueryConfig::default()
-                .error_handler(|error, _| Refusal(Problem::new(Code::BadRequest, error.to_string())).into()),
-        )
-        .route("/healthz", web::get().to(health))
-        .route("/readyz", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics))
-        .service(v1)
-        .default_service(web::to(nothing));
-}
-
-async fn nothing() -> Answer {
+/// What no route is for.
+pub(super) async fn nothing() -> Answer {
     Err(Code::NotFound.into())
 }
 
@@ -153,7 +74,8 @@ pub(super) async fn metrics(server: Shared, request: HttpRequest) -> Answer {
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page))
 }
 
-async fn described() -> HttpResponse {
+/// This interface.
+pub(super) async fn described() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(openapi::openapi_json())
 }
 

@@ -8,7 +8,7 @@ use super::{
     access::{Admin, Challenges, Logins},
     data::{self, Data},
     gate::{self, Counters},
-    guard, routes,
+    guard, table,
     tls::{self, Spoken},
 };
 use crate::{
@@ -236,7 +236,7 @@ fn http_of(
     server: web::Data<Server>,
 ) -> std::io::Result<actix_web::dev::Server> {
     let app =
-        move || App::new().app_data(server.clone()).wrap(from_fn(gate::pass)).configure(routes::configure);
+        move || App::new().app_data(server.clone()).wrap(from_fn(gate::pass)).configure(table::configure);
     let http = HttpServer::new(app)
         .workers(WORKERS)
         .max_connections(config.limits.connections.div_ceil(WORKERS))

@@ -75,6 +75,8 @@ codes! {
     BadName "bad-name" 400 Misused "the name cannot be used", "use 1 to 64 of a-z, 0-9, dot, dash and underscore";
     BadPassword "bad-password" 400 Misused "the password cannot be used", "use at least 8 characters";
     NotFound "not-found" 404 Failed "there is no such thing here", "look at /v1/openapi.json for what there is";
+    Method "method-not-allowed" 405 Failed "this is not asked for in that way", "`Allow` says in which ways it is; /v1/openapi.json describes them";
+    Encoding "encoding" 415 Failed "the body is encoded in a way that this server does not undo", "send it as it is, without Content-Encoding";
     TooLarge "too-large" 413 Failed "the request is larger than this server takes", "send less at once";
     OtherFormat "other-format" 400 Failed "client and server speak different versions", "update the older one of the two";
     Internal "internal" 500 Failed "the server failed", "its log says more; trying again is safe";
@@ -85,6 +87,7 @@ codes! {
     // Who asks
     WrongPassword "wrong-password" 401 Forbidden "name or password is wrong", "check both; ANNALS_PASSWORD is used when it is set";
     AdminToken "admin-token" 401 Forbidden "this needs the admin's token", "it is in DATA/admin.token, or in ANNALS_ADMIN_TOKEN";
+    LoginMissing "login-missing" 401 Forbidden "nobody said who asks", "show a name and a password (`curl -u NAME`), or a device's token";
     TokenMissing "token-missing" 401 Forbidden "no token was shown", "link the folder first";
     TokenUnknown "token-unknown" 401 Forbidden "the token is not known here", "link the folder again";
     TokenExpired "token-expired" 401 Forbidden "the token has expired", "link the folder again";

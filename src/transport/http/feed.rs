@@ -66,6 +66,10 @@ impl Http {
                     problem.map_or_else(|| self.malformed(format!("HTTP status {status}")), Into::into)
                 );
             }
+            // Somebody took the connection, and let go of it when a WebSocket was asked for.
+            Err(HandshakeError::Failure(tungstenite::Error::Io(error))) if is_hung_up(&error) => {
+                return Err(self.malformed(error));
+            }
             Err(HandshakeError::Failure(tungstenite::Error::Io(error))) => return Err(self.unreached(&error)),
             Err(HandshakeError::Failure(error)) => return Err(self.malformed(error)),
             Err(HandshakeError::Interrupted(_)) => {
@@ -149,6 +153,11 @@ impl Feed {
     fn ended(&self, what: impl ToString) -> TransportError {
         TransportError::Unreachable { server: self.server.clone(), what: what.to_string() }
     }
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn is_silence(error: &io::Error) -> bool {
