@@ -29,6 +29,7 @@ pub mod session;
 mod tests;
 pub mod upkeep;
 pub mod user;
+mod wanted;
 
 pub use file::FileActor;
 pub use namespace::NamespaceActor;

@@ -93,6 +93,27 @@ fn what_one_device_made_comes_back_from_another_that_shows_it() {
 }
 
 #[test]
+fn what_the_server_lost_and_its_device_had_moved_is_asked_for_as_soon_as_somebody_waits_for_it() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    back_up(&mut place);
+    place.write("one/docs/new.txt", "only here");
+    place.sync_all(&["one"]);
+    put_back(&mut place);
+    // Where it was there is nothing any more when the server is given what it lost.
+    place.rename("one/docs", "one/papers");
+    place.sync_all(&["one"]);
+    place.sync("two");
+    let shown = place.dir.path().join("two/papers/new.txt");
+    assert!(!shown.exists(), "the server has it already: this shows nothing");
+    place.sync_all(&["one", "two"]);
+    assert_eq!(place.tree("two"), place.tree("one"));
+    verified(&mut place, &["one", "two"]);
+}
+
+#[test]
 fn a_device_that_the_server_forgot_shows_its_key() {
     let mut place = Place::with_server();
     place.write("one/a.txt", "ada's");

@@ -22,10 +22,12 @@ mod issue;
 mod possession;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use checkpoint::Checkpoint;
 pub use issue::{Issued, first_batch, issue};
 pub use possession::{Possession, bytes_added};
+pub use wanted::Wanted;
 
 use crate::admission::{self, Facts, Refusal, Verdict};
 use annals_events::{

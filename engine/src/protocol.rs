@@ -309,6 +309,9 @@ pub struct Records {
     pub head: HeadInfo,
     /// The records' bytes.
     pub records: Vec<ByteBuf>,
+    /// Contents that the server lost and that somebody waits for: whoever shows one of them is asked to send it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<annals_events::ContentId>,
 }
 
 /// How far a namespace's stream is.
@@ -474,13 +477,17 @@ pub struct ChunksWanted {
     /// difference to these, taken one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<(u32, Vec<annals_events::ChunkId>)>,
+    /// The content that the first of them is fetched for. A server that lost that chunk asks for this content
+    /// whoever shows it ([`Records::wanted`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<annals_events::ContentId>,
 }
 
 impl ChunksWanted {
     /// These, each whole.
     #[must_use]
     pub fn whole(chunks: Vec<annals_events::ChunkId>) -> Self {
-        Self { chunks, bases: Vec::new() }
+        Self { chunks, bases: Vec::new(), content: None }
     }
 }
 

@@ -42,7 +42,7 @@ use crate::{
     replica::{Effect, Input, Notice, Replica, Strange, is_acknowledgement},
     transport::TransportError,
 };
-use annals_events::{Content, Dot, Record};
+use annals_events::{Content, ContentId, Dot, Record};
 use sending::Sending;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -88,6 +88,7 @@ pub fn exchange<H: Host>(
         looked_for: None,
         resends: 0,
         content_lost: false,
+        given: BTreeSet::new(),
         stale_refusals: 0,
         hand_backs: 0,
         changed: None,
@@ -127,6 +128,8 @@ struct Round<'a, H: Host> {
     resends: usize,
     /// Some content is not on a server that was put back.
     content_lost: bool,
+    /// What was given to a server that lost it.
+    given: BTreeSet<ContentId>,
     /// How often something was sent again that was refused for what the server had lost.
     stale_refusals: usize,
     /// How often a server was given what it lost.
@@ -267,7 +270,7 @@ impl<H: Host> Round<'_, H> {
         }
         let before = self.replica.cursor().seq.0;
         let hand_backs = self.hand_backs;
-        loop {
+        let wanted = loop {
             let query = handback::query_after(self.replica.cursor());
             let namespace = self.replica.namespace();
             let answer = match self.host.parts().transport.records(namespace, &query) {
@@ -294,10 +297,12 @@ impl<H: Host> Round<'_, H> {
             let seq = self.replica.cursor().seq;
             self.go_on(Step::Pulling { done: seq.0, of: answer.head.seq.0 })?;
             if nothing || seq >= answer.head.seq {
-                break;
+                break answer.wanted;
             }
-        }
+        };
         if plan {
+            // After a look at the folder: it may have been moved.
+            self.give_wanted(wanted.into_iter().collect())?;
             let effects =
                 self.replica.step(self.host.now_ms(), Input::Pulled { records: Vec::new(), caught_up: true });
             self.perform(effects)?;

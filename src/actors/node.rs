@@ -3,7 +3,7 @@
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
     issuers::Issuers, keys::Keys, listeners::Listeners, meters::Meters, roster::Roster, sent::SentLists,
-    upkeep::Heard,
+    upkeep::Heard, wanted::WantedContents,
 };
 pub use crate::random::random;
 use actix::{
@@ -61,6 +61,8 @@ pub struct Node {
     pub(crate) listeners: Listeners,
     /// Who made which ticket.
     pub(crate) issuers: Issuers,
+    /// What was lost and is waited for.
+    pub(crate) wanted: WantedContents,
     board: Mutex<BTreeMap<NamespaceId, Summary>>,
     /// Whose quota is being filled: one batch at a time for each account.
     quota_turns: Mutex<BTreeMap<UserId, Arc<tokio::sync::Mutex<()>>>>,
@@ -118,6 +120,7 @@ impl Node {
             meters: Meters::default(),
             listeners: Listeners::default(),
             issuers: Issuers::default(),
+            wanted: WantedContents::default(),
             board: Mutex::default(),
             quota_turns: Mutex::default(),
             namespaces: Roster::new(arbiters.to_vec()),

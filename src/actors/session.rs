@@ -243,7 +243,8 @@ impl Who {
             self.node.meters.handed(now.saturating_sub(logged.record.admission().admitted_at));
         }
         let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
-        Ok(Records { log, head: HeadInfo::from(head), records })
+        let wanted = self.node.wanted_of(namespace).await?;
+        Ok(Records { log, head: HeadInfo::from(head), records, wanted })
     }
 
     async fn read(&self, namespace: NamespaceId, after: Seq, limit: usize) -> Result<Vec<Logged>, Problem> {
@@ -403,7 +404,9 @@ impl Who {
         });
         let TakenIn { chunks, again } = taken.await?;
         room_for(&self.node, namespace, &summary, plain).await?;
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.whole.id).collect();
         let stored = keep(&self.node, self.user, chunks).await?;
+        self.node.arrived(namespace, &ids);
         Ok(ChunksStored { again, ..stored })
     }
 
@@ -453,7 +456,13 @@ impl Who {
         let bases = wanted.bases.iter().flat_map(|(_, bases)| bases).copied().collect();
         let readable = self.known_of(namespace, bases).await?;
         let store = Arc::clone(&self.node.chunks);
-        let framed = blocking(move || frames_of(&*store, &wanted, &readable)).await?;
+        let first = chunks.first().copied().zip(wanted.content);
+        let framed =
+            blocking(move || frames_of(&*store, &wanted, &readable)).await.inspect_err(|problem| {
+                if let (Code::ChunkUnknown, Some((chunk, content))) = (problem.code, first) {
+                    self.node.is_wanted(namespace, chunk, content);
+                }
+            })?;
         self.node.meters.sent(framed.len());
         Ok(framed)
     }

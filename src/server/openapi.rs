@@ -279,7 +279,15 @@ mod tests {
             ("NewNamespace", of(&NewNamespace { label: "home".into() })),
             ("Member", of(&Member { user, name: "ada".into(), role: Role::Viewer })),
             ("DeviceInfo", of(&info)),
-            ("Records", of(&Records { log: id, head: HeadInfo::default(), records: vec![record()] })),
+            (
+                "Records",
+                of(&Records {
+                    log: id,
+                    head: HeadInfo::default(),
+                    records: vec![record()],
+                    wanted: vec![ContentId([8; 32])],
+                }),
+            ),
             (
                 "FeedHead",
                 of(&FeedHead { log: id, head: HeadInfo::default(), changed: true, acknowledge: true }),
@@ -301,7 +309,14 @@ mod tests {
             ),
             ("MissingAnswer", of(&MissingAnswer { chunks: vec![0], manifests: vec![1] })),
             ("ChunksStored", of(&ChunksStored { new: 1, new_bytes: 2, again: vec![chunk.id] })),
-            ("ChunksWanted", of(&ChunksWanted { chunks: vec![chunk.id], bases: vec![(0, vec![chunk.id])] })),
+            (
+                "ChunksWanted",
+                of(&ChunksWanted {
+                    chunks: vec![chunk.id],
+                    bases: vec![(0, vec![chunk.id])],
+                    content: Some(ContentId([8; 32])),
+                }),
+            ),
             ("SignaturesWanted", of(&SignaturesWanted { bases: vec![vec![chunk.id]], short: true })),
             ("Signature", of(&signature)),
             (

@@ -133,6 +133,11 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             ("log", "id", "which log"),
             ("head", "HeadInfo", "how far the namespace is"),
             ("records", "[bytes]", "each record"),
+            (
+                "wanted?",
+                "[hash]",
+                "contents that the server lost and somebody waits for: whoever shows one sends it",
+            ),
         ],
     ),
     (
@@ -231,6 +236,7 @@ const TYPES: &[(&str, &str, &[Field])] = &[
         &[
             ("chunks", "[hash]", "which, in this order"),
             ("bases?", "[bases]", "[place in chunks, chunks that it replaces and the asker holds]"),
+            ("content?", "hash", "the content that the first of them is fetched for"),
         ],
     ),
     (

@@ -215,7 +215,7 @@ mod tests {
             (vec![], true, false),
         ];
         for (bases, readable, is_delta) in table {
-            let wanted = ChunksWanted { chunks: vec![id], bases: vec![(0, bases.clone())] };
+            let wanted = ChunksWanted { chunks: vec![id], bases: vec![(0, bases.clone())], content: None };
             let frames = hand_out(&store, &wanted, &|_| readable).unwrap();
             match &frames[..] {
                 [Framed::Delta(delta)] if is_delta => {
@@ -234,7 +234,7 @@ mod tests {
         let other =
             SealedChunk::seal((0..40_000_u32).flat_map(|n| ChunkId::of(&n.to_be_bytes()).0).collect());
         store.put_all(std::slice::from_ref(&other)).unwrap();
-        let wanted = ChunksWanted { chunks: vec![other.id], bases: vec![(0, vec![base])] };
+        let wanted = ChunksWanted { chunks: vec![other.id], bases: vec![(0, vec![base])], content: None };
         assert_eq!(hand_out(&store, &wanted, &|_| true).unwrap(), [Framed::Whole(other)]);
     }
 

@@ -63,6 +63,8 @@ pub struct Fetcher<'a> {
     coming: Option<Coming>,
     /// Whether anything came since the last look at what is needed next.
     went_on: bool,
+    /// What is being written.
+    writing: Option<ContentId>,
     chunks: u64,
     trouble: Option<RoundError>,
 }
@@ -93,6 +95,7 @@ impl<'a> Fetcher<'a> {
             held: 0,
             coming: None,
             went_on: false,
+            writing: None,
             chunks: 0,
             trouble: None,
         };
@@ -134,6 +137,7 @@ impl<'a> Fetcher<'a> {
         files: &mut dyn OldFiles,
         sink: &mut dyn NewFile,
     ) -> io::Result<()> {
+        self.writing = Some(content.id);
         let chunks = match &content.manifest {
             None => content.chunks.clone(),
             Some(root) => {
@@ -245,7 +249,7 @@ impl<'a> Fetcher<'a> {
         }
         if !self.fetched.contains_key(&chunk.id) {
             let window = self.window(chunk, true, next);
-            let coming = self.begin(window, files);
+            let coming = self.begin(window, self.writing, files);
             let differs = !coming.bases.is_empty();
             self.take(coming, false)?;
             if differs && !self.fetched.contains_key(&chunk.id) {
@@ -263,14 +267,14 @@ impl<'a> Fetcher<'a> {
     fn look_ahead(&mut self, chunk: ChunkRef, next: &[ChunkRef], files: &mut dyn OldFiles) {
         if std::mem::take(&mut self.went_on) && self.coming.is_none() {
             let window = self.window(chunk, false, next);
-            self.coming = (!window.is_empty()).then(|| self.begin(window, files));
+            self.coming = (!window.is_empty()).then(|| self.begin(window, None, files));
         }
     }
 
-    /// Asks for chunks, as differences to what is here where that may be less.
-    fn begin(&self, chunks: Vec<ChunkId>, files: &mut dyn OldFiles) -> Coming {
+    /// Asks for chunks, the first of which is one of `content`, as differences to what is here where that may be less.
+    fn begin(&self, chunks: Vec<ChunkId>, content: Option<ContentId>, files: &mut dyn OldFiles) -> Coming {
         let mut bases = BTreeMap::new();
-        let mut wanted = ChunksWanted::whole(chunks);
+        let mut wanted = ChunksWanted { content, ..ChunksWanted::whole(chunks) };
         for (place, id) in (0..).zip(&wanted.chunks) {
             if let Some((ids, bytes)) = self.base_of(id, files) {
                 wanted.bases.push((place, ids));

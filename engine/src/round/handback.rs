@@ -99,9 +99,20 @@ impl<H: Host> Round<'_, H> {
 
     /// Sends what the folder has of the contents that `records` name and the server does not have.
     pub(super) fn send_shown(&mut self, records: &[Arc<Record>]) -> Result<(), RoundError> {
-        let named: BTreeSet<ContentId> =
-            records.iter().flat_map(|record| contents_of(record.batch())).map(|content| content.id).collect();
-        let mut wanted = named;
+        let named = records.iter().flat_map(|record| contents_of(record.batch()));
+        self.give(named.map(|content| content.id).collect())
+    }
+
+    /// Sends what the folder has of the contents that the server lost and another device waits for, once.
+    pub(super) fn give_wanted(&mut self, mut wanted: BTreeSet<ContentId>) -> Result<(), RoundError> {
+        if !self.replica.may_change() {
+            return Ok(());
+        }
+        wanted.retain(|content| self.given.insert(*content));
+        self.give(wanted)
+    }
+
+    fn give(&mut self, mut wanted: BTreeSet<ContentId>) -> Result<(), RoundError> {
         let mut files = Vec::new();
         if wanted.is_empty() {
             return Ok(());

@@ -13,7 +13,7 @@ use annals_engine::{
     },
     clock::Clock,
     content::SealedChunk,
-    namespace::{Effect, Input, Issued, Namespace, Outcome, first_batch},
+    namespace::{Effect, Input, Issued, Namespace, Outcome, Wanted, first_batch},
     protocol::{
         BatchOutcome, Batches, ChunksStored, ChunksWanted, Code, HandBack, HandedBack, HeadInfo,
         MissingAnswer, MissingQuestion, Outcomes, Problem, RECORDS_BYTES_MAX, Records, RecordsQuery,
@@ -29,6 +29,7 @@ use annals_projections::Projections;
 use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -57,6 +58,8 @@ pub struct TwinServer {
     namespace: Namespace,
     /// Sent, and not named by an event yet.
     sent: BTreeSet<ChunkId>,
+    /// Lost, and waited for.
+    wanted: RefCell<Wanted>,
     /// Whether the log's disk lost its power: nothing works until the restart.
     down: bool,
     evidence: u64,
@@ -77,6 +80,7 @@ impl TwinServer {
             keys: 1,
             put_back: 0,
             sent: BTreeSet::new(),
+            wanted: RefCell::default(),
             down: false,
             evidence: 0,
         };
@@ -141,6 +145,7 @@ impl TwinServer {
         self.log.crash(random);
         self.down = false;
         self.sent.clear();
+        self.wanted.take();
         self.namespace = Namespace::new(self.id, self.key.clone());
         let records = self.records_all();
         self.namespace.replay(&records).expect("what was admitted folds again");
@@ -172,6 +177,7 @@ impl TwinServer {
         self.former = backup.keys.clone();
         self.key = self.former.pop().expect("it has a key");
         self.sent.clear();
+        self.wanted.take();
         self.down = false;
         self.put_back += 1;
         self.namespace = Namespace::new(self.id, self.key.clone());
@@ -272,7 +278,11 @@ impl TwinServer {
             records = read(query.after)?;
         }
         let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
-        Ok(Records { log: self.id, head: HeadInfo::from(head), records })
+        let mut wanted = self.wanted.borrow_mut();
+        let asked = wanted.chunks();
+        let missing = self.chunks.missing(&asked).expect("it is in memory");
+        let wanted = wanted.left(&asked, &missing);
+        Ok(Records { log: self.id, head: HeadInfo::from(head), records, wanted })
     }
 
     /// See [`annals_engine::transport::Transport::submit`]; `sender` is whose token was shown.
@@ -420,9 +430,12 @@ impl TwinServer {
         self.read_manifests()?;
         let readable = |id: &ChunkId| self.namespace.possession().covers(self.projections(), *id);
         let prefix = wanted.chunks.iter().take(count_max.max(1)).copied().take_while(readable);
-        let wanted = ChunksWanted { chunks: prefix.collect(), bases: wanted.bases.clone() };
+        let wanted = ChunksWanted { chunks: prefix.collect(), ..wanted.clone() };
         let found = service::hand_out(&self.chunks, &wanted, &readable).map_err(|error| failed(&error))?;
         if found.is_empty() {
+            if let (Some(chunk), Some(content)) = (wanted.chunks.first(), wanted.content) {
+                self.wanted.borrow_mut().note(*chunk, content);
+            }
             return Err(Problem::new(Code::ChunkUnknown, "a chunk is not known here"));
         }
         Ok(found)
