@@ -235,6 +235,16 @@ fn run_on_folder(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
+    let root = folder.root().to_owned();
+    run_at(verb, folder, directory, talk).map_err(|failure| failure.at(&root))
+}
+
+fn run_at(
+    verb: Verb,
+    folder: &mut client::Folder,
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
     match verb {
         Verb::Invite(_) => invite::run(folder, talk),
         Verb::Devices(devices) => devices::run(&devices, folder, talk),

@@ -1,6 +1,6 @@
 //! What is missing in a folder was not always removed: its disk may be gone, its state old, its server new.
 
-use crate::place::{Place, until};
+use crate::place::{Place, commands_in, until};
 use std::process::Command;
 
 fn shell(place: &Place, script: &str) {
@@ -8,10 +8,13 @@ fn shell(place: &Place, script: &str) {
     assert!(done.success(), "{script}");
 }
 
-/// Types what the hint says, as it stands there.
-fn follow(place: &Place, hint: &str) {
-    let line = hint.rsplit_once("annals ").unwrap_or_else(|| panic!("nothing to type in {hint}")).1;
-    place.annals(&line.split_whitespace().collect::<Vec<_>>()).ok();
+/// Types the lines of the hint that begin so, as they stand there.
+fn follow(place: &Place, hint: &str, lines: &[&str]) {
+    let commands = commands_in(hint);
+    for begins in lines {
+        let line = commands.iter().find(|line| line.starts_with(begins));
+        place.types(line.unwrap_or_else(|| panic!("no `{begins}` in {hint}"))).ok();
+    }
 }
 
 #[test]
@@ -26,14 +29,14 @@ fn a_wiped_server_is_refilled_by_the_devices_after_a_person_said_so() {
     place.kill_server();
     place.remove("server");
     place.serve();
-    place.annals(&["user", "add", "ada", "--server", &place.url, "--data", "server"]).ok();
     place.write("one/new.txt", "meanwhile");
-    for folder in ["one", "two"] {
+    for (folder, lines) in [("one", &["annals user add", "annals link"][..]), ("two", &["annals link"])] {
         let before = place.tree(folder);
         let said = place.sync(folder).fails(3, "has begun anew");
         assert_eq!(place.status(folder)["state"], "attention");
         assert_eq!(place.tree(folder), before);
-        follow(&place, said.err.split("hint: ").nth(1).unwrap());
+        follow(&place, said.err.split("hint: ").nth(1).unwrap(), lines);
+        assert_eq!(place.status(folder)["device"], folder);
         place.sync(folder).ok();
     }
     place.sync_all(&["one", "two"]);
@@ -43,6 +46,60 @@ fn a_wiped_server_is_refilled_by_the_devices_after_a_person_said_so() {
     assert_eq!(names, ["b.txt", "new.txt", "only.txt", "shared/", "shared/a.txt"]);
     place.link("ada", "three");
     assert_eq!(place.tree("three"), place.tree("one"));
+}
+
+#[test]
+fn under_a_daemon_a_wiped_server_is_told_of_with_all_that_has_to_be_typed() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.link("ada", "one");
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    place.kill_server();
+    place.remove("server");
+    place.serve();
+    place.write("one/b.txt", "saved meanwhile");
+    until("it says so", || place.status("one")["state"] == "attention");
+    let hint = place.status("one")["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("stop the daemon"), "{hint}");
+    assert_eq!(daemon.ends("TERM"), Some(3));
+    follow(&place, &hint, &["annals user add", "annals link"]);
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    place.link("ada", "two");
+    assert_eq!(place.tree("two"), place.tree("one"));
+    assert_eq!(place.tree("two").len(), 2);
+}
+
+#[test]
+fn a_folder_of_hundreds_emptied_beside_edits_comes_back_by_the_line_of_the_hint_and_the_edits_stay() {
+    let place = Place::with_server();
+    let folder = "my folder's";
+    (0..300).for_each(|file| place.write(&format!("{folder}/all/{file}.txt"), &format!("text {file}")));
+    place.write(&format!("{folder}/edited.txt"), "before");
+    place.link("ada", folder);
+    place.link("ada", "two");
+    let mut daemon = place.start(&["sync", folder]);
+    daemon.says("in sync");
+    place.write(&format!("{folder}/edited.txt"), "edited meanwhile");
+    place.write(&format!("{folder}/all/7.txt"), "edited before the rest went");
+    (0..300).filter(|file| *file != 7).for_each(|file| place.remove(&format!("{folder}/all/{file}.txt")));
+    until("a person has to look", || place.status(folder)["state"] == "attention");
+    let status = place.status(folder);
+    let hint = status["hint"].as_str().unwrap();
+    place.sync("two").ok();
+    assert_eq!(place.tree("two").len(), 302, "nothing was removed elsewhere");
+    let dry = place.json(&["restore", folder, "--missing", "--dry-run", "--json"]);
+    assert_eq!((dry["changes"].as_array().unwrap().len(), place.tree(folder).len()), (299, 3), "{dry}");
+    follow(&place, hint, &["annals restore"]);
+    until("nobody has to look any more", || place.status(folder)["state"] == "idle");
+    assert_eq!(daemon.ends("TERM"), Some(0));
+    assert_eq!(place.read(&format!("{folder}/edited.txt")), "edited meanwhile");
+    assert_eq!(place.read(&format!("{folder}/all/7.txt")), "edited before the rest went");
+    assert_eq!(place.read(&format!("{folder}/all/299.txt")), "text 299");
+    place.sync("two").ok();
+    assert_eq!(place.tree("two"), place.tree(folder));
+    assert_eq!(place.tree("two").len(), 302);
 }
 
 #[test]
@@ -209,6 +266,10 @@ fn a_disk_that_goes_under_a_daemon_deletes_nothing_and_is_taken_up_when_it_is_ba
         umount -l one
         [ -z "$(ls -A one)" ]
         until grep -q 'is the disk mounted' troubles; do :; done
+        for verb in "status one" "sync one --once" "sync one" "history one/a.txt" "up one"; do
+            code=0 && $ANNALS $verb 2> told || code=$?
+            [ $code = 3 ] && grep -q 'is its disk mounted' told
+        done
         echo meanwhile > two/b.txt && $ANNALS sync two --once
         [ -z "$(ls -A one)" ]
         $ANNALS sync two --once && [ -e two/a.txt ]

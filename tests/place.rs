@@ -108,7 +108,8 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
         command.args(arguments).current_dir(self.dir.path());
-        command.env("ANNALS_PASSWORD", PASSWORD).env("HOME", self.dir.path()).env_remove("XDG_DATA_HOME");
+        command.env("ANNALS_PASSWORD", PASSWORD).env("HOME", self.dir.path());
+        command.env_remove("XDG_DATA_HOME").env_remove("XDG_STATE_HOME");
         command.stdin(Stdio::null());
         if self.nobody {
             std::os::unix::process::CommandExt::uid(&mut command, 65534);
@@ -120,6 +121,23 @@ impl Place {
     /// Types a command.
     pub fn annals(&self, arguments: &[&str]) -> Said {
         said(&mut self.command(arguments))
+    }
+
+    /// Types a line into a shell, just as it stands there.
+    pub fn types(&self, line: &str) -> Said {
+        let annals = Path::new(env!("CARGO_BIN_EXE_annals"));
+        let path = std::env::join_paths(
+            std::iter::once(annals.parent().unwrap().to_owned())
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.dir.path()).env("PATH", path.unwrap());
+        shell.env("ANNALS_PASSWORD", PASSWORD).env("HOME", self.dir.path());
+        shell.env_remove("XDG_DATA_HOME").env_remove("XDG_STATE_HOME");
+        if let Ok(token) = fs::read_to_string(self.path("server/admin.token")) {
+            shell.env("ANNALS_ADMIN_TOKEN", token.trim());
+        }
+        said(shell.stdin(Stdio::null()))
     }
 
     /// Starts a command that goes on.
@@ -328,6 +346,11 @@ fn list(root: &Path, folder: &Path, lines: &mut Vec<String>) {
             lines.push(format!("{name} x={executable} t={} {content:?}", meta.mtime()));
         }
     }
+}
+
+/// The commands between backticks that a hint has, as they stand there.
+pub fn commands_in(hint: &str) -> Vec<String> {
+    hint.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Waits until something is so.

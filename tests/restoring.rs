@@ -111,3 +111,46 @@ fn a_time_before_it_was_there_is_said() {
     place.annals(&["restore", "one/letters", "--at", "2001-01-01"]).fails(2, "did not exist");
     place.annals(&["restore", "one/letters"]).fails(2, "--at T");
 }
+
+#[test]
+fn what_came_later_than_that_and_vanished_comes_again_and_that_is_no_error() {
+    let place = with_letters();
+    (0..300).for_each(|file| place.write(&format!("one/many/{file}.txt"), "text"));
+    place.sync("one").ok();
+    let before = place.tree("one");
+    place.remove("one/many");
+    place.remove("one/letters");
+    place.sync("one").exits(3);
+    let said = place.json(&["restore", "one/many", "--at", "2001-01-01", "--json"]);
+    assert_eq!(said["changes"].as_array().unwrap().len(), 301, "{said}");
+    place.annals(&["restore", "one/letters", "--missing"]).ok();
+    assert_eq!(place.tree("one"), before);
+}
+
+#[test]
+fn what_is_missing_comes_again_before_anything_is_said_of_it_and_everything_else_stays() {
+    let place = with_letters();
+    let before = place.tree("one");
+    place.remove("one/letters/old");
+    place.remove("one/letters/bob.txt");
+    place.remove("one/other.txt");
+    place.write("one/letters/draft.txt", "a better draft");
+    // Another thing has a name of what is missing.
+    place.write("one/letters/old", "a file");
+    let dry = place.annals(&["restore", "one/letters", "--missing", "--dry-run"]).ok();
+    let lines: Vec<&str> =
+        dry.out.lines().map(|line| line.trim_start_matches("brought back").trim()).collect();
+    assert_eq!(lines, ["letters/bob.txt", "letters/old", "letters/old/ada.txt"]);
+    assert!(!place.exists("one/letters/bob.txt"));
+    place.annals(&["restore", "one/letters", "--missing"]).ok();
+    assert_eq!(place.read("one/letters/bob.txt"), "Dear Bob");
+    assert_eq!(place.read("one/letters/draft.txt"), "a better draft");
+    assert!(place.tree("one").iter().any(|line| line.contains("old") && line.ends_with("\"Dear Ada\"")));
+    assert!(place.tree("one").iter().any(|line| line.ends_with("\"a file\"")));
+    // Beside it, it was a removal.
+    assert!(!place.exists("one/other.txt"));
+    assert!(before.iter().any(|line| line.starts_with("other.txt")));
+    let again = place.json(&["restore", "one", "--missing", "--json"]);
+    assert_eq!((&again["changes"], &again["at"]), (&serde_json::json!([]), &serde_json::Value::Null));
+    place.annals(&["restore", "one", "--missing", "--at", "1h"]).exits(2);
+}

@@ -185,3 +185,38 @@ fn while_a_large_file_is_on_its_way_its_name_its_speed_and_the_time_left_are_sai
     assert!(text.contains("large.bin") && text.contains("a second on the wire"), "{text}");
     drop(sending);
 }
+
+#[test]
+fn each_conflict_is_told_with_both_names_and_the_lines_that_resolve_it() {
+    let place = Place::with_server();
+    for name in ["a b.txt", "in/c.txt"] {
+        place.write(&format!("one/{name}"), "first");
+    }
+    place.link("ada", "one");
+    place.link("ada", "two");
+    for name in ["a b.txt", "in/c.txt"] {
+        place.write(&format!("one/{name}"), "one's");
+        place.write(&format!("two/{name}"), "two's");
+    }
+    place.sync_all(&["one", "two"]);
+    let said = status(&place, "one");
+    let lines = said["conflicting"].as_array().unwrap();
+    assert_eq!((lines[0]["path"].as_str(), lines[1]["path"].as_str()), (Some("a b.txt"), Some("in/c.txt")));
+    let copy = lines[0]["copies"][0].as_str().unwrap();
+    assert!(place.exists(&format!("one/{copy}")), "{said}");
+    let other = place.read(&format!("one/{copy}"));
+    // One is kept as it is, of the other what stands beside it.
+    let text = place.annals(&["status", "one"]).ok().out;
+    let typed = |begins: &str| {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(begins));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    place.types(&typed("to keep this: ")[0]).ok();
+    place.types(&typed("to keep the first: ")[1]).ok();
+    place.sync_all(&["one", "two"]);
+    assert_eq!(place.read("one/a b.txt"), other);
+    for folder in ["one", "two"] {
+        assert_eq!(status(&place, folder)["conflicts"], 0);
+        assert_eq!(place.tree(folder).len(), 3, "{:?}", place.tree(folder));
+    }
+}

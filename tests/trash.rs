@@ -174,3 +174,21 @@ fn an_editor_restores_and_only_an_owner_forgets() {
     place.annals(&["trash", "restore", "bobs", "c.txt"]).ok();
     assert_eq!(place.read("bobs/c.txt"), "ccc");
 }
+
+#[test]
+fn a_retention_that_would_forget_something_at_once_is_said_twice() {
+    let place = with_a_folder();
+    place.write("one/c.txt", "another");
+    place.remove("one/docs");
+    place.sync("one").ok();
+    let kept = || place.json(&["retention", "show", "one", "--json"])["keep_ms"].clone();
+    let before = kept();
+    place.annals(&["retention", "set", "one", "--keep", "30d"]).ok();
+    place.annals(&["retention", "set", "one", "--keep", "forever"]).ok();
+    let said = place.annals(&["retention", "set", "one", "--keep", "0d"]).fails(3, "1 version and 4 files");
+    assert!(said.err.contains("--yes"), "{}", said.err);
+    assert_eq!(kept(), Value::Null);
+    assert_ne!(before, Value::Null);
+    place.annals(&["retention", "set", "one", "--keep", "0d", "--yes"]).ok();
+    assert_eq!(kept(), 0);
+}

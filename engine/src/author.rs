@@ -64,6 +64,8 @@ pub enum Removals {
     AskAtRest,
     /// A person removed it.
     Accept,
+    /// Nothing is said of it for now: a person wants it back.
+    Withhold,
     /// Nothing: the folder may not be the one that was synced.
     Never,
 }

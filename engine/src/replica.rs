@@ -89,8 +89,8 @@ pub enum Input {
         /// One for each operation, in order; fewer if the disk gave up.
         outcomes: Vec<Outcome>,
     },
-    /// Clearing up after a crash could not put these back where they were ([`Swept::kept`](crate::disk::Swept)):
-    /// nobody removed them. To be handed in before the first scan.
+    /// Clearing up after a crash could not put these back where they were ([`Swept::kept`](crate::disk::Swept)), or a
+    /// person wants them back: nobody removed them. After a crash to be handed in before the first scan.
     Swept {
         /// Where they were.
         kept: Vec<String>,
@@ -272,6 +272,10 @@ impl Replica {
             Input::Materialised { outcomes } => self.materialised(outcomes, &mut effects),
             Input::Swept { kept } => {
                 let changes = self.forget(kept.into_iter());
+                // Of the rest it is still asked.
+                if let Some(question) = &mut self.question {
+                    question.first = question.first.saturating_sub(changes.len());
+                }
                 self.persist(changes, &mut effects);
             }
             Input::Refused { batch, dots, why, lost } => {

@@ -70,6 +70,14 @@ pub fn due(log: &Projections, now_ms: u64, heard: Option<&BTreeMap<DeviceId, u64
     due
 }
 
+/// What is kept now and could not be brought back any more if all were kept for `keep_ms` only: some of it at once, the
+/// rest as soon as every device knows.
+#[must_use]
+pub fn would_go(log: &Projections, now_ms: u64, keep_ms: u64) -> Due {
+    let mut look = Look { log, floor: Seq(u64::MAX), past: now_ms.checked_sub(keep_ms), waits: None };
+    Due { versions: look.versions(), entries: look.entries(), devices: Vec::new() }
+}
+
 /// When a device said something last, or was linked.
 fn last_here(log: &Projections, device: DeviceId) -> Option<u64> {
     let state = log.devices().get(device)?;

@@ -56,6 +56,8 @@ pub struct Wish {
     pub patient: bool,
     /// A person said that many entries vanished on purpose.
     pub accept_deletes: bool,
+    /// A person wants back what vanished: nothing is said of that.
+    pub keep_missing: bool,
     /// Paths that somebody asked for by name: they go first.
     pub first: Vec<String>,
 }

@@ -109,7 +109,7 @@ pub enum Verb {
     /// Bring back one version of a file, or a file or a whole folder as it was at a time, as new events
     #[command(
         disable_version_flag = true,
-        after_help = "Examples:\n  annals restore notes.txt --version 6f3c…:12\n  annals restore ~/Documents/letters --at '2h ago' --dry-run\n  annals restore ~/Documents --at 2026-11-21\n\nOf a folder: what was removed since comes back, what was moved goes back, what was edited holds what it held. What was made since stays; where its name is needed it is called `NAME (newer)`. Nothing is lost: what a file held before is in its history."
+        after_help = "Examples:\n  annals restore notes.txt --version 6f3c…:12\n  annals restore ~/Documents/letters --at '2h ago' --dry-run\n  annals restore ~/Documents --at 2026-11-21\n  annals restore ~/Documents --missing\n\nOf a folder: what was removed since comes back, what was moved goes back, what was edited holds what it held. What was made since stays; where its name is needed it is called `NAME (newer)`. Nothing is lost: what a file held before is in its history."
     )]
     Restore(Restore),
     /// What was removed: look at it, bring it back, forget it for good

@@ -3,7 +3,7 @@
 //! Every capability has an error type of its own; here they become words for a person. Nothing below the
 //! command line knows about exit codes: what a server refuses has a class, and its exit code is given here.
 
-use super::arguments::CommandLine;
+use super::{arguments::CommandLine, place::typed};
 use crate::client::{ClientError, binding::BindingError};
 use annals_engine::{
     chunk_store::ChunkStoreError,
@@ -13,7 +13,7 @@ use annals_engine::{
     transport::TransportError,
 };
 use clap::CommandFactory as _;
-use std::fmt;
+use std::{fmt, path::Path};
 
 /// Exit codes: part of the interface that other programs rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Of the linked folder `root`: what is to be typed names it.
+    #[must_use]
+    pub(crate) fn at(mut self, root: &Path) -> Self {
+        // Who typed something wrong may have meant another one.
+        if self.exit != Exit::Usage {
+            self.hint = self.hint.map(|hint| hint.replace("FOLDER", &typed(root)));
+        }
+        self
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", super::talk::shown(&self.message))?;
@@ -109,15 +121,15 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         ClientError::Store(error) => of_store(error, message),
         ClientError::Disk(error) => of_disk(error, message),
         ClientError::Copied { folder, server, user } => {
-            let folder = folder.display();
+            let folder = typed(folder);
             Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
         }
-        ClientError::Stranger { folder, server, user, .. } => {
-            let folder = folder.display();
-            Failure::new(Exit::NeedsPerson, message).hint(format!("to link it anew, which merges both sides and deletes nothing: annals link {server} {folder} --user {user}"))
+        ClientError::Stranger { folder, server, user, device, .. } => {
+            let (folder, device) = (typed(folder), typed(Path::new(device)));
+            Failure::new(Exit::NeedsPerson, message).hint(format!("nothing was deleted. Is it the right server, and was it to begin anew? Then stop the daemon that keeps this folder, if one does; make the account there again, on the server's machine (with --data as its `annals serve` has it): `annals user add {user} --server {server}`; and link the folder anew, which merges both sides and deletes nothing: `annals link {server} {folder} --user {user} --device {device}`"))
         }
         ClientError::Unsent { folder, .. } => {
-            let folder = folder.display();
+            let folder = typed(folder);
             Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"))
         }
         ClientError::Held { .. } => Failure::failed(message)
@@ -273,7 +285,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
         RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
         RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
-        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("if that is meant: annals sync FOLDER --once --accept-deletes; if not, annals restore FOLDER --at '1h ago' puts them back: nothing was deleted elsewhere"),
+        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("nothing was deleted elsewhere. `annals restore FOLDER --missing` brings back what is gone and leaves everything else as it is; if it is meant to be gone: `annals sync FOLDER --once --accept-deletes`"),
         RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Paused => paused(message),
@@ -301,7 +313,9 @@ fn of_disk(error: &DiskError, message: String) -> Failure {
             Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
         }
         DiskError::ReadOnly { .. } => Failure::failed(message).hint("the folder must be writable"),
-        DiskError::NoFolder { .. } => Failure::failed(message).hint("is the disk mounted?"),
+        DiskError::NoFolder { .. } => {
+            Failure::new(Exit::NeedsPerson, message).hint("is the disk mounted? it goes on once it is")
+        }
         DiskError::Missing { .. } => Failure::failed(message)
             .hint("it went away meanwhile: sync again, and the folder is taken as it is then"),
         DiskError::NotDurable { .. } => Failure::failed(message)
@@ -443,7 +457,7 @@ mod tests {
         let (server, user) = (text(), text());
         let mut all = vec![
             ClientError::Copied { folder: folder.clone(), server: server.clone(), user: user.clone() },
-            ClientError::Stranger { folder: folder.clone(), server, user, other_log: true },
+            ClientError::Stranger { folder: folder.clone(), server, user, device: text(), other_log: true },
             ClientError::Unsent { folder: folder.clone(), events: 1 },
             ClientError::Held { folder: folder.clone() },
             ClientError::Folder { folder, source: io_error() },

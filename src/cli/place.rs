@@ -1,7 +1,10 @@
 //! Which linked folder a verb is about, and which path in it.
 
-use super::{arguments::Verb, failure::Failure};
-use crate::client::binding;
+use super::{
+    arguments::Verb,
+    failure::{Exit, Failure},
+};
+use crate::client::{self, binding};
 use std::path::{Component, Path, PathBuf};
 
 /// The linked folder that `verb` names, by its FOLDER, its PATH, or where it runs.
@@ -80,12 +83,34 @@ pub(crate) fn exactly(folder: &Path, directory: &Path) -> Result<PathBuf, Failur
             linked.display()
         ))
         .hint(format!("this is about linked folders as a whole: name {}", linked.display()))),
-        None => Err(not_linked(&folder)),
+        None => Err(not_there(&folder).unwrap_or_else(|| not_linked(&folder))),
     }
 }
 
 fn around(path: &Path, typed: &Path) -> Result<PathBuf, Failure> {
-    binding::linked_at_or_above(path).ok_or_else(|| not_linked(typed))
+    let linked = binding::linked_at_or_above(path);
+    linked.ok_or_else(|| not_there(path).unwrap_or_else(|| not_linked(typed)))
+}
+
+/// What is said of a path in a folder that was linked here, and of which nothing is there now.
+pub(crate) fn not_there(path: &Path) -> Option<Failure> {
+    let root = client::linked_and_gone(path).or_else(|| client::linked_and_gone(&real(path)))?;
+    let what = format!("{} is a linked folder, and nothing is there", root.display());
+    let hint = format!(
+        "is its disk mounted? Nothing was taken for removed, and it goes on once it is. If it is gone for good: annals unlink {}",
+        typed(&root)
+    );
+    Some(Failure::new(Exit::NeedsPerson, what).hint(hint))
+}
+
+/// A path as it can be typed in a shell.
+pub(crate) fn typed(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 pub(crate) fn not_linked(path: &Path) -> Failure {
@@ -143,6 +168,20 @@ pub(crate) fn real(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_can_be_typed_as_it_is_shown() {
+        for (path, shown) in [
+            ("/home/ada/Documents", "/home/ada/Documents"),
+            ("/home/ada/Gr\u{fc}\u{df}e_2.txt", "/home/ada/Gr\u{fc}\u{df}e_2.txt"),
+            ("/my files", "'/my files'"),
+            ("/it's $HOME", "'/it'\\''s $HOME'"),
+            ("-rf", "'-rf'"),
+            ("", "''"),
+        ] {
+            assert_eq!(typed(Path::new(path)), shown);
+        }
+    }
 
     #[test]
     fn paths_are_taken_from_where_they_were_typed() {

@@ -6,6 +6,7 @@ use super::{
     cat,
     failure::{Exit, Failure},
     moment, place,
+    progress::Bar,
     size::many,
     sync,
     talk::Talk,
@@ -25,8 +26,11 @@ pub(super) fn run(
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     let path = place::path_in(folder.root(), &restore.what.path, directory)?;
+    if restore.missing {
+        return missing(&path, restore.dry_run, folder, talk);
+    }
     match cat::when(&restore.what)? {
-        When::Now => Err(Failure::usage("say which version: --version ID or --at T").hint(
+        When::Now => Err(Failure::usage("say which version: --version ID or --at T, or --missing").hint(
             "`annals history FILE` lists versions; a whole folder comes back with --at, as in --at '2h ago'",
         )),
         When::At(at) => as_it_was(&path, at, restore.dry_run, folder, talk),
@@ -83,41 +87,70 @@ fn as_it_was(
         true => folder.would_come_again(path, at)?,
         false => take_what_is_there(path, folder, talk)?,
     };
-    let mut found = folder.rewind(path, at)?;
+    let rewind = folder.rewind(path, at);
+    let is_new = matches!(rewind, Err(ClientError::NotYet { .. })) && !again.is_empty();
+    // What came later and vanished comes again, and nothing else has to be done.
+    let mut found = if is_new { Rewind::default() } else { rewind? };
     let mut sent = false;
-    if !dry_run {
+    if !dry_run && !is_new {
         sent = sync::tell(folder, talk, |folder| {
             found = folder.rewind(path, at)?;
             folder.say_rewind(&found)
         })?;
     }
     let said: BTreeSet<String> = found.lines.iter().map(|line| line.path.clone()).collect();
-    let again = again.into_iter().filter(|path| !said.contains(path));
-    found.lines.extend(again.map(|path| Line { change: Change::BroughtBack, path, from: None }));
+    found.lines.extend(brought_back(again.into_iter().filter(|path| !said.contains(path))));
     found.lines.sort_by(|a, b| a.path.cmp(&b.path));
+    say(path, Some(at), dry_run, &found, sent, talk)?;
     if talk.output.json {
-        return say_json(path, at, dry_run, &found, sent, talk);
-    }
-    for line in &found.lines {
-        talk.line(in_words(line))?;
-    }
-    for path in &found.not_kept {
-        talk.line(format_args!("not kept any more: {path}"))?;
+        return Ok(Exit::Done);
     }
     let whole = if path.is_empty() { folder.root().display().to_string() } else { path.to_owned() };
     let changes = many(found.lines.len() as u64, "change");
     match (found.lines.is_empty(), dry_run) {
         (true, _) => talk.remark(format_args!("{whole} is as it was then"))?,
         (false, true) => talk.remark(format_args!("{changes}; nothing was done"))?,
+        (false, false) if is_new => talk.remark(format_args!("{whole} is there again: {changes}"))?,
         (false, false) => talk.remark(format_args!("{whole} is as it was then: {changes}"))?,
     }
     Ok(Exit::Done)
 }
 
+/// What is gone from the folder comes again, and nothing else changes.
+fn missing(path: &str, dry_run: bool, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let mut sent = false;
+    let paths = if dry_run {
+        folder.missing(path)?
+    } else {
+        let paths = folder.bring_back(path, &mut Bar::new(talk.terminal))?;
+        sent = sync::exchange(folder, talk)?;
+        paths
+    };
+    let found = Rewind { lines: brought_back(paths.into_iter()).collect(), ..Rewind::default() };
+    say(path, None, dry_run, &found, sent, talk)?;
+    if talk.output.json {
+        return Ok(Exit::Done);
+    }
+    let whole = if path.is_empty() { folder.root().display().to_string() } else { path.to_owned() };
+    let things = many(found.lines.len() as u64, "thing");
+    match (found.lines.is_empty(), dry_run) {
+        (true, _) => talk.remark(format_args!("nothing is missing from {whole}"))?,
+        (false, true) => talk.remark(format_args!("{things} would come again; nothing was done"))?,
+        (false, false) => {
+            talk.remark(format_args!("{things} came again; the rest of {whole} is as it was"))?
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn brought_back(paths: impl Iterator<Item = String>) -> impl Iterator<Item = Line> {
+    paths.map(|path| Line { change: Change::BroughtBack, path, from: None })
+}
+
 /// What is in the folder now becomes versions. Where most of it vanished it was no person who removed it: it comes
 /// again. Answers with what does.
 fn take_what_is_there(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Vec<String>, Failure> {
-    let vanished = match folder.sync_once(&mut super::progress::Bar::new(talk.terminal)) {
+    let vanished = match folder.sync_once(&mut Bar::new(talk.terminal)) {
         Err(ClientError::Round(RoundError::MassDelete(_))) => folder.put_back(path)?,
         Err(error) if error.is_passing() => Vec::new(),
         done => done.map(|_| Vec::new())?,
@@ -132,24 +165,33 @@ fn take_what_is_there(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> R
     Ok(vanished)
 }
 
-fn say_json(
+/// What happened, or would, a line each.
+fn say(
     path: &str,
-    at: u64,
+    at: Option<u64>,
     dry_run: bool,
     found: &Rewind,
     sent: bool,
     talk: &mut Talk<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<(), Failure> {
+    if !talk.output.json {
+        for line in &found.lines {
+            talk.line(in_words(line))?;
+        }
+        for path in &found.not_kept {
+            talk.line(format_args!("not kept any more: {path}"))?;
+        }
+        return Ok(());
+    }
     let changes: Vec<_> = found
         .lines
         .iter()
         .map(|line| serde_json::json!({ "path": line.path, "what": line.change.word(), "from": line.from }))
         .collect();
     talk.json(&serde_json::json!({
-        "path": path, "at": moment::rfc3339(at), "dry_run": dry_run, "changes": changes,
+        "path": path, "at": at.map(moment::rfc3339), "dry_run": dry_run, "changes": changes,
         "not_kept": found.not_kept, "sent": sent
-    }))?;
-    Ok(Exit::Done)
+    }))
 }
 
 fn in_words(line: &Line) -> String {

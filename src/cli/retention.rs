@@ -4,13 +4,14 @@ use super::{
     arguments::Retention,
     failure::{Exit, Failure},
     moment::{self, DAY_MS},
+    size::many,
     sync,
     talk::Talk,
 };
 use crate::client::Folder;
 
 pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    if let Retention::Set { keep, silence, .. } = retention {
+    if let Retention::Set { keep, silence, yes, .. } = retention {
         let said = |text: &Option<String>| text.as_deref().map(moment::span).transpose();
         let (keep, silence) = (said(keep)?, said(silence)?);
         if keep.is_none() && silence.is_none() {
@@ -18,6 +19,11 @@ pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_
                 .hint("for example: annals retention set --keep 30d"));
         }
         sync::exchange(folder, talk)?;
+        if let Some(Some(ms)) = keep
+            && !yes
+        {
+            ask_first(ms, folder)?;
+        }
         sync::tell(folder, talk, |folder| {
             let now = folder.retention();
             folder.set_retention(keep.unwrap_or(now.versions()), silence.unwrap_or(now.silence()))
@@ -40,6 +46,24 @@ pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_
         None => talk.line("every device is waited for, however long it is silent")?,
     }
     Ok(Exit::Done)
+}
+
+/// What is forgotten cannot be brought back: whoever shortens it far enough has to say so.
+fn ask_first(keep_ms: u64, folder: &Folder) -> Result<(), Failure> {
+    let (versions, entries) = folder.would_be_forgotten(keep_ms);
+    if (versions, entries) == (0, 0) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} and {} in the trash are older than that, and would be forgotten for good",
+        many(versions, "version"),
+        match entries {
+            1 => "1 file or folder".to_owned(),
+            more => format!("{more} files and folders"),
+        }
+    );
+    Err(Failure::new(Exit::NeedsPerson, what)
+        .hint("look at them with `annals trash list FOLDER` and `annals history FILE`; if that is meant, say it again with --yes"))
 }
 
 fn words(ms: Option<u64>) -> String {

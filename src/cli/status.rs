@@ -8,7 +8,9 @@ use super::{
     size::{self, many},
     talk::Talk,
 };
-use crate::client::{self, AtWork, ClientError, Folder, Moving, SetAsideLine, State, Status, control};
+use crate::client::{
+    self, AtWork, ClientError, ConflictLine, Folder, Moving, SetAsideLine, State, Status, control,
+};
 use std::path::Path;
 
 /// On a folder that nobody else has.
@@ -104,8 +106,8 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
     if status.conflicts > 0 {
         let conflicts = many(status.conflicts, "conflict");
         talk.line(format_args!("  {conflicts}: both sides are kept, one under a name with `(conflict …)`"))?;
-        for line in &status.conflicting {
-            talk.line(format_args!("    {} ({})", line.path, line.why))?;
+        for line in status.conflicting.iter().flat_map(|line| choices(line, root)) {
+            talk.line(format_args!("    {line}"))?;
         }
         if let more @ 1.. = status.conflicts - status.conflicting.len() as u64 {
             talk.line(format_args!("    and {more} more"))?;
@@ -115,6 +117,20 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
         talk.line(format_args!("  {line}"))?;
     }
     Ok(exit_in(status.state))
+}
+
+/// A file with a conflict, and what to type for either side of it.
+fn choices(line: &ConflictLine, root: &Path) -> Vec<String> {
+    let typed = |path: &str| place::typed(&root.join(path));
+    let beside = line.copies.iter().flat_map(|copy| {
+        let (one, other) = (typed(&line.path), typed(copy));
+        [
+            format!("  beside it: {copy}"),
+            format!("    to keep the first: rm {other}"),
+            format!("    to keep this: mv {other} {one}"),
+        ]
+    });
+    std::iter::once(format!("{} ({})", line.path, line.why)).chain(beside).collect()
 }
 
 /// The exit code of whoever says in which state a folder is.

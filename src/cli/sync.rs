@@ -89,8 +89,8 @@ pub(super) fn open(
 }
 
 /// What to do about something that went wrong.
-pub(super) fn advice(error: &ClientError) -> Option<String> {
-    failure::of_client(error).hint
+pub(super) fn advice(error: &ClientError, root: &Path) -> Option<String> {
+    failure::of_client(error).at(root).hint
 }
 
 /// After a verb that made events: they go out now if they can. False: without a server they wait in the journal.
@@ -223,7 +223,7 @@ pub(super) fn run_daemon(
             place::folder_of(&super::Verb::Status(super::arguments::FolderArg { folder: None }), directory)?
         }
     };
-    let opened = open(&root, None, talk)?;
+    let opened = open_to_keep(&root, talk)?;
     if matches!(opened, Err(ClientError::Held { .. })) && (sync.accept_deletes || !sync.first.is_empty()) {
         let state = root.join(client::STATE_FOLDER);
         if let Some(answered) = super::ask_daemon(&state, typed, directory, talk) {
@@ -241,16 +241,31 @@ pub(super) fn run_daemon(
     keep(folder, talk, &stop)
 }
 
+/// Opens a linked folder for a daemon: another command that is at work there is waited for, a little.
+fn open_to_keep(root: &Path, talk: &mut Talk<'_>) -> Result<Result<Folder, ClientError>, Failure> {
+    let mut opened = open(root, None, talk)?;
+    for _ in 0..super::TRIES {
+        let is_held = matches!(opened, Err(ClientError::Held { .. }));
+        if !is_held || client::control::is_answered(&root.join(client::STATE_FOLDER)) {
+            break;
+        }
+        crate::clock::pause(super::BETWEEN_TRIES);
+        opened = open(root, None, talk)?;
+    }
+    Ok(opened)
+}
+
 /// Keeps a folder in sync until `stop`, and says how that goes.
 pub(super) fn keep(folder: Folder, talk: &mut Talk<'_>, stop: &Stop) -> Result<Exit, Failure> {
+    let root = folder.root().to_owned();
     let answers = Answers { verb: super::answer, meanwhile: super::answer_meanwhile };
     let mut bar = Bar::new(talk.terminal);
     // Whoever watches may have gone: the work goes on.
-    let mut tell = |news: News<'_>| drop(say_news(news, talk));
+    let mut tell = |news: News<'_>| drop(say_news(news, &root, talk));
     Ok(exit_in(client::daemon::run(folder, answers, &mut tell, &mut bar, stop)?))
 }
 
-fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
+fn say_news(news: News<'_>, root: &Path, talk: &mut Talk<'_>) -> Result<(), Failure> {
     match news {
         News::InSync(status) if talk.output.json => {
             talk.json(&serde_json::json!({ "in_sync": { "files": status.files, "folders": status.folders, "bytes": status.bytes } }))?;
@@ -274,7 +289,7 @@ fn say_news(news: News<'_>, talk: &mut Talk<'_>) -> Result<(), Failure> {
         }
         News::Trouble(ClientError::Round(RoundError::Paused), _) => talk.remark(PAUSED)?,
         News::Trouble(error, _) => {
-            let Failure { message, hint, .. } = Failure::from(error);
+            let Failure { message, hint, .. } = Failure::from(error).at(root);
             talk.remark(format_args!("error: {message}"))?;
             hint.iter().try_for_each(|hint| talk.remark(format_args!("hint: {hint}")))?;
         }

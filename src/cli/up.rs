@@ -29,6 +29,10 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         Err(BindingError::NotLinked { .. }) => {}
         Err(error) => return Err(error.into()),
     }
+    // Linked anew, what is on its disk would come once more, to where the disk is mounted.
+    if let Some(failure) = place::not_there(&wanted) {
+        return Err(failure);
+    }
     let data = place::absolute(&serve::data_folder(up.data.as_deref())?, directory);
     let (real_data, real_wanted) = (place::real(&data), place::real(&wanted));
     if real_data.starts_with(&real_wanted) || real_wanted.starts_with(&real_data) {

@@ -133,14 +133,24 @@ impl Drop for ControlSocket {
 /// Asks the daemon that holds `folder`; `None` where nobody answers.
 #[must_use]
 pub fn ask(folder: &Path, request: &Request) -> Option<Answer> {
-    let handle = std::fs::File::open(folder).ok()?;
-    let mut stream = UnixStream::connect(by_handle(&handle)).ok()?;
+    let mut stream = connect(folder)?;
     let mut line = serde_json::to_vec(request).expect("a request is plain data");
     line.push(b'\n');
     stream.write_all(&line).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     serde_json::from_slice(&answer).ok()
+}
+
+/// Whether a daemon that holds `folder` is there to be asked.
+#[must_use]
+pub fn is_answered(folder: &Path) -> bool {
+    connect(folder).is_some()
+}
+
+fn connect(folder: &Path) -> Option<UnixStream> {
+    let handle = std::fs::File::open(folder).ok()?;
+    UnixStream::connect(by_handle(&handle)).ok()
 }
 
 fn by_handle(folder: &std::fs::File) -> PathBuf {

@@ -92,6 +92,8 @@ pub fn run(
     let state = root.join(STATE_FOLDER);
     let failed = |source| ClientError::Folder { folder: root.clone(), source };
     let socket = Arc::new(ControlSocket::open(&state).map_err(failed)?);
+    // Whoever linked it may have had another list, or none.
+    super::linked::note(&root);
     let mut folder = folder;
     folder.kept = true;
     let folder = Arc::new(Mutex::new(folder));

@@ -35,6 +35,8 @@ pub enum ClientError {
         server: String,
         /// For whom it acts.
         user: String,
+        /// What people call the device.
+        device: String,
         /// Whether the server has another log.
         other_log: bool,
     },

@@ -156,7 +156,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
-            advice: |_| None,
+            advice: |_, _| None,
             kept: false,
             owes_word: false,
             hooks: Hooks::default(),
@@ -190,7 +190,7 @@ impl Folder {
             http: None,
             wish: Wish::default(),
             last: LastRound::read(root),
-            advice: |_| None,
+            advice: |_, _| None,
             kept: false,
             owes_word: false,
             hooks: Hooks::default(),
@@ -264,6 +264,11 @@ impl Folder {
     /// Whether the next round takes many vanished entries for deleted on purpose.
     pub fn accept_deletes(&mut self, accept: bool) {
         self.wish.accept_deletes = accept;
+    }
+
+    /// Whether nothing is said of what vanished, for a person wants it back.
+    pub(super) fn keep_missing(&mut self, keep: bool) {
+        self.wish.keep_missing = keep;
     }
 
     /// What is sent first from now on: these paths, and what is below them.
@@ -347,7 +352,7 @@ impl Folder {
     ) -> Result<SyncReport, ClientError> {
         let result = self.rounds(look, patient, progress);
         if let Err(error) = &result {
-            self.last.explain(error, self.advice);
+            self.last.explain(error, (self.advice)(error, &self.root));
         }
         result
     }
@@ -497,6 +502,7 @@ impl Folder {
             folder: self.root.clone(),
             server: self.binding.server.clone(),
             user: self.binding.user_name.clone(),
+            device: self.binding.device_label.clone(),
             other_log,
         }
     }

@@ -63,6 +63,7 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     }
     let (binding, folder) = result?;
     super::guarding::plant(&folder)?;
+    super::linked::note(&folder);
     retire_left(&folder, &binding);
     Ok((folder, binding))
 }
@@ -75,6 +76,7 @@ fn relink(folder: &Path, http: &Http, wish: LinkWish) -> Result<(PathBuf, Bindin
     set_link_aside(&folder)?;
     binding.write(&folder, &key)?;
     super::guarding::plant(&folder)?;
+    super::linked::note(&folder);
     retire_left(&folder, &binding);
     Ok((folder, binding))
 }
@@ -219,6 +221,7 @@ pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError>
         Ok(())
     };
     remove().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
+    super::linked::forget_linked(root);
     Ok(unlinked)
 }
 

@@ -1,20 +1,30 @@
 //! A part of the folder as it was at an earlier moment: what the log added up to then, and bringing that back.
 
-use super::{ClientError, Folder};
+use super::{ClientError, Folder, Progress};
 use crate::clock::SystemClock;
 use annals_engine::{
-    author::{Deed, Said},
+    author::{Deed, MassDelete, Said},
     clock::Clock as _,
-    observed::{LocalTree, RemoteTree, ancestors},
+    observed::{LocalTree, RemoteTree, SyncedNode, ancestors},
     replica::{Effect, Input},
     rewind::{self, Rewind, Sight, Step},
-    round,
+    round::{self, RoundError},
 };
 use annals_projections::{Projections, Scope};
 use std::{collections::BTreeSet, io};
 
 /// Records that are folded as one group.
 const RECORDS_PER_GROUP: usize = 1024;
+
+/// Something that is missing from the folder.
+struct Gone {
+    /// Where it was, by what was agreed on.
+    known: String,
+    /// Where the log has it.
+    shown: String,
+    /// Whether the log shows it: nobody else removed it meanwhile.
+    comes: bool,
+}
 
 impl Folder {
     /// What brings what was at `path` back to how it was at `at_ms`, by when the server took the events; nothing is done
@@ -96,10 +106,7 @@ impl Folder {
     /// # Errors
     /// [`ClientError::Disk`].
     pub fn would_come_again(&mut self, path: &str, at_ms: u64) -> Result<Vec<String>, ClientError> {
-        let scan = round::scan(&mut self.disk, &mut self.replica)?;
-        let (local, _) = LocalTree::of(scan, self.replica.synced());
-        let (tops, mass) = self.replica.missing_in(&local);
-        let mut paths: Vec<String> = self.below(path, &tops).into_iter().map(|(_, shown)| shown).collect();
+        let (mut paths, mass) = self.look_for_missing(path)?;
         if mass.is_none() && !paths.is_empty() {
             let then = RemoteTree::of(&self.log_at(at_ms)?);
             paths.retain(|path| then.nodes.contains_key(path));
@@ -107,18 +114,58 @@ impl Folder {
         Ok(paths)
     }
 
-    /// What vanished from the folder at `path` and below, so much that a person was to confirm it, was not removed: it
-    /// comes again with the next round. Answers with what the log calls it.
+    /// What is missing from the folder at `path` and below, by what the log calls it. Nothing is done.
+    ///
+    /// # Errors
+    /// [`ClientError::Disk`].
+    pub fn missing(&mut self, path: &str) -> Result<Vec<String>, ClientError> {
+        Ok(self.look_for_missing(path)?.0)
+    }
+
+    fn look_for_missing(&mut self, path: &str) -> Result<(Vec<String>, Option<MassDelete>), ClientError> {
+        let scan = round::scan(&mut self.disk, &mut self.replica)?;
+        let (local, _) = LocalTree::of(scan, self.replica.synced());
+        let (tops, mass) = self.replica.missing_in(&local);
+        let gone = self.below(path, &tops);
+        Ok((gone.into_iter().filter(|gone| gone.comes).map(|gone| gone.shown).collect(), mass))
+    }
+
+    /// What is missing from the folder at `path` and below comes again with the next round, whether or not a person was
+    /// asked about it; whatever else changed in the folder is said. Answers with what the log calls it.
+    ///
+    /// # Errors
+    /// As for [`put_back`](Self::put_back); [`ClientError::Round`] where nobody could look.
+    pub fn bring_back(
+        &mut self,
+        path: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<String>, ClientError> {
+        self.keep_missing(true);
+        let looked = self.sync_once(progress);
+        self.keep_missing(false);
+        match looked {
+            // What these are about, the look found.
+            Err(ClientError::Round(
+                RoundError::MassDelete(_) | RoundError::InTheWay(_) | RoundError::SetAside { .. },
+            )) => {}
+            Err(error) if !error.is_passing() => return Err(error),
+            _ => {}
+        }
+        self.put_back(path)
+    }
+
+    /// What vanished from the folder at `path` and below, and of which nothing was said, was not removed: it comes again
+    /// with the next round. Answers with what the log calls it.
     ///
     /// # Errors
     /// [`ClientError::Store`] where that cannot be written down; [`ClientError::Folder`].
     pub fn put_back(&mut self, path: &str) -> Result<Vec<String>, ClientError> {
         let gone = self.below(path, self.replica.withheld());
         // What is missing above, and is not meant, is a folder again with nothing in it.
-        let here = gone.iter().filter(|(known, _)| !known.starts_with('\0'));
-        let above = here.flat_map(|(known, _)| ancestors(known));
+        let here = gone.iter().filter(|gone| !gone.known.starts_with('\0'));
+        let above = here.flat_map(|gone| ancestors(&gone.known));
         let mut above: Vec<&str> =
-            above.filter(|above| !gone.iter().any(|(known, _)| known == above)).collect();
+            above.filter(|above| !gone.iter().any(|gone| gone.known == *above)).collect();
         above.sort_unstable();
         above.dedup();
         for folder in above {
@@ -129,7 +176,8 @@ impl Folder {
                 _ => {}
             }
         }
-        let (kept, shown) = gone.into_iter().unzip();
+        let shown = gone.iter().filter(|gone| gone.comes).map(|gone| gone.shown.clone()).collect();
+        let kept = gone.into_iter().map(|gone| gone.known).collect();
         for effect in self.replica.step(SystemClock.now_ms(), Input::Swept { kept }) {
             if let Effect::Persist(changes) = effect {
                 self.store.persist(&changes)?;
@@ -138,13 +186,12 @@ impl Folder {
         Ok(shown)
     }
 
-    /// What is missing below these tops, as far as the log shows it at `path` and below: where it was, and as what.
-    fn below(&self, path: &str, tops: &BTreeSet<String>) -> Vec<(String, String)> {
+    /// What is missing below these tops, as far as the log has it at `path` and below.
+    fn below(&self, path: &str, tops: &BTreeSet<String>) -> Vec<Gone> {
         let below = format!("{path}/");
         let is_meant = |shown: &str| path.is_empty() || shown == path || shown.starts_with(&below);
-        let mut gone = Vec::new();
+        let (mut gone, log, synced) = (Vec::new(), self.replica.log(), self.replica.synced());
         for top in tops {
-            let synced = self.replica.synced();
             let Some(node) = synced.get(top) else { continue };
             // Another thing has its name by now.
             let Some(shown) =
@@ -152,12 +199,13 @@ impl Folder {
             else {
                 continue;
             };
-            let all = std::iter::once(top.clone()).chain(synced.below(top).map(|(known, _)| known));
-            let all = all.map(|known| {
+            let comes = |node: &SyncedNode| log.entry(node.entry()).is_some_and(|entry| entry.shown);
+            let all = std::iter::once((top.clone(), node)).chain(synced.below(top));
+            let all = all.map(|(known, node)| {
                 let shown = format!("{shown}{}", &known[top.len()..]);
-                (known, shown)
+                Gone { known, shown, comes: comes(&node) }
             });
-            gone.extend(all.filter(|(_, shown)| is_meant(shown)));
+            gone.extend(all.filter(|gone| is_meant(&gone.shown)));
         }
         gone
     }

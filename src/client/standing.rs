@@ -17,6 +17,7 @@ use annals_engine::{
     watch::{Due, PATHS_MAX},
 };
 use annals_events::{EntryId, Fact};
+use annals_projections::Conflict;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -124,7 +125,7 @@ pub struct Status {
     /// Whether a daemon keeps the folder in sync.
     pub daemon: bool,
     /// The first of the files with conflicts, by name.
-    pub conflicting: Vec<PathLine>,
+    pub conflicting: Vec<ConflictLine>,
     /// Why changes are noticed late: the folder cannot be watched.
     pub unwatched: Option<String>,
     /// Changes that were refused.
@@ -211,6 +212,18 @@ pub struct PathLine {
     pub why: String,
 }
 
+/// A file with a conflict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConflictLine {
+    /// Which.
+    pub path: String,
+    /// The kind of conflict.
+    pub why: String,
+    /// What the folder shows beside it: the other sides.
+    pub copies: Vec<String>,
+}
+
 /// How the last round went.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastRound {
@@ -292,18 +305,18 @@ impl LastRound {
     }
 
     /// What went wrong, as it is said to a person, and what to do about it.
-    pub(super) fn explain(&mut self, error: &ClientError, advice: Advice) {
+    pub(super) fn explain(&mut self, error: &ClientError, hint: Option<String>) {
         let is_wrong = |error: &RoundError| {
             !matches!(error, RoundError::Stopped | RoundError::Paused | RoundError::GaveWay)
         };
         if !matches!(error, ClientError::Round(error) if !is_wrong(error)) {
-            (self.error, self.hint) = (Some(error.to_string()), advice(error));
+            (self.error, self.hint) = (Some(error.to_string()), hint);
         }
     }
 }
 
-/// What to do about something that went wrong, in a line.
-pub type Advice = fn(&ClientError) -> Option<String>;
+/// What to do about something that went wrong with the folder that is there, in a line.
+pub type Advice = fn(&ClientError, &Path) -> Option<String>;
 
 /// What is being written, or vanishes, after a round: what it did not look at is as it was before.
 fn still_moving(before: Option<Due>, report: &Report) -> Option<Due> {
@@ -379,7 +392,8 @@ impl Folder {
     pub(super) fn lose(&mut self, why: TransportError) {
         let (error, result) = (RoundError::Transport(why.clone()), Err(why.into()));
         self.remember(&Report::default(), &result);
-        self.last.explain(&error.into(), self.advice);
+        let error = error.into();
+        self.last.explain(&error, (self.advice)(&error, &self.root));
         self.note_standing();
     }
 
@@ -441,14 +455,29 @@ impl Folder {
         }
     }
 
+    fn in_lines(&self, conflicts: &[Conflict]) -> Vec<ConflictLine> {
+        let mut copies: BTreeMap<EntryId, Vec<String>> = BTreeMap::new();
+        if !conflicts.is_empty() {
+            let folders: BTreeSet<Option<&str>> =
+                conflicts.iter().map(|conflict| parent(&conflict.path)).collect();
+            let beside = self.replica.synced().select(|path, _| folders.contains(&parent(path)));
+            for (path, node) in beside.filter(|(_, node)| node.copy) {
+                copies.entry(node.entry()).or_default().push(path);
+            }
+        }
+        let line = |conflict: &Conflict| ConflictLine {
+            path: conflict.path.clone(),
+            why: conflict.kind.word().to_owned(),
+            copies: copies.get(&conflict.entry).cloned().unwrap_or_default(),
+        };
+        conflicts.iter().map(line).collect()
+    }
+
     /// How the folder stands, by what is known here.
     pub fn status(&mut self) -> Status {
         let conflicts: Vec<_> =
             self.replica.log().conflicts().into_iter().filter(|conflict| conflict.open).collect();
-        let conflicting = conflicts.iter().take(CONFLICTS_NAMED);
-        let conflicting = conflicting
-            .map(|conflict| PathLine { path: conflict.path.clone(), why: conflict.kind.word().to_owned() });
-        let conflicting = conflicting.collect();
+        let conflicting = self.in_lines(&conflicts[..conflicts.len().min(CONFLICTS_NAMED)]);
         let pending_events: u64 = self.replica.pending().map(|batch| batch.events().len() as u64).sum();
         let cursor = self.replica.cursor().seq.0;
         let Totals { files, folders, bytes } = self.replica.synced().totals();

@@ -7,7 +7,7 @@ use annals_engine::{
     author::{Deed, Said},
     clock::Clock,
     replica::{Effect, Input, Notice},
-    round,
+    retention, round,
 };
 use annals_events::{Body, Dot, DotSet, EntryId, Fact, Role};
 use annals_projections::Retention;
@@ -91,6 +91,17 @@ impl Folder {
     #[must_use]
     pub fn retention(&self) -> Retention {
         self.replica.log().retention()
+    }
+
+    /// How many versions, and how many files and folders of the trash, would be forgotten if all were kept for that long
+    /// only and are kept longer now.
+    #[must_use]
+    pub fn would_be_forgotten(&self, keep_ms: u64) -> (u64, u64) {
+        if self.retention().versions().is_some_and(|now| now <= keep_ms) {
+            return (0, 0);
+        }
+        let due = retention::would_go(self.replica.log(), SystemClock.now_ms(), keep_ms);
+        (due.versions.len() as u64, due.entries.len() as u64)
     }
 
     /// Keeps it for another time, in milliseconds; none for ever.

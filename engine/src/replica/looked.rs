@@ -46,6 +46,8 @@ enum Verdict {
     Say(usize),
     /// Nothing, for now.
     Wait,
+    /// Nothing of what is gone: a person wants it back.
+    Keep,
     /// Nothing of what is gone until a person has said so; of what turned back, if it rests.
     Ask(MassDelete, bool),
     /// It may be where nobody looked.
@@ -136,6 +138,7 @@ impl Replica {
                 Verdict::LookEverywhere
             }
             (_, Err(mass)) => Verdict::Ask(mass, !waits || self.vanishing.observe(now_ms, back)),
+            (_, Ok(1..)) if removals == Removals::Withhold => Verdict::Keep,
             (_, Ok(gone)) if waits && !self.vanishing.observe(now_ms, gone + back) => Verdict::Wait,
             (Reach::Folders { searched: false, .. }, Ok(1..)) => Verdict::LookEverywhere,
             (_, Ok(gone)) => Verdict::Say(gone),
@@ -143,6 +146,7 @@ impl Replica {
         let authored = match verdict {
             Verdict::Say(_) => compared.say_but(Withheld::default()),
             Verdict::Wait => compared.say_but(Withheld { removals: true, turned_back: true }),
+            Verdict::Keep => compared.say_but(Withheld { removals: true, turned_back: false }),
             Verdict::Ask(_, rests) => compared.say_but(Withheld { removals: true, turned_back: !rests }),
             Verdict::LookEverywhere => {
                 self.persist(changes, effects);
@@ -170,7 +174,7 @@ impl Replica {
         match verdict {
             Verdict::Say(gone) => self.vanishing.said(now_ms, gone, removals),
             Verdict::Wait => effects.push(Effect::Notice(Notice::Vanishing(self.withheld.clone()))),
-            Verdict::Ask(..) | Verdict::LookEverywhere => {}
+            Verdict::Keep | Verdict::Ask(..) | Verdict::LookEverywhere => {}
         }
         // What others said meanwhile goes first.
         if !was_half_done {
@@ -270,9 +274,10 @@ impl Replica {
             strict: self.question.is_some(),
         });
         let mass = compared.gone().and_then(|gone| self.still_asked(gone, Removals::Ask)).err();
-        let missing = compared.say_but(Withheld { removals: true, turned_back: false }).withheld;
+        let authored = compared.say_but(Withheld { removals: true, turned_back: false });
         self.remote = Some(remote);
-        (missing, mass)
+        let missing = authored.withheld.into_iter().map(|top| was_at(&authored.changes, top));
+        (missing.collect(), mass)
     }
 
     /// What is missing now would be said to be removed, were it searched for everywhere and nowhere.
@@ -280,6 +285,15 @@ impl Replica {
     pub fn is_search_due(&self, now_ms: u64) -> bool {
         !self.withheld.is_empty() && self.vanishing.is_due(now_ms)
     }
+}
+
+/// Where something was that is at `path` after these changes.
+fn was_at(changes: &[SyncedChange], path: String) -> String {
+    changes.iter().rev().fold(path, |path, change| {
+        let SyncedChange::Move { from, to } = change else { return path };
+        let below = path.strip_prefix(to.as_str()).filter(|below| below.is_empty() || below.starts_with('/'));
+        below.map_or_else(|| path.clone(), |below| format!("{from}{below}"))
+    })
 }
 
 /// Whether what is missing in some folders can be judged there: files of one name and one version each, that are waited

@@ -75,6 +75,7 @@ impl<H: Host> Round<'_, H> {
 
     fn take_look(&mut self, local: LocalTree, reach: Reach) -> Result<(), RoundError> {
         let removals = match &self.wish {
+            Wish { keep_missing: true, .. } => Removals::Withhold,
             Wish { accept_deletes: true, .. } => Removals::Accept,
             Wish { patient: true, .. } => Removals::AskAtRest,
             _ => Removals::Ask,

@@ -74,6 +74,36 @@ fn a_folder_reaches_another_device_as_it_is() {
 }
 
 #[test]
+fn of_what_vanished_a_part_is_wanted_back_and_for_the_rest_somebody_still_has_to_answer() {
+    let mut world = linked(2);
+    for folder in ["a", "b"] {
+        world.devices[0].folder.mkdir(folder);
+        let files = if folder == "a" { 50 } else { 5 };
+        for n in 0..files {
+            world.devices[0].folder.write(&format!("{folder}/{n}"), &format!("{folder} {n}"));
+        }
+    }
+    world.heal();
+    world.devices[0].removals = Removals::Ask;
+    ["a", "b"].iter().for_each(|folder| world.devices[0].folder.remove(folder));
+    world.scan(0);
+    let kept = world.devices[1].folder.below("a");
+    world.step(0, Input::Swept { kept });
+    for _ in 0..2 {
+        world.scan(0);
+        world.push(0);
+        world.pull(0, usize::MAX);
+        assert!(world.devices[0].folder.names.contains_key("a/49"));
+        assert_eq!(world.devices[0].replica.unconfirmed().map(|mass| mass.gone), Some(6));
+        world.restart(0);
+    }
+    world.devices[0].removals = Removals::Accept;
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[1].folder.names.len(), 51);
+}
+
+#[test]
 fn a_renamed_folder_is_one_event() {
     let mut world = linked(2);
     world.devices[0].folder.mkdir("a");

@@ -58,6 +58,9 @@ pub struct Restore {
     /// What, and as it was when.
     #[command(flatten)]
     pub what: AtVersion,
+    /// Bring back what is gone from the folder and was not said to be removed yet; everything else stays as it is
+    #[arg(long, conflicts_with_all = ["version-id", "at"])]
+    pub missing: bool,
     /// Only say what would happen
     #[arg(long)]
     pub dry_run: bool,
@@ -126,6 +129,9 @@ pub enum Retention {
         /// How long a device that stands in the way may be silent before it is retired [default: 90d]
         #[arg(long, value_name = "TIME")]
         silence: Option<String>,
+        /// Forget at once what is older than that, without asking
+        #[arg(long)]
+        yes: bool,
     },
 }
 
