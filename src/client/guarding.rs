@@ -25,7 +25,8 @@ use annals_engine::{
 use annals_events::DeviceId;
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -91,8 +92,15 @@ impl Written {
 /// work with it.
 pub(super) fn mark_copy(root: &Path, device: DeviceId) {
     let is_linked = Binding::read(root).is_ok_and(|(binding, _)| binding.device == device);
-    if is_linked && let Err(error) = write_private(&root.join(STATE_FOLDER).join(NOTE), A_COPY) {
-        tracing::warn!(%error, "it could not be noted that this is a copy");
+    if !is_linked {
+        return;
+    }
+    // Nothing new is put there, not for a moment: it may be that somebody is about to remove all of it. Half of it is no
+    // guard either.
+    let note = fs::File::options().write(true).truncate(true).open(root.join(STATE_FOLDER).join(NOTE));
+    let marked = note.and_then(|mut note| note.write_all(A_COPY).and_then(|()| note.sync_all()));
+    if let Err(error) = marked {
+        tracing::debug!(%error, "it could not be noted that this is a copy");
     }
 }
 
