@@ -41,7 +41,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -107,6 +107,7 @@ pub struct Serving {
     draining: Arc<AtomicBool>,
     handle: actix_web::dev::ServerHandle,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
+    end: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 /// Stops a server from anywhere, as from a signal handler.
@@ -187,6 +188,17 @@ impl Serving {
     pub fn stopper(&self) -> Stopper {
         let (handle, listeners) = (self.handle.clone(), self.node.listeners.clone());
         Stopper { handle, listeners, draining: Arc::clone(&self.draining) }
+    }
+
+    /// Calls `then` once it has ended, by itself or because it was stopped. Once: later calls do nothing.
+    pub fn at_end(&self, then: impl FnOnce() + Send + 'static) {
+        if let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            std::thread::spawn(move || {
+                // Nothing is ever sent: it is the other half that goes.
+                let _: Result<(), _> = end.recv();
+                then();
+            });
+        }
     }
 
     /// Waits until it has been stopped.
@@ -271,13 +283,27 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
     let is_tls = config.spoken().is_some();
     let (tell, hear) = mpsc::channel();
     let thread = std::thread::Builder::new().name("annals-server".into());
-    let thread = thread
-        .spawn(move || running::run(config, clock, &tell))
-        .map_err(|why| ServeError::Failed { what: why.to_string() })?;
+    let (ending, end) = mpsc::channel::<()>();
+    let work = move || {
+        let _until_the_end = ending;
+        running::run(config, clock, &tell)
+    };
+    let thread = thread.spawn(work).map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
         Ok(Started { address, fingerprint, admin_token, info, node, draining, handle }) => {
-            let thread = Some(thread);
-            Ok(Serving { address, is_tls, fingerprint, admin_token, info, node, draining, handle, thread })
+            let (thread, end) = (Some(thread), Mutex::new(Some(end)));
+            Ok(Serving {
+                end,
+                address,
+                is_tls,
+                fingerprint,
+                admin_token,
+                info,
+                node,
+                draining,
+                handle,
+                thread,
+            })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {

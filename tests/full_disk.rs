@@ -61,6 +61,10 @@ fn a_server_without_room_says_so_and_goes_on_when_there_is_some() {
             fill(&place, "server/ballast", left);
             place.write(&format!("one/large {left}"), &noise(left, 3 << 20));
             place.sync("one").fails(4, "the server has no space left");
+            if left == 0 {
+                let doctor = place.annals(&["doctor", "one"]).exits(4).out;
+                assert!(doctor.contains("bad   server       the server's disk takes nothing"), "{doctor}");
+            }
             // Nor does anything break where it is started then.
             place.kill_server();
             place.remove("server/ballast");

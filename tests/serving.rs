@@ -186,6 +186,27 @@ fn data_that_goes_away_under_its_server_ends_it_and_is_not_begun_anew() {
 }
 
 #[test]
+fn up_ends_with_its_server() {
+    let place = Place::new();
+    place.write("folder/a.txt", "text");
+    let err = fs::File::create(place.path("err")).unwrap();
+    let mut up = place.command(&[&["up", "folder", "--data", "data"][..], &PICKED].concat());
+    let mut up = Running::of_with(&mut up, err.into());
+    up.says("in sync");
+    place.rename("data", "moved");
+    place.write("folder/a.txt", "saved meanwhile");
+    assert_eq!(up.ended(), Some(1), "{}", place.read("err"));
+    assert!(place.read("err").contains("was moved or removed"), "{}", place.read("err"));
+    assert!(!place.exists("data"));
+    // What was saved is not lost, and goes on where the data is.
+    place.rename("moved", "data");
+    let mut up = place.start(&["up", "folder", "--data", "data"]);
+    up.says("in sync");
+    assert_eq!(up.ends("TERM"), Some(0));
+    assert_eq!(place.json(&["history", "folder/a.txt", "--json"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn data_that_is_served_already_is_said_to_be_before_anything_else() {
     let place = Place::with_server();
     let listen = place.url.strip_prefix("http://").unwrap();

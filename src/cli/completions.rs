@@ -81,8 +81,23 @@ fn with_synopsis(page: &str, synopsis: &str) -> String {
 /// How a verb is typed, in the words of roff: its own options first, what all verbs take is said once, with the program.
 fn synopsis(words: &str, verb: &Command) -> String {
     let options = verb.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
-    let own = options.filter(|arg| words == NAME || !arg.is_global_set() && !is_everywhere(arg));
-    let mut parts: Vec<String> = own.map(option).collect();
+    let own: Vec<&Arg> =
+        options.filter(|arg| words == NAME || !arg.is_global_set() && !is_everywhere(arg)).collect();
+    // Of some, one has to be there.
+    let groups: Vec<Vec<&Arg>> = verb
+        .get_groups()
+        .filter(|group| group.is_required_set())
+        .map(|group| {
+            own.iter().copied().filter(|arg| group.get_args().any(|id| id == arg.get_id())).collect()
+        })
+        .collect();
+    let one_of = |args: &Vec<&Arg>| {
+        let (open, close) = if args.len() > 1 { ("(", ")") } else { ("", "") };
+        format!("{open}{}{close}", args.iter().map(|arg| bare(arg)).collect::<Vec<_>>().join(" | "))
+    };
+    let mut parts: Vec<String> = groups.iter().filter(|args| !args.is_empty()).map(one_of).collect();
+    let alone = own.iter().filter(|arg| !groups.iter().flatten().any(|known| known.get_id() == arg.get_id()));
+    parts.extend(alone.map(|arg| if arg.is_required_set() { bare(arg) } else { format!("[{}]", bare(arg)) }));
     parts.extend(verb.get_positionals().filter(|arg| !arg.is_hide_set()).map(|arg| {
         let value = value_of(arg);
         if arg.is_required_set() { value } else { format!("[{value}]") }
@@ -97,13 +112,13 @@ fn is_everywhere(arg: &Arg) -> bool {
     ["help", "version"].contains(&arg.get_id().as_str())
 }
 
-fn option(arg: &Arg) -> String {
+/// An option, and what it takes.
+fn bare(arg: &Arg) -> String {
     let short = arg.get_short().map(|short| format!("\\fB\\-{short}\\fR"));
     let long = arg.get_long().map(|long| format!("\\fB{}\\fR", plain(&format!("--{long}"))));
     let flag = short.into_iter().chain(long).collect::<Vec<_>>().join("|");
     let takes = arg.get_action().takes_values();
-    let text = if takes { format!("{flag} {}", value_of(arg)) } else { flag };
-    if arg.is_required_set() { text } else { format!("[{text}]") }
+    if takes { format!("{flag} {}", value_of(arg)) } else { flag }
 }
 
 /// What it takes, as it is called in the help.
@@ -152,7 +167,8 @@ mod tests {
     fn a_synopsis_says_what_each_option_takes() {
         let pages = pages().unwrap();
         for (name, line) in [
-            ("annals-link.1", "[--device LABEL]"),
+            ("annals-link.1", "(--user NAME | --ticket CODE) [--device LABEL]"),
+            ("annals-cat.1", "[--version ID] [--at T]"),
             ("annals-link.1", "URL FOLDER"),
             ("annals-serve.1", "[--data DIR]"),
             ("annals-serve.1", "[--tls]"),

@@ -320,6 +320,9 @@ fn server(binding: &Binding, found: &mut Findings) {
                 .hint("`annals sync --once` says how to link the folder anew: nothing is deleted"),
         ),
     }
+    if let Err(error) = http.ready() {
+        found.bad("server", error.into());
+    }
     certificate(binding, found);
     clocks(time, found);
     account(&http, found);

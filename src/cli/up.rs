@@ -58,11 +58,14 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
     let listen = up.listen.as_deref().or(known.as_deref());
     let serving =
         serve::start(&data, listen, security, talk).map_err(|failure| beside_another(failure, &data))?;
+    let socket = serve::answer_others(&serving, data.clone())?;
     if !talk.output.json {
         serve::say_where(&serving, talk)?;
     }
-    let socket = serve::answer_others(&serving, data.clone())?;
     let stop = Stop::default();
+    // Without the server there is nothing to keep the folder in sync with.
+    let told = stop.clone();
+    serving.at_end(move || told.now());
     let (told, stopper) = (stop.clone(), serving.stopper());
     // The server goes too: a round that waits for it would not end.
     serve::on_signal(move || {

@@ -56,8 +56,11 @@ pub(super) async fn ready(server: Shared) -> Answer {
     let probe = server.probe.clone();
     blocking(move || {
         let written = std::fs::write(&probe, b"ready?\n").and_then(|()| std::fs::remove_file(&probe));
-        written
-            .map_err(|error| Problem::new(Code::LogUnavailable, format!("the disk takes nothing: {error}")))
+        written.map_err(|error| Problem {
+            hint: "make room there, or see whether it can be written: what is there is handed out meanwhile"
+                .into(),
+            ..Problem::new(Code::LogUnavailable, format!("the server's disk takes nothing: {error}"))
+        })
     })
     .await?;
     Ok(HttpResponse::Ok().body("ready\n"))

@@ -212,6 +212,15 @@ impl Http {
         self.get("server")
     }
 
+    /// `GET /readyz`: whether the server takes requests.
+    ///
+    /// # Errors
+    /// [`TransportError::Refused`] with what stands in the way.
+    pub fn ready(&self) -> Answer<()> {
+        // Beside `/v1`, and no part of it.
+        self.send(Method::GET, "../readyz", |request| request).map(drop)
+    }
+
     /// `GET /v1/server`, and what time it is there, to the second, in milliseconds since 1970.
     pub fn server_and_time(&self) -> Answer<(ServerInfo, Option<u64>)> {
         let response = self.send(Method::GET, "server", |request| request)?;
