@@ -104,8 +104,7 @@ pub struct Serving {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
-    draining: Arc<AtomicBool>,
-    handle: actix_web::dev::ServerHandle,
+    stopper: Stopper,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
     end: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -186,8 +185,7 @@ impl Serving {
     /// Something that can stop it.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        let (handle, listeners) = (self.handle.clone(), self.node.listeners.clone());
-        Stopper { handle, listeners, draining: Arc::clone(&self.draining) }
+        self.stopper.clone()
     }
 
     /// Calls `then` once it has ended, by itself or because it was stopped. Once: later calls do nothing.
@@ -263,8 +261,7 @@ struct Started {
     admin_token: String,
     info: ServerInfo,
     node: Arc<Node>,
-    draining: Arc<AtomicBool>,
-    handle: actix_web::dev::ServerHandle,
+    stopper: Stopper,
 }
 
 /// Starts a server and answers once it listens.
@@ -290,20 +287,9 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
     };
     let thread = thread.spawn(work).map_err(|why| ServeError::Failed { what: why.to_string() })?;
     match hear.recv() {
-        Ok(Started { address, fingerprint, admin_token, info, node, draining, handle }) => {
+        Ok(Started { address, fingerprint, admin_token, info, node, stopper }) => {
             let (thread, end) = (Some(thread), Mutex::new(Some(end)));
-            Ok(Serving {
-                end,
-                address,
-                is_tls,
-                fingerprint,
-                admin_token,
-                info,
-                node,
-                draining,
-                handle,
-                thread,
-            })
+            Ok(Serving { end, address, is_tls, fingerprint, admin_token, info, node, stopper, thread })
         }
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {

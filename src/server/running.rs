@@ -181,21 +181,20 @@ async fn serve(
     let failed = |why| ServeError::Listen { address: config.listen, why };
     let address = listener.local_addr().map_err(failed)?;
     let http = http_of(config, listener, spoken, server.clone()).map_err(failed)?;
+    let stopper = Stopper {
+        handle: http.handle(),
+        listeners: server.node.listeners.clone(),
+        draining: Arc::clone(&server.draining),
+    };
+    drop(server.stopper.set(stopper.clone()));
     let started = Started {
         address,
         fingerprint: server.fingerprint,
         admin_token: data.admin_token.clone(),
         info: server.began.clone(),
         node: Arc::clone(&server.node),
-        draining: Arc::clone(&server.draining),
-        handle: http.handle(),
+        stopper,
     };
-    let stopper = Stopper {
-        handle: http.handle(),
-        listeners: server.node.listeners.clone(),
-        draining: Arc::clone(&server.draining),
-    };
-    drop(server.stopper.set(stopper));
     // Nobody hears it if whoever started this is gone; then it stops at once.
     if tell.send(started).is_err() {
         return Ok(());
