@@ -164,7 +164,7 @@ fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>
             Err(error) if matches!(verb, Verb::Verify(_)) && error.is_damage() => {
                 return verify::run_unopened(&root, &error, talk);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Failure::from(error).at(&root)),
         }
         if let Some(answered) = ask_daemon(&root.join(client::STATE_FOLDER), typed, directory, talk) {
             return answered;

@@ -1,6 +1,6 @@
 //! Somebody lost state, or has it twice. Nothing is ever deleted because of that.
 
-use crate::place::{Place, Running, until};
+use crate::place::{Place, Running, commands_in, until};
 use std::{fs, process::Command};
 
 fn copy(place: &Place, from: &str, to: &str) {
@@ -420,4 +420,38 @@ fn what_a_backup_without_state_puts_back_is_a_version_on_top_of_the_newer_one() 
     let texts: Vec<String> = history.as_array().unwrap().iter().map(text).collect();
     assert_eq!(texts, ["first", "second", "first"]);
     assert_eq!(daemon.ends("TERM"), Some(0));
+}
+
+#[test]
+fn of_a_damaged_state_nothing_is_thrown_away_and_what_was_saved_offline_arrives() {
+    let mut place = Place::with_server();
+    (0..20).for_each(|file| place.write(&format!("one/{file}.txt"), "text"));
+    place.link("ada", "one");
+    place.link("ada", "two");
+    place.kill_server();
+    place.write("one/0.txt", "saved offline");
+    place.sync("one").exits(4);
+    place.serve();
+    let rows = fs::read_dir(place.path("one/.annals/state")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = rows.filter(|path| path.extension().is_some_and(|end| end == "segment")).min().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.len() / 3;
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let said = place.sync("one").exits(5);
+    let line = commands_in(&said.err).into_iter().find(|line| line.starts_with("annals unlink"));
+    place.types(&line.unwrap_or_else(|| panic!("{}", said.err))).ok();
+    let aside = fs::read_dir(place.path("one/.annals")).unwrap().map(|entry| entry.unwrap().path());
+    let aside =
+        aside.into_iter().find(|path| path.to_string_lossy().contains("was-")).expect("it is set aside");
+    assert!(
+        aside.join("state").exists() && aside.join("outbox").exists() && aside.join("device.key").exists()
+    );
+    place.link("ada", "one");
+    place.sync("two").ok();
+    // Nobody knows any more what it was made from: it stands beside what the log had.
+    let holds = |text: &str| place.tree("two").iter().any(|line| line.ends_with(&format!("{text:?}")));
+    assert!(holds("saved offline") && holds("text"));
+    place.sync("one").ok();
+    assert_eq!((place.tree("one"), place.tree("one").len()), (place.tree("two"), 21));
 }

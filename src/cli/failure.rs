@@ -120,9 +120,9 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         ClientError::Round(error) => of_round(error, message),
         ClientError::Store(error) => of_store(error, message),
         ClientError::Disk(error) => of_disk(error, message),
-        ClientError::Copied { folder, server, user } => {
-            let folder = typed(folder);
-            Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user}. Both sides are merged, nothing is deleted"))
+        ClientError::Copied { folder, server, user, device } => {
+            let (folder, device) = (typed(folder), typed(Path::new(device)));
+            Failure::new(Exit::NeedsPerson, message).hint(format!("`annals sync {folder} --once` makes it a device of its own; if that is refused: annals unlink {folder}, then annals link {server} {folder} --user {user} --device {device}. Both sides are merged, nothing is deleted"))
         }
         ClientError::Stranger { folder, server, user, device, .. } => {
             let (folder, device) = (typed(folder), typed(Path::new(device)));
@@ -300,7 +300,7 @@ fn of_store(error: &StoreError, message: String) -> Failure {
             Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
         }
         StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
-            .hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+            .hint("`annals unlink FOLDER`, then link it anew: both sides are merged, nothing is deleted. Versions that were not sent yet are not in the history then; what there is of them stays in FOLDER/.annals, in a folder was-…"),
         StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
         StoreError::Failed { .. } => Failure::failed(message)
             .hint("is that disk there, and may you write to it? put that right, then sync again"),
@@ -456,7 +456,12 @@ mod tests {
         let (text, folder) = (|| String::from("t"), PathBuf::from("f"));
         let (server, user) = (text(), text());
         let mut all = vec![
-            ClientError::Copied { folder: folder.clone(), server: server.clone(), user: user.clone() },
+            ClientError::Copied {
+                folder: folder.clone(),
+                server: server.clone(),
+                user: user.clone(),
+                device: text(),
+            },
             ClientError::Stranger { folder: folder.clone(), server, user, device: text(), other_log: true },
             ClientError::Unsent { folder: folder.clone(), events: 1 },
             ClientError::Held { folder: folder.clone() },

@@ -230,7 +230,7 @@ pub(super) fn run_daemon(
             return answered;
         }
     }
-    let mut folder = opened?;
+    let mut folder = opened.map_err(|error| Failure::from(error).at(&root))?;
     know_by(sync, &mut folder)?;
     folder.accept_deletes(sync.accept_deletes);
     send_first(sync, &mut folder, directory)?;
@@ -262,7 +262,8 @@ pub(super) fn keep(folder: Folder, talk: &mut Talk<'_>, stop: &Stop) -> Result<E
     let mut bar = Bar::new(talk.terminal);
     // Whoever watches may have gone: the work goes on.
     let mut tell = |news: News<'_>| drop(say_news(news, &root, talk));
-    Ok(exit_in(client::daemon::run(folder, answers, &mut tell, &mut bar, stop)?))
+    let kept = client::daemon::run(folder, answers, &mut tell, &mut bar, stop);
+    Ok(exit_in(kept.map_err(|error| Failure::from(error).at(&root))?))
 }
 
 fn say_news(news: News<'_>, root: &Path, talk: &mut Talk<'_>) -> Result<(), Failure> {

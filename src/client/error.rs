@@ -25,6 +25,8 @@ pub enum ClientError {
         server: String,
         /// For whom it acts.
         user: String,
+        /// What people call the device.
+        device: String,
     },
     /// Its server is another one than before, or has forgotten all about it.
     #[error("{}", if *.other_log { format!("the server at {server} is another one than that which {} was linked to, or has begun anew", folder.display()) } else { format!("the server at {server} does not know {} any more", folder.display()) })]

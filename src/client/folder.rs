@@ -119,8 +119,8 @@ impl Folder {
         let (binding, key) = Binding::read(root)?;
         let state = root.join(STATE_FOLDER);
         let copied = |binding: Binding| {
-            let (server, user) = (binding.server, binding.user_name);
-            ClientError::Copied { folder: root.to_owned(), server, user }
+            let Binding { server, user_name: user, device_label: device, .. } = binding;
+            ClientError::Copied { folder: root.to_owned(), server, user, device }
         };
         if super::guarding::is_copy(root)? {
             return Err(copied(binding));
@@ -174,8 +174,8 @@ impl Folder {
         let state = root.join(STATE_FOLDER);
         let lock = lock(&state, root)?;
         if super::guarding::is_known_copy(root)? {
-            let (server, user) = (binding.server, binding.user_name);
-            return Err(ClientError::Copied { folder: root.to_owned(), server, user });
+            let Binding { server, user_name: user, device_label: device, .. } = binding;
+            return Err(ClientError::Copied { folder: root.to_owned(), server, user, device });
         }
         let identity = Identity { namespace: binding.namespace, key };
         let mut store = Store::look(&state, binding.device, scratch)?;

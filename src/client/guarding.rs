@@ -169,6 +169,7 @@ pub(super) fn renew_held(root: &Path, moved: Option<&Address>) -> Result<(), Cli
         folder: root.to_owned(),
         server: server.clone(),
         user: old.user_name.clone(),
+        device: old.device_label.clone(),
     };
     let request = TicketRequest { namespace: Some(old.namespace), ..TicketRequest::default() };
     let ticket = match Http::pinned(&server, pin.clone(), Some(old.token.clone()))?.ticket(&request) {

@@ -169,14 +169,15 @@ pub enum Unlinked {
     Copy,
 }
 
-/// Takes the link away: the device is retired where the server can be told, and its state in the folder goes. Its
-/// files stay, and what nobody but this device has: what was kept beside them, what earlier devices left.
+/// Takes the link away: the device is retired where the server can be told, and its state in the folder goes, unless it
+/// is damaged: then it is set aside. Its files stay, and what nobody but this device has: what was kept beside them, what earlier devices left.
 ///
 /// # Errors
 /// [`ClientError::Held`] while another process has the folder; [`ClientError::Unsent`] where events wait to be sent,
 /// unless they may be forgotten.
 pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError> {
     let (binding, _) = Binding::read(root)?;
+    let mut damaged = false;
     match super::Folder::open(root) {
         Ok(mut folder) => {
             let events = folder.status().pending_events;
@@ -185,7 +186,10 @@ pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError>
             }
         }
         Err(held @ ClientError::Held { .. }) => return Err(held),
-        Err(error) => tracing::debug!(%error, "unlinked as it is"),
+        Err(error) => {
+            damaged = error.is_damage();
+            tracing::debug!(%error, "unlinked as it is");
+        }
     }
     // The state itself may be damaged: taking the link away is the way out then.
     let lock = super::folder::lock(&root.join(super::STATE_FOLDER), root)?;
@@ -198,6 +202,12 @@ pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError>
         }
     };
     drop(lock);
+    if damaged {
+        // What was not sent may be in there, and nobody can tell.
+        set_link_aside(root)?;
+        super::linked::forget_linked(root);
+        return Ok(unlinked);
+    }
     let state = root.join(super::STATE_FOLDER);
     let remove = || {
         // The link first: what is left of a removal that was cut off is no link.
