@@ -22,7 +22,7 @@ pub use proof::{
     Fingerprint, LINK_CHALLENGE_BYTES, fingerprint_in, link_message, normal_ticket, spell_ticket,
     with_fingerprint,
 };
-pub use route::encoded;
+pub use route::{decoded, encoded};
 
 use crate::content::{Signature, Sums};
 use annals_events::{

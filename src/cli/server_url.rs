@@ -2,8 +2,8 @@
 
 use super::{failure::Failure, password};
 use crate::transport::{Http, Login, Pin};
-use annals_engine::protocol::Fingerprint;
 pub(super) use annals_engine::protocol::encoded;
+use annals_engine::protocol::{Fingerprint, decoded};
 
 /// `typed`, if it is an address that this release can speak to.
 ///
@@ -44,22 +44,7 @@ pub(super) fn file(typed: &str, fingerprint: Option<Fingerprint>) -> Result<(Htt
 
 /// The name at the end of a route, as people read it.
 pub(super) fn last_name(route: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = route.rsplit('/').next().unwrap_or_default().as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    let name = String::from_utf8(bytes).ok()?;
+    let name = String::from_utf8(decoded(route.rsplit('/').next().unwrap_or_default())).ok()?;
     annals_events::path::check(&name).is_ok().then_some(name)
 }
 
