@@ -182,6 +182,8 @@ fn conditions_and_parts_are_taken_as_http_has_them() {
         (Method::GET, ("range", "bytes=-3"), 206),
         (Method::GET, ("range", "bytes=0-1,4-5"), 200),
         (Method::GET, ("range", "bytes=10-"), 416),
+        (Method::HEAD, ("range", "bytes=0-3"), 200),
+        (Method::HEAD, ("range", "bytes=10-"), 200),
         (Method::GET, ("if-none-match", known.as_str()), 304),
         (Method::GET, ("if-none-match", &weak), 304),
         (Method::GET, ("if-none-match", &several), 304),
@@ -208,6 +210,9 @@ fn conditions_and_parts_are_taken_as_http_has_them() {
         }
         if status == 416 {
             assert_eq!(answer["content-range"], "bytes */10");
+        }
+        if method == Method::HEAD && status == 200 {
+            assert_eq!(answer["content-length"], "10");
         }
     }
     let (status, headers, body) = ask(&server, &device, Method::GET, "a", &[], "");

@@ -21,7 +21,7 @@ use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     body::SizedStream,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderName},
     },
     web::{self, Bytes},
@@ -96,7 +96,7 @@ pub(super) async fn get_file(server: web::Data<Server>, request: HttpRequest, as
     }
     head(&mut answer, &place.path, version);
     let bytes = range.end - range.start;
-    if request.method() == actix_web::http::Method::HEAD {
+    if request.method() == Method::HEAD {
         return Ok(answer.body(SizedStream::new(bytes, stream::empty::<Result<Bytes, Problem>>())));
     }
     let spans = spans(chunks_of(&server.node, &content).await?, range);
@@ -217,7 +217,8 @@ fn wanted_range(request: &HttpRequest, version: Dot, size: u64) -> Wanted {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_same = text(header::IF_RANGE).is_none_or(|known| known == etag(version));
     match text(header::RANGE) {
-        Some(range) if is_same => range_in(range, size),
+        // Of a head there are no parts.
+        Some(range) if is_same && request.method() == Method::GET => range_in(range, size),
         _ => Wanted::All,
     }
 }
