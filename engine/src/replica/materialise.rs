@@ -3,8 +3,10 @@
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
     disk::{Blocked, DiskOp, Outcome},
+    observed::SyncedChange,
     plan::after,
 };
+use std::collections::BTreeSet;
 
 impl Replica {
     pub(super) fn materialised(&mut self, outcomes: Vec<Outcome>, effects: &mut Vec<Effect>) {
@@ -15,6 +17,10 @@ impl Replica {
             match outcome {
                 Ok(done) => {
                     for change in after(op, done, &self.synced, &working.remote) {
+                        if let SyncedChange::Move { from, to } = &change {
+                            go_along(&mut self.blocked, from, to);
+                            go_along(&mut self.withheld, from, to);
+                        }
                         self.take_step(change.clone());
                         changes.push(StateChange::Synced(change));
                     }
@@ -63,6 +69,17 @@ impl Replica {
             DiskOp::Exchange { other, .. } => drop(self.blocked.insert(other.clone())),
             _ => {}
         }
+    }
+}
+
+/// What is at `from` and below is at `to` from now on: what nobody may touch there, the next plan is not to touch either.
+fn go_along(paths: &mut BTreeSet<String>, from: &str, to: &str) {
+    let is_it = |path: &&String| path.len() == from.len() || path[from.len()..].starts_with('/');
+    let began = paths.range(from.to_owned()..).take_while(|path| path.starts_with(from));
+    let went: Vec<String> = began.filter(is_it).cloned().collect();
+    for path in went {
+        paths.remove(&path);
+        paths.insert(format!("{to}{}", &path[from.len()..]));
     }
 }
 

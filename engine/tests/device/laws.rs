@@ -561,4 +561,17 @@ fn what_the_law_of_the_held_guard_once_found_holds() {
         Step::Act(1, Act::Swap, 166, 2),
     ];
     hold_the_guard(false, true, false, &copied);
+    // A folder went elsewhere with some of it, and that had to be known there as what nobody may touch.
+    let went_along = [
+        Step::Act(1, Act::Write, 49, 97),
+        Step::Scan(1),
+        Step::Push(1),
+        Step::Act(1, Act::Mkdir, 30, 0),
+        Step::Act(0, Act::Write, 5, 1),
+        Step::Pull(0, 0),
+        Step::Act(0, Act::Swap, 6, 107),
+        Step::Act(1, Act::Write, 67, 22),
+        Step::Act(1, Act::Swap, 67, 173),
+    ];
+    hold_the_guard(true, true, false, &went_along);
 }
