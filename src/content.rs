@@ -31,6 +31,8 @@ pub enum FileToCut<R> {
     Unread(UnreadFile<R>),
     /// It was cut, and its bytes were kept.
     Kept(KeptFile),
+    /// It was cut: only the chunks that are wanted are read.
+    Known(KnownFile<R>),
 }
 
 /// A file to be read.
@@ -50,8 +52,17 @@ impl<R> std::fmt::Debug for FileToCut<R> {
                 f.debug_struct("FileToCut").field("replaced", &file.replaced).finish_non_exhaustive()
             }
             Self::Kept(kept) => kept.fmt(f),
+            Self::Known(known) => known.file.fmt(f),
         }
     }
+}
+
+/// A file that was cut, and is what it was then if nobody changed it.
+pub struct KnownFile<R> {
+    /// Opens it, on the thread that will read it.
+    pub open: Box<dyn FnOnce() -> Result<R, DiskError> + Send>,
+    /// What was found.
+    pub file: CutFile,
 }
 
 /// A file whose bytes were kept when it was cut.
@@ -225,7 +236,42 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         match file {
             FileToCut::Unread(file) => self.read(place, file),
             FileToCut::Kept(kept) => self.seal(kept).map(Ok),
+            FileToCut::Known(known) => self.read_wanted(known),
         }
+    }
+
+    /// Reads those chunks of a file that are wanted, and nothing else.
+    fn read_wanted<R: Reading>(&mut self, known: KnownFile<R>) -> Result<Result<CutFile, CutError>, Stopped> {
+        let file = known.file;
+        let mut reading = match (known.open)() {
+            Ok(reading) => reading,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if !is_still(&reading, &file.node) {
+            return Ok(Err(CutError::ChangedWhileRead));
+        }
+        let data = file.chunks.len() - usize::from(file.content.manifest.is_some());
+        let mut passed = 0;
+        for chunk in &file.chunks[..data] {
+            if !self.workshop.wants(&chunk.id)? {
+                passed += u64::from(chunk.bytes);
+                continue;
+            }
+            let mut plain = vec![0; chunk.bytes as usize];
+            let read =
+                reading.pass_by(std::mem::take(&mut passed)).and_then(|()| reading.read_exact(&mut plain));
+            if read.is_err() || ChunkId::of(&plain) != chunk.id {
+                return Ok(Err(CutError::ChangedWhileRead));
+            }
+            self.workshop.take(&mut self.sealer, chunk.id, plain)?;
+        }
+        let whole = content::assemble(file.content.cut, file.chunks[..data].to_vec());
+        if let (Ok((_, Some(manifest))), Some(root)) = (whole, file.content.manifest)
+            && self.workshop.wants(&root.id)?
+        {
+            self.workshop.take(&mut self.sealer, root.id, manifest)?;
+        }
+        Ok(if is_still(&reading, &file.node) { Ok(file) } else { Err(CutError::ChangedWhileRead) })
     }
 
     /// Hands over the chunks of a file that was kept.
@@ -338,6 +384,11 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         chunker.finish(|chunk| workshop.offer(sealer, chunk));
         Ok(())
     }
+}
+
+/// Whether an open file is what it was.
+pub fn is_still(reading: &impl Reading, before: &Node) -> bool {
+    reading.node().is_ok_and(|now| now.identity() == before.identity())
 }
 
 /// What a file that is always open may have got while it was read, however small it is.

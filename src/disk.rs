@@ -207,6 +207,11 @@ impl Reading for OpenFile {
         let stat = fs::fstat(&self.file).map_err(|errno| io_error(&self.path, errno))?;
         node::node_of(&stat).ok_or_else(|| DiskError::Missing { path: self.path.clone() })
     }
+
+    fn pass_by(&mut self, bytes: u64) -> io::Result<()> {
+        let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+        io::Seek::seek_relative(&mut self.file, bytes)
+    }
 }
 
 /// A point in [`Disk::apply`] at which a crash or somebody else may come in between. The tests do.

@@ -1,6 +1,9 @@
 //! Who waits for little does not wait for much: what somebody needs goes first, also while something large is on its way.
 
-use crate::place::{Place, until};
+use crate::{
+    place::{Place, until},
+    wire::Wire,
+};
 use std::fs;
 
 const MB: usize = 1 << 20;
@@ -20,12 +23,25 @@ fn write_large(place: &Place, path: &str, bytes: usize) {
 
 /// Two linked folders; what `one` sends goes slowly.
 fn slowly() -> Place {
+    let place = linked();
+    place.annals(&["sync", "one", "--limit-rate", "4MB"]).ok();
+    place
+}
+
+/// Two linked folders.
+fn linked() -> Place {
     let place = Place::with_server();
     place.write("one/a.txt", "text");
     place.link("ada", "one");
     place.link("ada", "two");
-    place.annals(&["sync", "one", "--limit-rate", "4MB"]).ok();
+    place.sync_all(&["one", "two"]);
     place
+}
+
+/// Whether it is on its way in a folder.
+fn moves(place: &Place, folder: &str, path: &str) -> bool {
+    let said = place.status(folder);
+    said["moving"]["path"] == path && said["moving"]["bytes_per_second"].as_u64() > Some(0)
 }
 
 fn has(place: &Place, path: &str) -> bool {
@@ -99,4 +115,117 @@ fn what_is_small_is_written_before_what_is_large() {
     until("the small one is there", || place.exists("two/z.txt"));
     assert!(!place.exists("two/a.iso"));
     drop(syncing);
+}
+
+#[test]
+fn whatever_its_size_what_is_on_its_way_gives_way_to_what_is_small_and_goes_only_once() {
+    let mut place = linked();
+    let wire = Wire::to(&place.url);
+    place.url = wire.url.clone();
+    place.link("ada", "far");
+    place.sync("far").ok();
+    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
+    let mut daemon = place.start(&["sync", "far"]);
+    daemon.says("in sync");
+    wire.bytes();
+    write_large(&place, "far/plan.odt", 12 * MB);
+    until("the large one is on its way", || moves(&place, "far", "plan.odt"));
+    let read = daemon.read_bytes();
+    for nth in 0..5 {
+        let name = format!("{nth}.txt");
+        place.write(&format!("far/{name}"), "needed now");
+        until("the small one is there", || has(&place, &name));
+        assert!(!place.exists("two/plan.odt"), "{name} went after the large one");
+    }
+    place.annals(&["sync", "far", "--limit-rate", "off"]).ok();
+    until("the large one follows", || has(&place, "plan.odt"));
+    let (sent, _) = wire.bytes();
+    assert!(sent < 13 * MB as u64, "{sent} bytes of 12 MiB were sent");
+    let read = daemon.read_bytes() - read;
+    assert!(read < 20 * MB as u64, "{read} bytes were read of 12 MiB that are known");
+    assert_eq!(daemon.ends("INT"), Some(0));
+}
+
+#[test]
+fn what_is_fetched_gives_way_in_both_directions_and_comes_only_once() {
+    let mut place = linked();
+    let wire = Wire::to(&place.url);
+    place.url = wire.url.clone();
+    place.link("ada", "far");
+    place.sync("far").ok();
+    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
+    let mut daemon = place.start(&["sync", "far"]);
+    daemon.says("in sync");
+    wire.bytes();
+    write_large(&place, "one/film.iso", 40 * MB);
+    place.sync("one").ok();
+    until("the large one is on its way", || moves(&place, "far", "film.iso"));
+    place.write("one/note.txt", "needed there");
+    place.sync("one").ok();
+    until("what is small comes first", || place.exists("far/note.txt"));
+    place.write("far/answer.txt", "needed here");
+    until("what is saved meanwhile is sent", || has(&place, "answer.txt"));
+    assert!(!place.exists("far/film.iso"));
+    place.annals(&["sync", "far", "--limit-rate", "off"]).ok();
+    until("the large one is whole", || place.exists("far/film.iso"));
+    let (_, received) = wire.bytes();
+    assert!(received < 42 * MB as u64, "{received} bytes of 40 MiB came");
+    let held = |folder: &str| fs::read(place.path(&format!("{folder}/film.iso"))).unwrap();
+    assert!(held("one") == held("far"));
+    assert_eq!(daemon.ends("INT"), Some(0));
+}
+
+#[test]
+fn each_file_is_seen_when_it_is_whole_and_not_when_all_are() {
+    let place = linked();
+    place.annals(&["sync", "one", "--limit-rate", "2MB"]).ok();
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    let mut far = place.start(&["sync", "two"]);
+    far.says("in sync");
+    let names = ["a", "b", "c", "d"];
+    names.iter().for_each(|name| write_large(&place, &format!("one/{name}.odt"), 3 * MB));
+    let there = || names.iter().filter(|name| place.exists(&format!("two/{name}.odt"))).count();
+    until("one is there", || there() > 0);
+    assert!(there() < names.len(), "they did not come all at once");
+    assert_eq!((far.ends("INT"), daemon.ends("INT")), (Some(0), Some(0)));
+}
+
+#[test]
+fn who_asks_a_daemon_is_answered_while_something_large_moves() {
+    let place = linked();
+    place.write("one/a.txt", "another text");
+    place.sync_all(&["one", "two"]);
+    place.annals(&["sync", "one", "--limit-rate", "500kB"]).ok();
+    place.annals(&["sync", "two", "--limit-rate", "500kB"]).ok();
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    write_large(&place, "one/film.iso", 24 * MB);
+    until("something large is on its way", || moves(&place, "one", "film.iso"));
+    let versions = place.json(&["history", "one/a.txt", "--json"]);
+    let first = versions[1]["version"].as_str().unwrap().to_owned();
+    assert_eq!(place.annals(&["cat", "one/a.txt", "--version", &first]).ok().out, "text");
+    place.annals(&["restore", "one/a.txt", "--version", &first]).ok();
+    until("it is restored", || place.read("one/a.txt") == "text");
+    place.annals(&["tag", "one/a.txt", "+draft"]).ok();
+    place.annals(&["sync", "one", "--first", "one/a.txt"]).ok();
+    assert!(place.status("one")["moving"]["path"] == "film.iso" || !has(&place, "film.iso"));
+    place.annals(&["sync", "one", "--pause"]).ok();
+    until("nothing moves", || place.status("one")["moving"].is_null());
+    let status = place.annals(&["status", "one"]).ok().out;
+    assert!(status.contains("paused") && !status.contains("in the way"), "{status}");
+    place.annals(&["sync", "one", "--resume"]).ok();
+    until("it goes on", || moves(&place, "one", "film.iso"));
+    assert!(!has(&place, "film.iso"), "nobody waited for all of it");
+    assert_eq!(daemon.ends("INT"), Some(0));
+    daemon = place.start(&["sync", "two"]);
+    daemon.says("in sync");
+    place.annals(&["sync", "one", "--limit-rate", "off"]).ok();
+    place.sync("one").ok();
+    until("something large comes", || moves(&place, "two", "film.iso"));
+    place.annals(&["sync", "two", "--pause"]).ok();
+    until("nothing moves", || place.status("two")["moving"].is_null());
+    let status = place.annals(&["status", "two"]).ok().out;
+    assert!(status.contains("paused") && !status.contains("in the way"), "{status}");
+    assert_eq!(daemon.ends("INT"), Some(0));
 }

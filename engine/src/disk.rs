@@ -99,6 +99,17 @@ pub trait Reading: io::Read {
     /// # Errors
     /// When the file system no longer answers.
     fn node(&self) -> Result<Node, DiskError>;
+
+    /// Passes by the next `bytes`.
+    ///
+    /// # Errors
+    /// As [`io::Read::read`].
+    fn pass_by(&mut self, bytes: u64) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        io::copy(&mut io::Read::take(self, bytes), &mut io::sink()).map(drop)
+    }
 }
 
 /// Where the contents of new files come from.
@@ -140,6 +151,16 @@ pub trait NewFile: io::Write {
     fn left_before(&mut self, length: usize) -> io::Result<Option<Vec<u8>>> {
         let _ = length;
         Ok(None)
+    }
+
+    /// The next `length` bytes are known to be right, for this process wrote them in an earlier try: goes on behind them.
+    /// False where they are not there any more.
+    ///
+    /// # Errors
+    /// As [`io::Write::write_all`].
+    fn skip(&mut self, length: usize) -> io::Result<bool> {
+        let _ = length;
+        Ok(false)
     }
 
     /// The next bytes are these, as they were [left before](Self::left_before): goes on behind them.

@@ -4,7 +4,7 @@
 //! share: [`content`] and [`protocol`]. The device's half: [`observed`] holds the three trees, [`author`] says what
 //! changed here, [`plan`] what the folder should show and [`names`] under which names, [`journal`] what is signed
 //! and not in the log, [`replica`] all that a device knows; [`round`] performs what follows, [`retry`] says when to
-//! try again, [`watch`] when to look, [`ignore`] what is passed by, [`priority`] what goes first, [`rate`] how fast.
+//! try again, [`watch`] when to look, [`ignore`] what is passed by, [`priority`] what goes first, [`flow`] for how long, [`rate`] how fast.
 //! The server's half: [`admission`] judges a batch, [`namespace`] is the single writer of a stream, [`directory`]
 //! knows accounts, [`retention`] says what may be forgotten, [`garbage`] which chunks nothing needs, and [`filing`]
 //! what a path means to those who link nothing. What people ask for: [`file_history`] tells one file's versions,
@@ -22,6 +22,7 @@ pub mod directory;
 pub mod disk;
 pub mod file_history;
 pub mod filing;
+pub mod flow;
 pub mod garbage;
 pub mod ignore;
 pub mod journal;

@@ -1,15 +1,14 @@
 //! What is read and sent first, when a folder has more to say than goes in a moment.
 //!
 //! In this order: what somebody asked for by name; what is open in a program; what was touched within the hour, for that
-//! is what they work on; what is small, because many of those are done soon; the rest; and pictures, sound and films
-//! last. Equals stay as they stood. Left out: finding out which files are open, which the host knows or does not.
+//! is what they work on; what is small, because many of those are done soon; the rest, the smaller of them first; and
+//! pictures, sound and films last. Equals stay as they stood. Left out: finding out which files are open, which the host
+//! knows or does not.
 
 /// What counts as work of the moment.
 const RECENT_MS: u64 = 60 * 60 * 1000;
 /// What is small.
-const SMALL_BYTES: u64 = 1 << 20;
-/// What takes long: it goes by itself, and what comes up meanwhile may go before the rest of it.
-const LONG_BYTES: u64 = 16 << 20;
+pub(crate) const SMALL_BYTES: u64 = 1 << 20;
 /// How pictures, sound and films are called.
 const MEDIA: [&str; 22] = [
     "aac", "avi", "bmp", "cr2", "flac", "gif", "heic", "jpeg", "jpg", "m4a", "m4v", "mkv", "mov", "mp3",
@@ -35,8 +34,10 @@ pub struct Rank {
     not_asked: bool,
     not_open: bool,
     not_recent: bool,
+    not_small: bool,
     media: bool,
-    large: bool,
+    /// How large, of what is not small.
+    size: u64,
 }
 
 impl Rank {
@@ -50,8 +51,9 @@ impl Rank {
             not_open: !file.open,
             // A clock that runs ahead touches nothing in the future.
             not_recent: now_ms.saturating_sub(file.touched_ms) > RECENT_MS,
+            not_small: file.size >= SMALL_BYTES,
             media: MEDIA.iter().any(|known| known.eq_ignore_ascii_case(extension)),
-            large: file.size >= SMALL_BYTES,
+            size: if file.size < SMALL_BYTES { 0 } else { file.size },
         }
     }
 
@@ -59,12 +61,6 @@ impl Rank {
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         !(self.not_asked && self.not_open && self.not_recent)
-    }
-
-    /// Whether it was asked for by name: then nothing goes before the rest of it.
-    #[must_use]
-    pub fn is_asked(&self) -> bool {
-        !self.not_asked
     }
 }
 
@@ -79,20 +75,6 @@ pub fn urgent_first(ranked: &[(Rank, u64)]) -> usize {
     let rest: u64 = ranked[urgent..].iter().map(|(_, size)| size).sum();
     let now: u64 = ranked[..urgent].iter().map(|(_, size)| size).sum();
     if urgent > 0 && rest > MOMENT_BYTES && now <= MOMENT_BYTES { urgent } else { ranked.len() }
-}
-
-/// How many of the files, in the order of their ranks, go together: what takes long goes by itself, once what is before
-/// it was said.
-#[must_use]
-pub fn together(ranked: &[(Rank, u64)]) -> usize {
-    let before_long = ranked.iter().take_while(|(_, size)| !is_long(*size)).count();
-    if before_long == 0 { ranked.len().min(1) } else { before_long }
-}
-
-/// Whether a file of this size takes long.
-#[must_use]
-pub fn is_long(bytes: u64) -> bool {
-    bytes >= LONG_BYTES
 }
 
 #[cfg(test)]
@@ -113,34 +95,18 @@ mod tests {
             rank("asked/film.mp4", 5 << 30, 900),
             rank("open.mkv", 5 << 30, 900),
             rank("notes.txt", 100, 0),
-            rank("draft.odt", 5 << 20, 0),
             rank("new.JPG", 100, 0),
+            rank("draft.odt", 5 << 20, 0),
+            rank("report.odt", 6 << 20, 0),
             rank("asked for.txt", 100, 2),
-            rank("old.iso", 5 << 30, 2),
             rank("icon.png", 100, 2),
+            rank("old.iso", 5 << 30, 2),
             rank("old.mov", 5 << 30, 2),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert!(order[..6].iter().all(Rank::is_urgent) && !order[6..].iter().any(Rank::is_urgent));
-        assert!(order[..2].iter().all(Rank::is_asked) && !order[2..].iter().any(Rank::is_asked));
+        assert!(order[..7].iter().all(Rank::is_urgent) && !order[7..].iter().any(Rank::is_urgent));
         let ahead = Waiting { path: "a", size: 1, touched_ms: NOW + 1_000_000_000, open: false };
         assert!(Rank::of(ahead, NOW, &[]).is_urgent());
-    }
-
-    #[test]
-    fn what_takes_long_goes_by_itself() {
-        let rank = rank("a", 1, 1);
-        let table: [(&[u64], usize); 5] = [
-            (&[], 0),
-            (&[1, 2, 3], 3),
-            (&[1, LONG_BYTES, 2], 1),
-            (&[LONG_BYTES, 1, 2], 1),
-            (&[LONG_BYTES, LONG_BYTES], 1),
-        ];
-        for (sizes, first) in table {
-            let ranked: Vec<(Rank, u64)> = sizes.iter().map(|size| (rank, *size)).collect();
-            assert_eq!(together(&ranked), first, "{sizes:?}");
-        }
     }
 
     #[test]

@@ -202,6 +202,8 @@ pub struct Replica {
     /// The last event that gave this device's user a right.
     granted: Seq,
     blocked: BTreeSet<String>,
+    /// Paths whose turn did not come: the plans that follow do without them, up to the next news.
+    later: BTreeSet<String>,
     /// What the last look at the folder found standing where something may be wanted, and why.
     obstacles: BTreeMap<String, String>,
     /// Whether the last look at the folder was of one that may not be the one that was synced.
@@ -243,6 +245,7 @@ impl Replica {
             acknowledgements: Acknowledgements::default(),
             granted: Seq(0),
             blocked: BTreeSet::new(),
+            later: BTreeSet::new(),
             obstacles: BTreeMap::new(),
             merge_only: false,
             unsure: None,
@@ -521,7 +524,18 @@ impl Replica {
             BTreeSet::new(),
             "outside of this part disk and log agree"
         );
-        let plan = plan(sight.synced(&self.synced), sight.remote(), &self.blocked, !self.merge_only);
+        if plans == 0 {
+            self.later.clear();
+        }
+        let blocked: BTreeSet<String>;
+        let passed_by = match self.later.is_empty() {
+            true => &self.blocked,
+            false => {
+                blocked = self.blocked.union(&self.later).cloned().collect();
+                &blocked
+            }
+        };
+        let plan = plan(sight.synced(&self.synced), sight.remote(), passed_by, !self.merge_only);
         let mut changes = Vec::new();
         for change in &plan.labels {
             self.take_step(change.clone());

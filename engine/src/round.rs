@@ -13,6 +13,7 @@
 //!
 //! Left out: when to begin a round, and how often to try again.
 
+mod begun;
 mod delivery;
 mod fetch;
 mod glance;
@@ -28,8 +29,9 @@ mod sift;
 mod sources;
 mod submit;
 
+pub use begun::Begun;
 pub use fetch::Fetcher;
-pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take, Unreadable};
+pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take, Turns, Unreadable};
 pub use lists::{Lists, MemoryLists};
 pub use look::Look;
 pub use report::{Files, Report, RoundError, Step};
@@ -96,11 +98,22 @@ pub fn exchange<H: Host>(
         changed: None,
         put_off: false,
         later: BTreeSet::new(),
+        little_waits: false,
         tried: BTreeSet::new(),
+        gave_way: false,
+        is_first_look: true,
+        is_looking: false,
+        receives_later: false,
+        other_waits: false,
         reading: Files::default(),
+        read_before: (0, 0),
+        read_later: (0, 0),
         sending: Sending::default(),
     };
     let result = round.run();
+    if matches!(result, Err(RoundError::GaveWay)) && round.report.put_off.is_none() {
+        round.report.put_off = Some(Look::Whole);
+    }
     // After an error nobody wants to know; but nothing goes on behind a round.
     round.sending.abandon();
     let in_the_way = Some(&round.report.in_the_way).filter(|paths| !paths.is_empty());
@@ -142,10 +155,26 @@ struct Round<'a, H: Host> {
     put_off: bool,
     /// Files that wait for one that takes long, or for what goes before it.
     later: BTreeSet<String>,
-    /// Those that take long and were read in this round.
+    /// Whether some of them do not take long.
+    little_waits: bool,
+    /// Those that were read as a whole in this round, and did not rest.
     tried: BTreeSet<String>,
+    /// Something waits for this round to end.
+    gave_way: bool,
+    /// Whether nothing was looked at yet: what takes long comes after what is to be received.
+    is_first_look: bool,
+    /// Whether what is found is not said yet.
+    is_looking: bool,
+    /// Whether something that is to be received waits for what is sent.
+    receives_later: bool,
+    /// Whether what moves may be interrupted for the other direction.
+    other_waits: bool,
     /// How far the reading of files is.
     reading: Files,
+    /// How many files were read in this round before, and their bytes.
+    read_before: (u64, u64),
+    /// How many wait for their turn, and their bytes.
+    read_later: (u64, u64),
     /// Chunks that are on their way to the server.
     sending: Sending,
 }
@@ -162,11 +191,12 @@ impl<H: Host> Round<'_, H> {
         while turns < TURNS_MAX {
             // Files that wait for their turn are no sign that it does not come to an end.
             turns += usize::from(self.later.is_empty());
+            self.is_looking = online;
             if let Some(look) = self.rescan.take() {
                 self.look(&look, online)?;
             }
             if !online {
-                return Ok(());
+                return if self.gave_way { self.leave_rest() } else { Ok(()) };
             }
             if !self.shut_out && self.replica.is_retry_due() {
                 // Right after a look at the folder: what became of it meanwhile is known. And right before another: what
@@ -186,7 +216,11 @@ impl<H: Host> Round<'_, H> {
             if self.replica.is_settled() && self.replica.aside().is_empty() {
                 self.host.empty_outbox();
             }
+            self.is_looking = false;
             let pulled = self.pull(true)?;
+            if self.gave_way {
+                return self.leave_rest();
+            }
             if sent > 0 || pulled > 0 || self.rescan.is_some() {
                 continue;
             }
@@ -217,6 +251,40 @@ impl<H: Host> Round<'_, H> {
     fn go_on(&mut self, step: Step) -> Result<(), RoundError> {
         self.host.progress(step);
         if self.host.is_stopped() { Err(RoundError::Stopped) } else { Ok(()) }
+    }
+
+    /// Something goes before the rest: the next round goes on with that.
+    fn leave_rest(&mut self) -> Result<(), RoundError> {
+        let later = std::mem::take(&mut self.later);
+        self.report.put_off = Some(match self.rescan.take() {
+            Some(Look::Whole) => Look::Whole,
+            Some(Look::At(mut paths)) => {
+                paths.extend(later);
+                Look::At(paths)
+            }
+            Some(Look::Nowhere) | None => Look::At(later),
+        });
+        Err(RoundError::GaveWay)
+    }
+
+    /// What moved was interrupted: for good, for another round, or for the other direction.
+    fn give_way(&mut self) -> Result<(), RoundError> {
+        if self.host.is_stopped() {
+            return Err(RoundError::Stopped);
+        }
+        self.gave_way |= self.host.others_wait() || !self.other_waits;
+        Ok(())
+    }
+
+    /// What moves from now on goes in one direction; whether something waits to go in the other.
+    fn turn_to(&mut self, other_waits: bool) {
+        self.other_waits = other_waits;
+        self.host.turn_to(other_waits);
+    }
+
+    /// How many bytes go together.
+    fn window(&mut self) -> u64 {
+        self.host.parts().transport.window()
     }
 
     fn trouble(&mut self, trouble: impl Into<RoundError>) {

@@ -6,6 +6,7 @@
 
 use crate::{
     content::{ChunkDelta, ChunkError},
+    flow::WINDOW_BYTES_MAX,
     protocol::{
         Batches, Challenge, ChunksStored, ChunksWanted, Class, Fingerprint, HandBack, HandedBack,
         MissingAnswer, MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures,
@@ -61,6 +62,11 @@ pub trait Transport {
     fn begin_sending(&self, namespace: NamespaceId, chunks: Vec<Framed>) -> Underway<ChunksStored> {
         let answer = self.send_chunks(namespace, &chunks);
         Box::new(move || answer)
+    }
+
+    /// How many bytes go together: what is sent, or asked for, in one request ([`flow::window`](crate::flow::window)).
+    fn window(&self) -> u64 {
+        WINDOW_BYTES_MAX
     }
 
     /// Fetches chunks: a prefix of those asked for, at least one. Not checked yet.

@@ -8,7 +8,9 @@ use crate::{
     clock::MachineClock,
     disk::{TwinDisk, Volume},
     point::{Moment, Point},
+    random::Seed,
     transport::TwinTransport,
+    turns::TwinTurns,
 };
 use annals_engine::{
     clock::Clock,
@@ -18,8 +20,8 @@ use annals_engine::{
     names::NameRules,
     replica::{Effect, Input, Replica, StateChange},
     round::{
-        FileRead, FileToRead, Host, KeptRecords, MemoryLists, Parts, Report, RoundError, Step, StoreError,
-        Take, Unreadable, Wish, exchange,
+        Begun, FileRead, FileToRead, Host, KeptRecords, MemoryLists, Parts, Report, RoundError, Step,
+        StoreError, Take, Turns as _, Unreadable, Wish, exchange,
     },
 };
 use annals_events::{ChunkId, ChunkRef, Content, DeviceId, Record, Seq, log::Logged, log::Position};
@@ -42,6 +44,8 @@ pub struct Machine {
     state: Vec<Vec<u8>>,
     records: Kept,
     sealer: Sealer,
+    turns: TwinTurns,
+    begun: Begun,
     /// What sweeps could not put back and the replica was not told yet.
     homeless: Vec<String>,
 }
@@ -74,8 +78,16 @@ impl Machine {
             state: Vec::new(),
             records: Kept::default(),
             sealer: Sealer::new(),
+            turns: TwinTurns::new(Seed(0), 0),
+            begun: Begun::default(),
             homeless: Vec::new(),
         }
+    }
+
+    /// The same, of which somebody wants something now and then while a round is at work.
+    #[must_use]
+    pub fn taking_turns(self, turns: TwinTurns) -> Self {
+        Self { turns, ..self }
     }
 
     /// The records that it keeps.
@@ -159,6 +171,7 @@ impl Host for Machine {
             outbox: &self.outbox,
             records: &self.records,
             lists: &self.lists,
+            turns: &self.turns,
         }
     }
 
@@ -209,8 +222,11 @@ impl Host for Machine {
         let mut answers = Vec::with_capacity(files.len());
         for file in files {
             let answer = self.cut_one(file, wanted).map(|(read, sealed)| {
-                let given =
-                    sealed.into_iter().try_for_each(|chunk| take(chunk, &self.transport, &self.outbox));
+                let mut give = |chunk| match self.turns.goes_on() {
+                    true => take(chunk, &self.transport, &self.outbox),
+                    false => Err(RoundError::GaveWay),
+                };
+                let given = sealed.into_iter().try_for_each(&mut give);
                 given.map(|()| read)
             });
             answers.push(match answer {
@@ -226,8 +242,19 @@ impl Host for Machine {
         self.outbox = TwinChunks::default();
     }
 
+    fn others_wait(&self) -> bool {
+        self.turns.others_wait()
+    }
+
+    fn begun(&mut self) -> &mut Begun {
+        &mut self.begun
+    }
+
     fn progress(&mut self, _: Step) {}
 }
+
+/// So many rounds in a row give way: what is half fetched is not kept here, as a real disk would.
+const INTERRUPTIONS_MAX: usize = 12;
 
 /// A device at work.
 pub struct Device {
@@ -256,13 +283,22 @@ impl Device {
     /// # Errors
     /// As [`exchange`]. Without power the device has to be [started](Self::start) again.
     pub fn round(&mut self, wish: Wish) -> Result<Report, RoundError> {
-        self.start()?;
-        let replica = self.replica.as_mut().expect("it was just started");
-        let (report, done) = exchange(replica, &mut self.machine, wish);
-        if !self.machine.point.has_power() {
-            self.replica = None;
+        let mut wish = wish;
+        for nth in 0.. {
+            self.start()?;
+            self.machine.turns.begin(nth < INTERRUPTIONS_MAX);
+            let replica = self.replica.as_mut().expect("it was just started");
+            let (report, done) = exchange(replica, &mut self.machine, wish.clone());
+            if !self.machine.point.has_power() {
+                self.replica = None;
+            }
+            match done {
+                // Nobody wanted more than that it gave way.
+                Err(RoundError::GaveWay) => wish.look = report.put_off.expect("it says where it goes on"),
+                done => return done.map(|()| report),
+            }
         }
-        done.map(|()| report)
+        unreachable!("in the end nobody interrupts it")
     }
 
     /// The power goes.
@@ -278,6 +314,7 @@ impl Device {
             return Ok(());
         }
         self.machine.point.start();
+        self.machine.begun.clear();
         let swept = self.machine.disk.sweep()?;
         let mut replica = self.machine.reopen()?;
         self.machine.homeless.extend(swept.kept.into_iter().map(|(path, _)| path));

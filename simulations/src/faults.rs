@@ -28,6 +28,8 @@ pub struct Options {
     pub put_backs: u64,
     /// Percent of steps at which a folder cannot be read for a while.
     pub blindness: u64,
+    /// Percent of pieces before which somebody waits for what moves to give way. Then little goes together.
+    pub interruptions: u64,
     /// By how much clocks differ, at most, in milliseconds.
     pub skew_ms: u64,
     /// Whether the trace keeps its lines.
@@ -59,6 +61,10 @@ impl Options {
             devices: 2 + random.index(3),
             steps: 20 + random.below(60),
             lines: false,
+            interruptions: match seed.of("interruptions").draw(0) % 100 {
+                percent @ 1..50 => percent.div_ceil(3),
+                _ => 0,
+            },
             put_backs: seed.of("put backs").stream().below(2) * (1 + seed.of("put backs").nth(1).draw(0) % 6),
         }
     }
@@ -81,6 +87,7 @@ impl Options {
             server_crashes: 0,
             put_backs: 0,
             blindness: 0,
+            interruptions: 0,
             skew_ms: 0,
         }
     }
@@ -97,6 +104,7 @@ impl Options {
             "server_crashes" => self.server_crashes = value,
             "put_backs" => self.put_backs = value,
             "blindness" => self.blindness = value,
+            "interruptions" => self.interruptions = value,
             "skew_ms" => self.skew_ms = value,
             "request_lost" => self.link.request_lost = value,
             "reply_lost" => self.link.reply_lost = value,

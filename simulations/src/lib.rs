@@ -20,6 +20,7 @@ pub mod point;
 pub mod random;
 pub mod trace;
 pub mod transport;
+pub mod turns;
 pub mod workload;
 pub mod world;
 

@@ -19,6 +19,7 @@ use crate::{
     trace::Trace,
 };
 use annals_engine::{
+    flow::WINDOW_BYTES_MAX,
     protocol::{
         Batches, Challenge, ChunksStored, ChunksWanted, Code, HandBack, HandedBack, MissingAnswer,
         MissingQuestion, Outcomes, Problem, Records, RecordsQuery, Signatures, SignaturesWanted,
@@ -43,6 +44,7 @@ struct Link {
     seed: Seed,
     faults: Cell<LinkFaults>,
     cut: Cell<bool>,
+    window: Cell<u64>,
     messages: Cell<u64>,
     changes: Cell<u64>,
     late: RefCell<Vec<Request>>,
@@ -68,6 +70,7 @@ impl TwinTransport {
             seed,
             faults: Cell::default(),
             cut: Cell::default(),
+            window: Cell::new(WINDOW_BYTES_MAX),
             messages: Cell::default(),
             changes: Cell::default(),
             late: RefCell::default(),
@@ -84,6 +87,11 @@ impl TwinTransport {
     /// What befalls messages from now on.
     pub fn set_faults(&self, faults: LinkFaults) {
         self.link.faults.set(faults);
+    }
+
+    /// How many bytes go together from now on.
+    pub fn set_window(&self, bytes: u64) {
+        self.link.window.set(bytes);
     }
 
     /// Cuts the link, or joins it again.
@@ -170,6 +178,10 @@ impl TwinTransport {
 }
 
 impl Transport for TwinTransport {
+    fn window(&self) -> u64 {
+        self.link.window.get()
+    }
+
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Result<Records, TransportError> {
         let limit = if self.is_short() { Some(1) } else { query.limit };
         let query = RecordsQuery { limit, ..*query };

@@ -19,9 +19,11 @@ use crate::{
     random::{Random, Seed},
     trace::Trace,
     transport::{Backup, TwinServer, TwinTransport, public},
+    turns::TwinTurns,
     workload::{self, Diary},
 };
 use annals_engine::{
+    flow::WINDOW_BYTES_MAX,
     journal::Identity,
     observed::RemoteTree,
     round::{Look, RoundError, Wish},
@@ -151,8 +153,10 @@ impl World {
                 let link = seed.of(&format!("link {n}"));
                 let transport =
                     TwinTransport::new(server.clone(), identity.device(), link, point.clone(), trace.clone());
+                transport.set_window(if options.interruptions > 0 { 64 } else { WINDOW_BYTES_MAX });
                 transport.set_faults(options.link);
-                Device::new(Machine::new(identity, clock(), transport, point))
+                let turns = TwinTurns::new(seed.of(&format!("turns {n}")), options.interruptions);
+                Device::new(Machine::new(identity, clock(), transport, point).taking_turns(turns))
             })
             .collect();
         Rc::new_cyclic(|weak: &Weak<Self>| {

@@ -152,6 +152,10 @@ fn brought_back(paths: impl Iterator<Item = String>) -> impl Iterator<Item = Lin
 fn take_what_is_there(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Vec<String>, Failure> {
     let vanished = match folder.sync_once(&mut Bar::new(talk.terminal)) {
         Err(ClientError::Round(RoundError::MassDelete(_))) => folder.put_back(path)?,
+        Err(ClientError::Round(RoundError::GaveWay)) => {
+            folder.leave_rest_to_daemon();
+            Vec::new()
+        }
         Err(error) if error.is_passing() => Vec::new(),
         done => done.map(|_| Vec::new())?,
     };

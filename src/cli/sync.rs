@@ -26,6 +26,11 @@ pub(super) fn run_once(
 ) -> Result<Exit, Failure> {
     know_by(sync, folder)?;
     send_first(sync, folder, directory)?;
+    if sync.is_setting() {
+        // It is set by now: said to a daemon that goes on by it.
+        folder.leave_to_daemon();
+        return Ok(Exit::Done);
+    }
     if !(sync.once || sync.accept_deletes) {
         // Said to a daemon that is at it: it goes on, in another order.
         talk.remark("the daemon that keeps it in sync takes this first from now on")?;
@@ -97,6 +102,10 @@ pub(super) fn advice(error: &ClientError, root: &Path) -> Option<String> {
 pub(super) fn exchange(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<bool, Failure> {
     match folder.sync_once(&mut Bar::new(talk.terminal)) {
         Ok(_) => Ok(true),
+        Err(ClientError::Round(RoundError::GaveWay)) => {
+            folder.leave_rest_to_daemon();
+            Ok(true)
+        }
         Err(error) if error.is_passing() => {
             talk.remark(format_args!("{error}; this waits in the journal"))?;
             Ok(false)
@@ -168,17 +177,21 @@ pub(super) fn set(sync: &Sync, directory: &Path, talk: &mut Talk<'_>) -> Result<
             None => "no limit any more".to_owned(),
         })?;
     }
-    if sync.resume {
-        let typed = ["sync".into(), "--once".into(), root.display().to_string()];
-        let state = root.join(client::STATE_FOLDER);
-        match super::ask_daemon(&state, &typed, directory, talk) {
-            Some(answered) => return answered,
-            None => talk.remark("nothing is paused any more: `annals sync` exchanges what waited")?,
+    if sync.resume || sync.limit_rate.is_some() {
+        let set = if sync.resume { "--resume" } else { "--limit-rate=off" };
+        let typed = ["sync".into(), set.into(), root.display().to_string()];
+        let told = super::ask_daemon(&root.join(client::STATE_FOLDER), &typed, directory, talk);
+        let is_told = told.transpose()?.is_some();
+        if sync.resume {
+            talk.remark(if is_told { RESUMED } else { RESUMED_ALONE })?;
         }
     }
     Ok(Exit::Done)
 }
 
+const RESUMED: &str =
+    "nothing is paused any more: what waited is exchanged now, `annals status` says how far it is";
+const RESUMED_ALONE: &str = "nothing is paused any more: `annals sync` exchanges what waited";
 const PAUSED: &str = "paused: nothing is sent or fetched until `annals sync --resume`";
 
 fn take_settings(sync: &Sync, root: &Path) -> Result<(), Failure> {

@@ -1,15 +1,23 @@
-//! Files that are read before they are asked for, and the bytes of small ones between the question what of them has to
-//! be sent and the sending (docs/design/0002).
+//! Files that are read before they are asked for, the bytes of small ones between the question what of them has to be
+//! sent and the sending (docs/design/0002), and what was found in those whose sending was interrupted.
 //!
 //! What must always hold: bytes are kept for one group of files at a time, no more than some megabytes of them, and
-//! only those of a file that was the same before and after it was read. Nothing is read any more once this is gone.
+//! only those of a file that was the same before and after it was read. What was found in a file is believed while the
+//! file is what it was, as the file system's clock has it. Nothing is read any more once this is gone.
 
 use super::host::unread_file;
 use crate::{
-    content::{self, ChunkSink, CutError, CutFile, KeptFile},
-    disk::Folder,
+    clock::{SystemClock, pause},
+    content::{self, ChunkSink, CutError, CutFile, FileToCut, KeptFile, KnownFile},
+    disk::{Folder, OpenFile},
 };
-use annals_engine::{content::SealedChunk, round::FileToRead};
+use annals_engine::{
+    clock::Clock as _,
+    content::SealedChunk,
+    disk::{Node, Reading as _, TICK_NS},
+    flow,
+    round::{FileToRead, Turns},
+};
 use annals_events::ChunkId;
 use std::{
     collections::BTreeMap,
@@ -18,24 +26,42 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// Bytes of small files that are kept of a group.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// A group that has more is not read before it is its turn: what is at work then has the memory for itself.
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// So many chunks of files whose sending was interrupted are remembered.
+const KNOWN_CHUNKS_MAX: usize = 128 << 10;
 
 /// What was read before it was asked for.
 #[derive(Default)]
 pub(super) struct Ahead {
     next: Option<Reading>,
+    /// A file that takes long, whose reading goes on while others have their turn.
+    long: Option<Reading>,
     /// Of the group that was named last.
     kept: BTreeMap<String, (FileToRead, KeptFile)>,
+    /// What was found in that.
+    last: BTreeMap<String, Known>,
+    /// And in what was interrupted.
+    known: BTreeMap<String, Known>,
+}
+
+/// What was found in a file.
+struct Known {
+    asked: FileToRead,
+    file: CutFile,
+    /// Whether its sending was interrupted.
+    begun: bool,
 }
 
 /// A group that is being read.
 struct Reading {
     files: Vec<FileToRead>,
+    began_ns: i64,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Named>>,
 }
@@ -56,34 +82,148 @@ impl Ahead {
         }
     }
 
-    /// What is found in `files`, which may have been read by now.
-    pub(super) fn named(&mut self, folder: &Arc<Folder>, files: &[FileToRead]) -> Vec<Found> {
+    /// What is found in `files`, which may have been read by now; none: it is another's turn first. A `window` goes
+    /// together on the way to the server.
+    pub(super) fn named(
+        &mut self,
+        folder: &Arc<Folder>,
+        files: &[FileToRead],
+        window: u64,
+        turns: &dyn Turns,
+    ) -> Option<Vec<Found>> {
         // Of two groups that are kept one is at work, the other on its way.
         self.kept.clear();
+        self.last.clear();
+        let known: Vec<Option<CutFile>> = files.iter().map(|file| self.still_known(folder, file)).collect();
+        let is_unread =
+            |(file, known): (&FileToRead, &Option<CutFile>)| known.is_none().then(|| file.clone());
+        let unread: Vec<FileToRead> = files.iter().zip(&known).filter_map(is_unread).collect();
+        let mut read = self.read(folder, &unread, window, turns)?.into_iter();
+        let found = known.into_iter().map(|known| known.map_or_else(|| read.next(), |known| Some(Ok(known))));
+        Some(found.map(|found| found.unwrap_or(Err(CutError::ChangedWhileRead))).collect())
+    }
+
+    /// Reads what is not known, or was begun to be read; none: it is another's turn first.
+    fn read(
+        &mut self,
+        folder: &Arc<Folder>,
+        files: &[FileToRead],
+        window: u64,
+        turns: &dyn Turns,
+    ) -> Option<Vec<Found>> {
         let begun = self.next.take().filter(|next| next.files == files);
-        let reading = begun.unwrap_or_else(|| Reading::begin(folder, files));
+        let reading = match files {
+            [] => return Some(Vec::new()),
+            [file] if flow::is_long(file.size, window) => {
+                let again = self.long.take().filter(|long| long.files == files);
+                let reading = again.or(begun).unwrap_or_else(|| {
+                    wait_for_tick(folder, &file.path);
+                    Reading::begin(folder, files)
+                });
+                if !reading.is_done(turns) {
+                    self.long = Some(reading);
+                    return None;
+                }
+                reading
+            }
+            files => begun.unwrap_or_else(|| Reading::begin(folder, files)),
+        };
+        let began_ns = reading.began_ns;
         let (found, mut plain) = reading.finish();
         let mut all = Vec::with_capacity(files.len());
         for (place, (file, found)) in files.iter().zip(found).enumerate() {
             let found = found.unwrap_or(Err(CutError::ChangedWhileRead));
-            if let (Ok(cut), Some(plain)) = (&found, plain.remove(&place)) {
-                let kept = KeptFile { file: cut.clone(), plain };
-                self.kept.insert(file.path.clone(), (file.clone(), kept));
+            if let Ok(cut) = &found {
+                if let Some(plain) = plain.remove(&place) {
+                    let kept = KeptFile { file: cut.clone(), plain };
+                    self.kept.insert(file.path.clone(), (file.clone(), kept));
+                } else if !cut.grew && is_settled(&cut.node, began_ns) {
+                    let known = Known { asked: file.clone(), file: cut.clone(), begun: false };
+                    self.last.insert(file.path.clone(), known);
+                }
             }
             all.push(found);
         }
-        all
+        Some(all)
     }
 
-    /// The file as it was named last, if its bytes were kept.
-    pub(super) fn take(&mut self, file: &FileToRead) -> Option<KeptFile> {
-        let (_, kept) = self.kept.remove(&file.path).filter(|(named, _)| named == file)?;
-        Some(kept)
+    /// What was found in a file whose sending was interrupted, and that is what it was.
+    fn still_known(&mut self, folder: &Arc<Folder>, file: &FileToRead) -> Option<CutFile> {
+        let known = self.known.remove(&file.path).filter(|known| known.asked == *file)?;
+        let reading = folder.open_file(&file.path).ok()?;
+        let found = content::is_still(&reading, &known.file.node).then(|| known.file.clone());
+        self.last.insert(file.path.clone(), known);
+        found
+    }
+
+    /// The file as it was named last, as far as that is known. Where a `window` is little, what is on its way to the
+    /// server takes longer than reading it once more, a chunk at a time.
+    pub(super) fn take(
+        &mut self,
+        folder: &Arc<Folder>,
+        file: &FileToRead,
+        window: u64,
+    ) -> Option<FileToCut<OpenFile>> {
+        if let Some((_, kept)) = self.kept.remove(&file.path).filter(|(named, _)| named == file) {
+            return Some(FileToCut::Kept(kept));
+        }
+        let is_slow = window < flow::WINDOW_BYTES_MAX;
+        let known = self.last.get(&file.path).filter(|known| known.asked == *file)?;
+        if !is_slow && !known.begun {
+            return None;
+        }
+        let (folder, path) = (Arc::clone(folder), file.path.clone());
+        let open = Box::new(move || folder.open_file(&path));
+        Some(FileToCut::Known(KnownFile { open, file: known.file.clone() }))
+    }
+
+    /// The sending of what was named last was interrupted: it will be asked for again.
+    pub(super) fn interrupted(&mut self) {
+        self.next = None;
+        let chunks = |known: &BTreeMap<String, Known>| {
+            known.values().map(|known| known.file.chunks.len()).sum::<usize>()
+        };
+        if chunks(&self.known) + chunks(&self.last) > KNOWN_CHUNKS_MAX {
+            self.known.clear();
+        }
+        self.last.values_mut().for_each(|known| known.begun = true);
+        self.known.append(&mut self.last);
+    }
+
+    /// A round is at its end; whether there is something that `goes_on` in the next.
+    pub(super) fn end(&mut self, goes_on: bool) {
+        self.next = None;
+        self.kept.clear();
+        match goes_on {
+            true => self.interrupted(),
+            false => *self = Self::default(),
+        }
+    }
+}
+
+/// How often it is asked whose turn it is while a file that takes long is read.
+const ASKED: Duration = Duration::from_millis(5);
+
+/// Whether a change after it was read is sure to show.
+fn is_settled(node: &Node, began_ns: i64) -> bool {
+    node.mtime_ns.max(node.ctime_ns) < began_ns.saturating_sub(TICK_NS)
+}
+
+fn now_ns() -> i64 {
+    i64::try_from(SystemClock.now_ms()).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+/// Waits until a change of a large file that was just saved would show: then it need not be read twice.
+fn wait_for_tick(folder: &Folder, path: &str) {
+    let node = folder.open_file(path).and_then(|file| file.node());
+    if node.is_ok_and(|node| !is_settled(&node, now_ns())) {
+        pause(Duration::from_nanos(TICK_NS.unsigned_abs() + 1_000_000));
     }
 }
 
 impl Reading {
     fn begin(folder: &Arc<Folder>, files: &[FileToRead]) -> Self {
+        let began_ns = now_ns();
         let to_cut: Vec<_> = files.iter().map(|file| unread_file(folder, file)).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let sink =
@@ -94,7 +234,18 @@ impl Reading {
             let _ = content::cut_files(to_cut, &sink, |place, result| found[place] = Some(result));
             (found, sink.kept.into_inner().unwrap_or_else(PoisonError::into_inner))
         });
-        Self { files: files.to_vec(), stop, thread: Some(thread) }
+        Self { files: files.to_vec(), began_ns, stop, thread: Some(thread) }
+    }
+
+    /// Waits until it is done; false: it is another's turn before.
+    fn is_done(&self, turns: &dyn Turns) -> bool {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if !turns.goes_on() {
+                return false;
+            }
+            pause(ASKED);
+        }
+        true
     }
 
     fn finish(mut self) -> Named {

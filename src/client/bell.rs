@@ -5,6 +5,7 @@
 
 use crate::clock::Stopwatch;
 use annals_engine::{
+    flow::Others,
     protocol::HeadInfo,
     transport::TransportError,
     watch::{Debouncer, Due, Hint},
@@ -32,6 +33,10 @@ struct Rung {
     reached: bool,
     lost: Option<TransportError>,
     asked: bool,
+    /// Somebody left something to be done.
+    nudged: bool,
+    /// Rounds that did not give way.
+    rests: u64,
     head: Option<HeadInfo>,
     /// How many verbs wait for the folder.
     queue: usize,
@@ -50,6 +55,8 @@ pub(super) struct Woken {
     pub(super) lost: Option<TransportError>,
     /// Somebody wants to know how far this device is.
     pub(super) asked: bool,
+    /// Whether somebody left something to be done.
+    pub(super) nudged: bool,
     /// The newest head that was heard of.
     pub(super) head: Option<HeadInfo>,
     /// What is to be looked at.
@@ -106,6 +113,37 @@ impl Bell {
         self.0.woken.notify_all();
     }
 
+    /// A verb left something to be done.
+    pub(super) fn nudge(&self) {
+        self.rung().nudged = true;
+        self.0.woken.notify_all();
+    }
+
+    /// A round did what there was to do, as far as it could be done.
+    pub(super) fn rest(&self) {
+        self.rung().rests += 1;
+        self.0.woken.notify_all();
+    }
+
+    /// How many rounds did.
+    pub(super) fn rests(&self) -> u64 {
+        self.rung().rests
+    }
+
+    /// Waits until there was another one since there were so many, at most for `time`. False: it is to end.
+    pub(super) fn wait_for_rest(&self, rests: u64, time: Duration) -> bool {
+        let until = self.0.since.elapsed().saturating_add(time);
+        let mut rung = self.rung();
+        while rung.rests == rests && !rung.stopped {
+            let left = until.saturating_sub(self.0.since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            rung = self.sleep(rung, left);
+        }
+        !rung.stopped
+    }
+
     /// A namespace got further.
     pub(super) fn hear(&self, head: HeadInfo) {
         self.rung().head = Some(head);
@@ -135,10 +173,15 @@ impl Bell {
         }
     }
 
-    /// Whether something is to be looked at by now, or a verb waits.
-    pub(super) fn others_wait(&self) -> bool {
+    /// Who waits for a round to end: a verb; what is to be looked at by now; news.
+    pub(super) fn others(&self) -> Others {
         let rung = self.rung();
-        rung.queue > 0 || rung.debouncer.due_at_ms().is_some_and(|due_ms| due_ms <= self.now_ms())
+        let is_due = || rung.debouncer.due_at_ms().is_some_and(|due_ms| due_ms <= self.now_ms());
+        match () {
+            () if rung.queue > 0 => Others::Somebody,
+            () if rung.nudged || rung.head.is_some() || is_due() => Others::Something,
+            () => Others::Nobody,
+        }
     }
 
     /// Waits until it is rung, or for `time`.
@@ -148,8 +191,8 @@ impl Bell {
         loop {
             let due = rung.debouncer.take(self.now_ms());
             let left = until.saturating_sub(self.0.since.elapsed());
-            let is_rung =
-                rung.stopped || rung.reached || rung.lost.is_some() || rung.asked || rung.head.is_some();
+            let is_rung = rung.stopped || rung.reached || rung.lost.is_some() || rung.asked || rung.nudged;
+            let is_rung = is_rung || rung.head.is_some();
             if due.is_some() || is_rung || left.is_zero() {
                 let came = if due.is_some() { std::mem::take(&mut rung.came) } else { BTreeSet::new() };
                 return Woken {
@@ -157,6 +200,7 @@ impl Bell {
                     reached: std::mem::take(&mut rung.reached),
                     lost: rung.lost.take(),
                     asked: std::mem::take(&mut rung.asked),
+                    nudged: std::mem::take(&mut rung.nudged),
                     head: rung.head.take(),
                     due,
                     came,

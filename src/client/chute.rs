@@ -3,7 +3,7 @@
 //! What must always hold: no more than some megabytes wait; whoever cuts is told when nobody takes any more, and whoever
 //! takes when nothing more comes. They come in handfuls: waking somebody for each costs more than a small chunk does.
 
-use annals_engine::content::SealedChunk;
+use annals_engine::{content::SealedChunk, flow::WINDOW_BYTES_MAX};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that wait at most, but for one chunk.
@@ -15,9 +15,12 @@ const HANDFUL_BYTES: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
+/// Where they go slowly: what waits when it is another's turn is read once more.
+const WAITING_BYTES_SLOW: usize = 2 * HANDFUL_BYTES;
+
 /// Chunks from several threads for one.
-#[derive(Default)]
 pub(super) struct Chute {
+    waiting_bytes_max: usize,
     state: Mutex<State>,
     /// There is a handful, or nothing more comes.
     handful: Condvar,
@@ -34,9 +37,17 @@ struct State {
 }
 
 impl Chute {
+    /// For a way on which so many bytes go together.
+    pub(super) fn for_window(window: u64) -> Self {
+        let is_slow = window < WINDOW_BYTES_MAX;
+        let waiting_bytes_max = if is_slow { WAITING_BYTES_SLOW } else { WAITING_BYTES_MAX };
+        let (state, handful, room) = (Mutex::default(), Condvar::new(), Condvar::new());
+        Self { waiting_bytes_max, state, handful, room }
+    }
+
     /// Puts a chunk in, once there is room.
     pub(super) fn put(&self, chunk: SealedChunk) -> Result<(), Gone> {
-        let full = |state: &mut State| state.bytes >= WAITING_BYTES_MAX && !state.gone;
+        let full = |state: &mut State| state.bytes >= self.waiting_bytes_max && !state.gone;
         let mut state = self.room.wait_while(self.state(), full).unwrap_or_else(PoisonError::into_inner);
         if state.gone {
             return Err(Gone);
@@ -98,7 +109,7 @@ mod tests {
 
     #[test]
     fn everything_arrives_and_no_more_than_some_megabytes_wait() {
-        let chute = Chute::default();
+        let chute = Chute::for_window(WINDOW_BYTES_MAX);
         let one = chunk(50_000);
         let mut taken = 0;
         std::thread::scope(|scope| {
@@ -125,7 +136,7 @@ mod tests {
 
     #[test]
     fn whoever_cuts_is_told_that_nobody_takes_any_more() {
-        let chute = Chute::default();
+        let chute = Chute::for_window(WINDOW_BYTES_MAX);
         let one = chunk(50_000);
         std::thread::scope(|scope| {
             let cutting = scope.spawn(|| {

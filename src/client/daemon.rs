@@ -6,7 +6,8 @@
 //!   trying again, a rare look ──────┘
 //! ```
 //!
-//! One thread does rounds, another answers on the control socket; they take turns with the folder. A server
+//! One thread does rounds, another answers on the control socket; they take turns with the folder, and a round that moves
+//! much ends between two pieces when a verb waits, something was saved, or something came. A server
 //! that cannot be reached is tried again after a while that grows; what changes meanwhile is journaled. Nothing
 //! is done while nothing happens.
 
@@ -14,12 +15,15 @@ use super::{
     ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
+    folder::LeftOpen,
     guarding,
     host::Doing,
     watching::Watching,
 };
 use crate::clock::Stopwatch;
-use annals_engine::{ignore::RULES_FILE, retry, round::RoundError, transport::TransportError, watch::Due};
+use annals_engine::{
+    flow::Others, ignore::RULES_FILE, retry, round::RoundError, transport::TransportError, watch::Due,
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -29,6 +33,8 @@ use std::{
 
 /// When nothing happened for so long, how the folder stands is written down.
 const PAUSE: Duration = Duration::from_secs(1);
+/// For so long a verb waits for what follows from it.
+const SOON: Duration = Duration::from_secs(2);
 /// How often it is asked whether the folder is still where it was, while nothing happens.
 const PLACE: Duration = Duration::from_secs(10);
 
@@ -250,6 +256,7 @@ impl Work<'_> {
             folder.note_standing();
             return Ok(true);
         }
+        self.stop.0.rest();
         let result = match result {
             // Nothing is done with what somebody else put there, or left of it.
             Err(error) if error.is_replaced() => {
@@ -307,11 +314,11 @@ impl Work<'_> {
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         if let Some(left) = self.left.take() {
-            let Woken { stopped, asked, due, came, .. } = self.stop.0.wait(Duration::ZERO);
+            let Woken { stopped, asked, nudged, due, came, .. } = self.stop.0.wait(Duration::ZERO);
             if asked {
                 held(self.folder).owe_word();
             }
-            let due = due.and_then(|due| self.sifted(due));
+            let due = if nudged { Some(Due::Whole) } else { due.and_then(|due| self.sifted(due)) };
             return (!stopped).then(|| (with(left, due), came));
         }
         let slept = Stopwatch::start();
@@ -323,7 +330,8 @@ impl Work<'_> {
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
             let next = next.min(slept.elapsed() + PLACE);
-            let Woken { stopped, reached, lost, asked, head, due, came } = self.stop.0.wait(left(next));
+            let Woken { stopped, reached, lost, asked, nudged, head, due, came } =
+                self.stop.0.wait(left(next));
             if stopped {
                 return None;
             }
@@ -334,7 +342,7 @@ impl Work<'_> {
                 self.noted = true;
             }
             let is_time = again.is_some_and(|again| left(again).is_zero());
-            if left(next_look).is_zero() || is_time || self.came_lately && left(PAUSE).is_zero() {
+            if nudged || left(next_look).is_zero() || is_time || self.came_lately && left(PAUSE).is_zero() {
                 // What failed may have been a look that did not get done.
                 return Some((Due::Whole, came));
             }
@@ -397,8 +405,34 @@ impl Progress for UntilStopped<'_> {
         Some(self.stop.clone())
     }
 
-    fn others_wait(&self) -> bool {
-        self.stop.0.others_wait()
+    fn others(&self) -> Others {
+        self.stop.0.others()
+    }
+}
+
+/// Runs a verb between two rounds, or two pieces of what moves. What takes long of it is the daemon's: who waits for that
+/// is answered when a round did it.
+fn ask(request: &Request, folder: &Mutex<Folder>, answers: Answers, bell: &Bell) -> Answer {
+    loop {
+        let rests = bell.rests();
+        let (answer, left_open) = {
+            let _queued = bell.queue();
+            let mut folder = held(folder);
+            let answer = (answers.verb)(request, &mut folder);
+            (answer, folder.take_left_open())
+        };
+        if left_open.is_some() {
+            bell.nudge();
+        }
+        match left_open {
+            None | Some(LeftOpen::Follows) => return answer,
+            Some(LeftOpen::Soon) => {
+                bell.wait_for_rest(rests, SOON);
+                return answer;
+            }
+            Some(LeftOpen::Awaited) if bell.wait_for_rest(rests, Duration::MAX) => {}
+            Some(LeftOpen::Awaited) => return answer,
+        }
     }
 }
 
@@ -416,10 +450,7 @@ fn listen(
                 Err(TryLockError::WouldBlock) => (answers.meanwhile)(&request, &root),
                 _ => None,
             };
-            answer.unwrap_or_else(|| {
-                let _queued = bell.queue();
-                (answers.verb)(&request, &mut held(&folder))
-            })
+            answer.unwrap_or_else(|| ask(&request, &folder, answers, &bell))
         });
     })
 }

@@ -6,7 +6,7 @@ use super::{
     bell::Bell,
     binding::{Address, Binding, STATE_FOLDER},
     hooks::Hooks,
-    host::{Machine, Progress, http_of},
+    host::{Doing, Flow, Machine, Progress, http_of},
     listening::Listening,
     noting::Noting,
     settings::{Settings, paused_by},
@@ -21,11 +21,12 @@ use crate::{
 use annals_engine::{
     clock::Clock as _,
     disk::{Disk as _, DiskError},
+    flow::Others,
     journal::Identity,
     protocol::{FeedQuery, HeadInfo},
     replica::{Effect, Input, Replica},
-    round::{self, Look, Report, RoundError, StoreError, Wish},
-    transport::TransportError,
+    round::{self, Begun, Look, Report, RoundError, StoreError, Wish},
+    transport::{Transport as _, TransportError},
     watch::Due,
 };
 use serde::Serialize;
@@ -46,6 +47,11 @@ pub struct Folder {
     /// Opens files beside what is at work on the folder.
     pub(super) opener: Arc<disk::Folder>,
     http: Option<Http>,
+    /// What was found in files, and what is half sent or fetched, since something else went first.
+    ahead: Ahead,
+    begun: Begun,
+    /// What a verb left to the daemon, and whether it is done without that.
+    left_open: Option<LeftOpen>,
     wish: Wish,
     pub(super) last: LastRound,
     /// What a person is told to do about what went wrong.
@@ -57,6 +63,38 @@ pub struct Folder {
     pub(super) hooks: Hooks,
     /// Held as long as this is.
     lock: File,
+}
+
+/// A verb that a daemon runs waits for nothing that takes long: the daemon goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftOpen {
+    /// Whoever asked waits for all of it.
+    Awaited,
+    /// It is waited for a moment.
+    Soon,
+    /// It follows.
+    Follows,
+}
+
+/// Lets others have their turn as soon as something moved.
+struct Briefly<'a>(&'a mut dyn Progress);
+
+impl Progress for Briefly<'_> {
+    fn step(&mut self, doing: &Doing) {
+        self.0.step(doing);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.is_stopped()
+    }
+
+    fn stop(&self) -> Option<super::daemon::Stop> {
+        self.0.stop()
+    }
+
+    fn others(&self) -> Others {
+        Others::Somebody
+    }
 }
 
 /// `annals sync --once --json`.
@@ -154,6 +192,9 @@ impl Folder {
             disk,
             opener,
             http: None,
+            ahead: Ahead::default(),
+            begun: Begun::default(),
+            left_open: None,
             wish: Wish::default(),
             last: LastRound::read(root),
             advice: |_, _| None,
@@ -188,6 +229,9 @@ impl Folder {
             disk: FolderDisk::open(root)?,
             opener: Arc::new(disk::Folder::open(root)?),
             http: None,
+            ahead: Ahead::default(),
+            begun: Begun::default(),
+            left_open: None,
             wish: Wish::default(),
             last: LastRound::read(root),
             advice: |_, _| None,
@@ -327,10 +371,31 @@ impl Folder {
     /// # Errors
     /// [`ClientError::Round`]; what could be done was done.
     pub fn sync_once(&mut self, progress: &mut dyn Progress) -> Result<SyncReport, ClientError> {
-        let result = self.sync(Look::Whole, false, progress);
+        let result = match self.kept {
+            true => self.sync(Look::Whole, false, &mut Briefly(progress)),
+            false => self.sync(Look::Whole, false, progress),
+        };
+        if matches!(result, Err(ClientError::Round(RoundError::GaveWay))) {
+            self.left_open = Some(LeftOpen::Awaited);
+        }
         self.note_standing();
         self.keep_checkpoint();
         result
+    }
+
+    /// The daemon that keeps the folder goes on by itself.
+    pub fn leave_to_daemon(&mut self) {
+        self.left_open = Some(LeftOpen::Follows);
+    }
+
+    /// What was left open is the daemon's to go on with; whoever asked waits for it no longer than a moment.
+    pub fn leave_rest_to_daemon(&mut self) {
+        self.left_open = Some(LeftOpen::Soon);
+    }
+
+    /// What the last verb left open.
+    pub(super) fn take_left_open(&mut self) -> Option<LeftOpen> {
+        self.left_open.take()
     }
 
     /// Exchanges what there is to exchange without a look at the folder.
@@ -438,10 +503,10 @@ impl Folder {
             store: &mut self.store,
             http: &http,
             identity: &self.identity,
-            progress: &mut noting,
+            flow: Flow::begin(&mut noting, http.window()),
             root: &self.root,
-            gives_way: false,
-            ahead: Ahead::default(),
+            ahead: &mut self.ahead,
+            begun: &mut self.begun,
         };
         let wish = Wish { look, patient, ..self.wish.clone() };
         let (report, result) = round::exchange(&mut self.replica, &mut machine, wish);
@@ -454,6 +519,11 @@ impl Folder {
                 || error.is_passing() && Settings::read(&self.root).paused
         };
         let paused = result.as_ref().is_err_and(is_held_up);
+        let goes_on = result.as_ref().is_err_and(|error| error.is_passing() || *error == RoundError::GaveWay);
+        self.ahead.end(goes_on);
+        if !goes_on {
+            self.begun.clear();
+        }
         let result = if paused { Err(RoundError::Paused) } else { result };
         self.remember(&report, &result);
         if !self.replica.is_working()

@@ -16,13 +16,18 @@ use crate::{
 use annals_engine::{
     clock::Clock,
     content::SealedChunk,
+    flow::{Others, Turn, WINDOW_BYTES_MAX},
     journal::Identity,
     observed::SyncedChange,
     replica::{Replica, StateChange},
-    round::{FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Unreadable},
+    round::{
+        Begun, FileRead, FileToRead, Files, Host, Parts, RoundError, Step, StoreError, Take, Turns,
+        Unreadable,
+    },
+    transport::Transport as _,
 };
 use annals_events::{ChunkId, DeviceId, Record, Seq, log::Logged};
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, path::Path, sync::Arc};
 
 /// Who is told how far a round is.
 pub trait Progress {
@@ -42,9 +47,9 @@ pub trait Progress {
         None
     }
 
-    /// Whether something came up that goes before the rest of what takes long.
-    fn others_wait(&self) -> bool {
-        false
+    /// Who waits for it to end.
+    fn others(&self) -> Others {
+        Others::Nobody
     }
 }
 
@@ -70,12 +75,31 @@ pub(super) struct Machine<'a> {
     pub(super) store: &'a mut Store,
     pub(super) http: &'a Http,
     pub(super) identity: &'a Identity,
-    pub(super) progress: &'a mut dyn Progress,
+    pub(super) flow: Flow<'a>,
     /// The folder, as programs name it.
     pub(super) root: &'a Path,
-    /// Whether what is cut may give way to others.
-    pub(super) gives_way: bool,
-    pub(super) ahead: Ahead,
+    pub(super) ahead: &'a mut Ahead,
+    pub(super) begun: &'a mut Begun,
+}
+
+/// Who watches, and whose turn it is.
+pub(super) struct Flow<'a> {
+    progress: &'a mut dyn Progress,
+    turn: RefCell<Turn>,
+    clock: Stopwatch,
+}
+
+impl<'a> Flow<'a> {
+    pub(super) fn begin(progress: &'a mut dyn Progress, window: u64) -> Self {
+        Self { progress, turn: RefCell::new(Turn::begin(0, window)), clock: Stopwatch::start() }
+    }
+}
+
+impl Turns for Flow<'_> {
+    fn goes_on(&self) -> bool {
+        let now_us = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.turn.borrow_mut().goes_on(now_us, self.progress.others()) && !self.progress.is_stopped()
+    }
 }
 
 impl Host for Machine<'_> {
@@ -88,7 +112,7 @@ impl Host for Machine<'_> {
     fn parts(&mut self) -> Parts<'_, FolderDisk> {
         let kept: &Kept = self.store.kept();
         let (outbox, lists) = (&self.store.outbox, &self.store.lists);
-        Parts { disk: self.disk, transport: self.http, outbox, records: kept, lists }
+        Parts { disk: self.disk, transport: self.http, outbox, records: kept, lists, turns: &self.flow }
     }
 
     fn persist(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
@@ -132,11 +156,11 @@ impl Host for Machine<'_> {
         take: &mut Take<'_>,
     ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
         let to_cut: Vec<FileToCut<_>> = files.iter().map(|file| self.cut_of(file)).collect();
-        let chute = Chute::default();
+        let chute = Chute::for_window(self.http.window());
         let sink = Sink { wanted, chute: &chute };
         let mut read = vec![Err(unread()); files.len()];
         let (http, outbox) = (self.http, &self.store.outbox);
-        std::thread::scope(|scope| {
+        let cut = std::thread::scope(|scope| {
             let cutting = scope.spawn(|| {
                 // However this ends, nobody waits for more.
                 let _end = chute.ends();
@@ -145,33 +169,46 @@ impl Host for Machine<'_> {
                 })
             });
             // What is not taken any more ends the cutting.
-            let mut turn = Turn::begin(self.gives_way);
-            let sent = chute.take_all(|chunk| {
-                turn.go_on(self.progress)?;
-                take(chunk, http, outbox)
+            let sent = chute.take_all(|chunk| match self.flow.goes_on() {
+                true => take(chunk, http, outbox),
+                false => Err(RoundError::GaveWay),
             });
             match cutting.join().expect("cutting does not panic") {
                 Ok(()) | Err(Gone) => sent,
             }
-        })?;
-        Ok(read)
+        });
+        if cut.is_err() {
+            self.ahead.interrupted();
+        }
+        cut.map(|()| read)
     }
 
     fn open_now(&mut self) -> BTreeSet<String> {
         opened::below(self.root)
     }
 
-    fn may_give_way(&mut self, may: bool) {
-        self.gives_way = may;
+    fn turn_to(&mut self, other_waits: bool) {
+        self.flow.turn.get_mut().turn_to(other_waits);
+    }
+
+    fn others_wait(&self) -> bool {
+        self.flow.progress.others() != Others::Nobody
+    }
+
+    fn begun(&mut self) -> &mut Begun {
+        self.begun
     }
 
     fn name(&mut self, files: &[FileToRead]) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
-        let named = self.ahead.named(self.opener, files).into_iter();
+        let named = self.ahead.named(self.opener, files, self.http.window(), &self.flow);
+        let named = named.ok_or(RoundError::GaveWay)?.into_iter();
         Ok(named.map(|found| found.map(to_read).map_err(unreadable)).collect())
     }
 
     fn read_ahead(&mut self, files: &[FileToRead]) {
-        self.ahead.begin(self.opener, files);
+        // What goes slowly is read in time.
+        let next = if self.http.window() < WINDOW_BYTES_MAX { &[] } else { files };
+        self.ahead.begin(self.opener, next);
     }
 
     fn empty_outbox(&mut self) {
@@ -187,11 +224,11 @@ impl Host for Machine<'_> {
             Step::Reading(files) => ("reading and sending files", files),
             Step::Writing(files) => ("writing files", files),
         };
-        self.progress.step(&Doing { what, files });
+        self.flow.progress.step(&Doing { what, files });
     }
 
     fn is_stopped(&self) -> bool {
-        self.progress.is_stopped()
+        self.flow.progress.is_stopped()
     }
 }
 
@@ -214,35 +251,8 @@ impl Machine<'_> {
     }
 
     fn cut_of(&mut self, file: &FileToRead) -> FileToCut<OpenFile> {
-        self.ahead.take(file).map_or_else(|| unread_file(self.opener, file), FileToCut::Kept)
-    }
-}
-
-/// How long whoever gives way is at it before. What is begun anew has to get to where it was, and gets on by as much.
-const TURN: Duration = Duration::from_secs(1);
-
-/// The time that a file has before it gives way.
-struct Turn {
-    gives_way: bool,
-    began: Stopwatch,
-    /// How long it took to get to the first chunk that is to be sent.
-    back: Option<Duration>,
-}
-
-impl Turn {
-    fn begin(gives_way: bool) -> Self {
-        Self { gives_way, began: Stopwatch::start(), back: None }
-    }
-
-    /// Between two chunks: whether to go on.
-    fn go_on(&mut self, progress: &dyn Progress) -> Result<(), RoundError> {
-        if progress.is_stopped() {
-            return Err(RoundError::Stopped);
-        }
-        let elapsed = self.began.elapsed();
-        let back = *self.back.get_or_insert(elapsed);
-        let is_over = elapsed - back >= TURN.max(back * 2);
-        if self.gives_way && is_over && progress.others_wait() { Err(RoundError::GaveWay) } else { Ok(()) }
+        let known = self.ahead.take(self.opener, file, self.http.window());
+        known.unwrap_or_else(|| unread_file(self.opener, file))
     }
 }
 

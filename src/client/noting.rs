@@ -9,6 +9,7 @@ use super::{
     standing::{self, Moving, Status},
 };
 use crate::{clock::Stopwatch, transport::Traffic};
+use annals_engine::flow::Others;
 use std::{
     path::Path,
     sync::{
@@ -61,8 +62,8 @@ impl Progress for Noting<'_> {
         self.watching.stop()
     }
 
-    fn others_wait(&self) -> bool {
-        self.watching.others_wait()
+    fn others(&self) -> Others {
+        self.watching.others()
     }
 }
 

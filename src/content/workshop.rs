@@ -84,18 +84,34 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
         id: ChunkId,
         plain: impl Into<Cow<'p, [u8]>>,
     ) -> Result<(), Stopped> {
-        let taken = self
-            .sink
-            .wanted(&id)
-            .and_then(|wanted| if wanted { self.sink.take(sealer.seal(id, plain)) } else { Ok(()) });
-        match taken {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.error.lock().expect("nothing panics while it holds the lock").get_or_insert(error);
-                self.stop();
-                Err(Stopped)
-            }
+        if self.wants(&id)? { self.take(sealer, id, plain) } else { Ok(()) }
+    }
+
+    /// Whether a chunk is wanted.
+    pub(super) fn wants(&self, id: &ChunkId) -> Result<bool, Stopped> {
+        if self.is_stopped() {
+            return Err(Stopped);
         }
+        self.heard(self.sink.wanted(id))
+    }
+
+    /// Seals a chunk that is wanted.
+    pub(super) fn take<'p>(
+        &self,
+        sealer: &mut Sealer,
+        id: ChunkId,
+        plain: impl Into<Cow<'p, [u8]>>,
+    ) -> Result<(), Stopped> {
+        self.heard(self.sink.take(sealer.seal(id, plain)))
+    }
+
+    /// What the sink said: an error of it ends everything.
+    fn heard<T>(&self, said: Result<T, S::Error>) -> Result<T, Stopped> {
+        said.map_err(|error| {
+            self.error.lock().expect("nothing panics while it holds the lock").get_or_insert(error);
+            self.stop();
+            Stopped
+        })
     }
 
     pub(super) fn sink(&self) -> &'a S {

@@ -149,6 +149,12 @@ impl NewFile for Sink<'_> {
         Ok(self.file.read_exact_at(&mut bytes, self.at).is_ok().then_some(bytes))
     }
 
+    fn skip(&mut self, length: usize) -> io::Result<bool> {
+        let is_there = self.begun >= self.at + length as u64;
+        self.at += if is_there { length as u64 } else { 0 };
+        Ok(is_there)
+    }
+
     fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.at += bytes.len() as u64;
         Ok(())

@@ -28,11 +28,6 @@ impl Pace {
         self.bucket().rate()
     }
 
-    /// The same bytes, no faster than the rate.
-    pub(super) fn slow<R: Read>(&self, inner: R) -> Slow<R> {
-        Slow { inner, pace: self.clone() }
-    }
-
     fn bucket(&self) -> std::sync::MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,14 +41,29 @@ impl Pace {
     }
 }
 
-/// Something that is read no faster than a rate.
+/// A person made a pause in the middle of it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("paused")]
+struct HeldUp;
+
+/// Whether it was that.
+pub(super) fn is_held_up(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<HeldUp>())
+}
+
+/// Something that is read no faster than a rate, and not at all once a person made a pause.
 pub(super) struct Slow<R> {
     inner: R,
     pace: Pace,
+    paused_by: Option<PathBuf>,
 }
 
 impl<R: Read> Read for Slow<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if is_there(self.paused_by.as_ref()) {
+            return Err(io::Error::other(HeldUp));
+        }
         let room = buffer.len().min(PIECE_BYTES);
         let got = self.inner.read(&mut buffer[..room])?;
         self.pace.wait_for(got);
@@ -104,6 +114,15 @@ impl Brake {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.paused_by.as_ref().is_some_and(|file| file.exists())
+        is_there(self.paused_by.as_ref())
     }
+
+    /// The same bytes, no faster than the rate of `pace`.
+    pub(super) fn slow<R: Read>(&self, pace: &Pace, inner: R) -> Slow<R> {
+        Slow { inner, pace: pace.clone(), paused_by: self.paused_by.clone() }
+    }
+}
+
+fn is_there(file: Option<&PathBuf>) -> bool {
+    file.is_some_and(|file| file.exists())
 }

@@ -12,10 +12,11 @@ mod tests;
 pub use feed::{Feed, HangUp};
 
 use super::{
-    brake::{Brake, Wait},
+    brake::{self, Brake, Pace, Wait},
     tls::{self, Judge, Pin, Shown},
 };
 use annals_engine::{
+    flow,
     protocol::{
         self, Account, AccountChange, BatchOutcome, Batches, Challenge, ChunksStored, ChunksWanted, Code,
         DeviceInfo, FEED_CONNECT_MS, Fingerprint, HandBack, HandedBack, LinkRequest, Linked, Member,
@@ -354,7 +355,7 @@ impl Http {
                 Some(pace) => {
                     let traffic = Arc::clone(&self.traffic);
                     let by = Box::new(move |bytes| traffic.count(bytes, 0));
-                    let leaving = Counted { inner: pace.slow(io::Cursor::new(body)), by };
+                    let leaving = Counted { inner: self.brake.slow(pace, io::Cursor::new(body)), by };
                     request.body(Body::sized(leaving, bytes))
                 }
             }
@@ -418,13 +419,17 @@ impl Http {
             }
             Some(pace) => {
                 let mut bytes = Vec::new();
-                let cut = |error: io::Error| TransportError::Unreachable {
-                    server: self.base.clone(),
-                    what: error.to_string(),
+                let cut = |error: io::Error| match brake::is_held_up(&error) {
+                    true => TransportError::Paused,
+                    false => {
+                        TransportError::Unreachable { server: self.base.clone(), what: error.to_string() }
+                    }
                 };
                 let traffic = Arc::clone(&self.traffic);
                 let by = Box::new(move |bytes| traffic.count(0, bytes));
-                Counted { inner: pace.slow(response), by }.read_to_end(&mut bytes).map_err(cut)?;
+                Counted { inner: self.brake.slow(pace, response), by }
+                    .read_to_end(&mut bytes)
+                    .map_err(cut)?;
                 Ok(bytes)
             }
         }
@@ -437,8 +442,11 @@ impl Http {
             return untrusted;
         }
         // The innermost cause is the one that people understand ("connection refused").
-        let mut cause: &dyn std::error::Error = error;
+        let mut cause: &(dyn std::error::Error + 'static) = error;
         while let Some(inner) = cause.source() {
+            if brake::is_held_up(inner) {
+                return TransportError::Paused;
+            }
             cause = inner;
         }
         let what = cause.to_string();
@@ -470,6 +478,10 @@ impl Http {
 }
 
 impl Transport for Http {
+    fn window(&self) -> u64 {
+        flow::window(self.brake.sending.as_ref().map(Pace::rate))
+    }
+
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
         let route = format!("namespaces/{namespace}/records");
         let response = self.send(Method::GET, &route, |request| {

@@ -190,6 +190,12 @@ pub enum Blocked {
         /// Where.
         path: String,
     },
+    /// Its turn has not come: something else goes first, or nobody can be asked for now.
+    #[error("{path:?} has to wait for its turn")]
+    Later {
+        /// Where.
+        path: String,
+    },
     /// The content could not be had.
     #[error("the content of {path:?} could not be had: {why}")]
     Content {
@@ -220,6 +226,7 @@ impl Blocked {
             | Self::Name { path, .. }
             | Self::ReadOnly { path, .. }
             | Self::Full { path }
+            | Self::Later { path }
             | Self::Content { path, .. }
             | Self::Other { path, .. } => path,
         }

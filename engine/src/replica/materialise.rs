@@ -25,6 +25,7 @@ impl Replica {
                         changes.push(StateChange::Synced(change));
                     }
                 }
+                Err(Blocked::Later { path }) => drop(self.later.insert(path)),
                 Err(why) => {
                     self.block(op);
                     if let Blocked::Kept { path, .. } = &why {

@@ -1,4 +1,5 @@
-//! Chunks on their way to where they go, a parcel at a time: whole, or as the difference to what they replace.
+//! Chunks on their way to where they go, a parcel at a time: whole, or as the difference to what they replace. A parcel
+//! has a window's bytes, unless one chunk alone has more; a second one is on its way meanwhile.
 //!
 //! A device has not got the bytes that it replaced any more. So it asks the server for their signatures, some chunks
 //! ahead, and tells the difference to those. What the server cannot make whole of it is sent whole at once; a server
@@ -15,8 +16,6 @@ use crate::{
 use annals_events::{ChunkId, ChunkRef, NamespaceId};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes of a parcel, unless one chunk alone has more: half of what may be. A second one is on its way meanwhile.
-const PARCEL_BYTES: usize = 4 << 20;
 /// After so many differences it is judged whether they are worth it.
 const TRIES: u32 = 16;
 
@@ -138,7 +137,7 @@ impl Delivery {
             Some(delta) => (Framed::Delta(delta), Some(chunk)),
             None => (Framed::Whole(chunk), None),
         };
-        let full = self.parcel_bytes + framed.wire_bytes() > PARCEL_BYTES
+        let full = (self.parcel_bytes + framed.wire_bytes()) as u64 > transport.window()
             || self.compared + compared > DELTA_BYTES_MAX
             || self.parcel.len() == CHUNKS_COUNT_MAX;
         if full {

@@ -7,13 +7,14 @@
 //! once.
 
 use super::{
-    Lists, RoundError,
+    Lists, RoundError, Turns,
     sources::{Lies, Sources},
 };
 use crate::{
     chunk_store::ChunkStore,
     content::{delta::DELTA_BYTES_MIN, replaced_by},
     disk::{Contents, NewFile, OldFiles},
+    flow::WINDOW_BYTES_MAX,
     protocol::ChunksWanted,
     transport::{Arrived, Transport, TransportError, Underway},
 };
@@ -24,8 +25,8 @@ use std::{
     sync::Arc,
 };
 
-/// Plain bytes that are fetched ahead.
-const WINDOW_BYTES: u64 = 8 << 20;
+/// Plain bytes that are fetched ahead where nobody wants it slower.
+const WINDOW_BYTES: u64 = 2 * WINDOW_BYTES_MAX;
 /// Chunks that are fetched ahead.
 const WINDOW_CHUNKS: usize = 4096;
 /// Plain bytes that are kept because they are needed again.
@@ -66,6 +67,9 @@ pub struct Fetcher<'a> {
     /// What is being written.
     writing: Option<ContentId>,
     chunks: u64,
+    turns: &'a dyn Turns,
+    /// How much of new files was written, of those that are not whole.
+    written: BTreeMap<ContentId, u64>,
     trouble: Option<RoundError>,
 }
 
@@ -97,6 +101,8 @@ impl<'a> Fetcher<'a> {
             went_on: false,
             writing: None,
             chunks: 0,
+            turns: &(),
+            written: BTreeMap::new(),
             trouble: None,
         };
         fetcher.know_listed();
@@ -109,6 +115,12 @@ impl<'a> Fetcher<'a> {
         fetcher
     }
 
+    /// The same, that lets others have their turn. So much of what it will write was `written` by this process.
+    #[must_use]
+    pub fn taking_turns(self, turns: &'a dyn Turns, written: BTreeMap<ContentId, u64>) -> Self {
+        Self { turns, written, ..self }
+    }
+
     /// Where the chunks lie that the events list themselves.
     fn know_listed(&mut self) {
         for (id, files) in &self.sources {
@@ -119,6 +131,11 @@ impl<'a> Fetcher<'a> {
                 }
             }
         }
+    }
+
+    /// How much was written of what is not whole.
+    pub(super) fn take_written(&mut self) -> BTreeMap<ContentId, u64> {
+        std::mem::take(&mut self.written)
     }
 
     /// How many chunks were fetched, and what stood in the way of more.
@@ -146,15 +163,37 @@ impl<'a> Fetcher<'a> {
                 chunks
             }
         };
-        let mut begun = true;
+        let (mut at, known) = (0, self.written.remove(&content.id));
+        let written = self.write_chunks(&chunks, known, &mut at, files, sink);
+        if written.is_err() && at > 0 {
+            self.written.insert(content.id, at);
+        }
+        written
+    }
+
+    /// Writes `chunks`, of which the first bytes may be `known` to stand there; `at`: how far that is.
+    fn write_chunks(
+        &mut self,
+        chunks: &[ChunkRef],
+        known: Option<u64>,
+        at: &mut u64,
+        files: &mut dyn OldFiles,
+        sink: &mut dyn NewFile,
+    ) -> io::Result<()> {
+        let (mut known, mut begun) = (known.unwrap_or(0), true);
         for (place, chunk) in chunks.iter().enumerate() {
-            begun = begun && stands(*chunk, sink)?;
-            if !begun {
-                let next = &chunks[place + 1..];
-                let bytes = self.chunk(*chunk, next, files)?;
-                self.look_ahead(*chunk, next, files);
-                sink.write_all(&bytes)?;
+            let bytes = u64::from(chunk.bytes);
+            if *at + bytes > known || !sink.skip(chunk.bytes as usize)? {
+                known = 0;
+                begun = begun && stands(*chunk, sink)?;
+                if !begun {
+                    let next = &chunks[place + 1..];
+                    let bytes = self.chunk(*chunk, next, files)?;
+                    self.look_ahead(*chunk, next, files);
+                    sink.write_all(&bytes)?;
+                }
             }
+            *at += bytes;
             self.wrote(chunk.id);
         }
         Ok(())
@@ -233,6 +272,9 @@ impl<'a> Fetcher<'a> {
         if let Some(bytes) = self.kept_list(chunk) {
             return Ok(bytes);
         }
+        if self.coming.is_none() {
+            self.take_turn()?;
+        }
         if let Some(bytes) = self.lies.read(&chunk.id, files) {
             return Ok(Arc::new(bytes));
         }
@@ -263,9 +305,18 @@ impl<'a> Fetcher<'a> {
         bytes.ok_or_else(|| io::Error::other(format!("the server did not send chunk {}", chunk.id)))
     }
 
+    /// Before the next piece moves. What is on its way is written before somebody else has a turn: nothing comes twice.
+    fn take_turn(&mut self) -> io::Result<()> {
+        if self.turns.goes_on() {
+            return Ok(());
+        }
+        self.trouble = Some(RoundError::GaveWay);
+        Err(io::Error::other("it is another's turn"))
+    }
+
     /// Has the next window on its way while what came is written.
     fn look_ahead(&mut self, chunk: ChunkRef, next: &[ChunkRef], files: &mut dyn OldFiles) {
-        if std::mem::take(&mut self.went_on) && self.coming.is_none() {
+        if std::mem::take(&mut self.went_on) && self.coming.is_none() && self.turns.goes_on() {
             let window = self.window(chunk, false, next);
             self.coming = (!window.is_empty()).then(|| self.begin(window, None, files));
         }
@@ -350,6 +401,10 @@ impl<'a> Fetcher<'a> {
             self.ahead.drain(..=at);
         }
         let coming = self.coming.as_ref().map(|coming| &coming.wanted);
+        let bytes_max = match self.transport.window() {
+            WINDOW_BYTES_MAX.. => WINDOW_BYTES,
+            limited => limited,
+        };
         for chunk in next.iter().chain(&self.ahead) {
             if asked.contains(&chunk.id)
                 || self.fetched.contains_key(&chunk.id)
@@ -359,7 +414,7 @@ impl<'a> Fetcher<'a> {
                 continue;
             }
             bytes += u64::from(chunk.bytes);
-            if bytes > WINDOW_BYTES || window.len() >= WINDOW_CHUNKS {
+            if bytes > bytes_max || window.len() >= WINDOW_CHUNKS {
                 break;
             }
             asked.insert(chunk.id);

@@ -127,7 +127,7 @@ impl<H: Host> Round<'_, H> {
                 });
             }
         }
-        for group in groups_of(files) {
+        for group in groups_of(files, self.window()) {
             self.send_files(group)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! What must always hold is said at each call; above all that what is to be durable is so when the call returns. Left out:
 //! what is done with it.
 
-use super::{Lists, RoundError, Step};
+use super::{Begun, Lists, RoundError, Step};
 use crate::{
     chunk_store::ChunkStore,
     content::SealedChunk,
@@ -91,11 +91,20 @@ pub trait Host {
         BTreeSet::new()
     }
 
-    /// Whether [`cut`](Self::cut) may end with [`RoundError::GaveWay`] from now on, once something came up that goes before
-    /// the rest of what is cut.
-    fn may_give_way(&mut self, may: bool) {
-        let _ = may;
+    /// What moves from now on goes in one direction; whether something waits to go in the other.
+    fn turn_to(&mut self, other_waits: bool) {
+        let _ = other_waits;
     }
+
+    /// Whether something waits for this round to end: what was saved, what came, a person's command. Then
+    /// [`cut`](Self::cut) ends with [`RoundError::GaveWay`] between two chunks, and so does it when the other direction
+    /// has its turn.
+    fn others_wait(&self) -> bool {
+        false
+    }
+
+    /// What is half sent, or half fetched.
+    fn begun(&mut self) -> &mut Begun;
 
     /// Tells whoever watches how far the round is.
     fn progress(&mut self, step: Step);
@@ -122,6 +131,21 @@ pub struct Parts<'a, D: Disk> {
     pub records: &'a dyn KeptRecords,
     /// Lists of large files' chunks.
     pub lists: &'a dyn Lists,
+    /// Whose turn it is.
+    pub turns: &'a dyn Turns,
+}
+
+/// Whether what moves goes on, or it is another's turn ([`flow`](crate::flow)).
+pub trait Turns {
+    /// Before the next piece moves: false, it is another's turn, or the round shall end.
+    fn goes_on(&self) -> bool;
+}
+
+/// Nobody waits for anything.
+impl Turns for () {
+    fn goes_on(&self) -> bool {
+        true
+    }
 }
 
 /// Records that a device kept.

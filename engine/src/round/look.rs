@@ -10,8 +10,9 @@ use crate::{
     author::Removals,
     content::delta::DELTA_BYTES_MIN,
     disk::{Disk, Node, Scan, SkippedBecause},
+    flow,
     observed::{LocalTree, SyncedTree, ancestors, parent},
-    priority::{Rank, is_long, together, urgent_first},
+    priority::{Rank, urgent_first},
     replica::{Input, Reach},
     watch::QUIET_MS,
 };
@@ -34,8 +35,6 @@ const QUIET_NS: i64 = (QUIET_MS * 1_000_000).cast_signed();
 
 /// Files that are read, and sent, together.
 const FILES_PER_GROUP: usize = 512;
-/// Their bytes, unless one file alone has more.
-const GROUP_BYTES: u64 = 32 << 20;
 
 impl<H: Host> Round<'_, H> {
     /// What this device did to the folder and could not take down, because it was ended, is found before anything new
@@ -69,8 +68,10 @@ impl<H: Host> Round<'_, H> {
         self.begin_report(told(&scan));
         self.report.incomplete = !scan.complete;
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
-        self.read(&mut local, unread, None, online)?;
-        self.take_look(local, Reach::Whole)
+        match self.read(&mut local, unread, None, online)? {
+            Reading::Done => self.take_look(local, Reach::Whole),
+            Reading::ToBeginAgain => Ok(()),
+        }
     }
 
     fn take_look(&mut self, local: LocalTree, reach: Reach) -> Result<(), RoundError> {
@@ -121,8 +122,10 @@ impl<H: Host> Round<'_, H> {
             |path: &String| is_done(path, local.nodes.get(path).map(|found| &found.node), hints, quiet_ns);
         let (unread, later): (Vec<String>, Vec<String>) = unread.into_iter().partition(is_done);
         self.report.waiting.extend(later);
-        self.read(&mut local, unread, Some(&folders), online)?;
-        self.take_look(local, Reach::Folders { paths: folders, searched })
+        match self.read(&mut local, unread, Some(&folders), online)? {
+            Reading::Done => self.take_look(local, Reach::Folders { paths: folders, searched }),
+            Reading::ToBeginAgain => Ok(()),
+        }
     }
 
     /// Whether something that is missing where somebody looked may be anywhere else, by its number: then it moved. Costs
@@ -142,18 +145,22 @@ impl<H: Host> Round<'_, H> {
     }
 
     /// Reads the files at `unread`; those of which all chunks are in the server's hands, or in the outbox, are known
-    /// in `local` then. While one group is on its way the next is read.
+    /// in `local` then. While one group is on its way the next is read. What gave way is left to another look.
     fn read(
         &mut self,
         local: &mut LocalTree,
         unread: Vec<String>,
         folders: Option<&BTreeSet<String>>,
         online: bool,
-    ) -> Result<(), RoundError> {
+    ) -> Result<Reading, RoundError> {
         let unread = self.in_order(unread, local, folders, online);
-        let mut groups = groups_of(self.files_to_read(&unread, local));
-        let of_bytes = groups.iter().flatten().map(|file| file.size).sum();
-        let mut files = Files { of: unread.len() as u64, of_bytes, ..Files::default() };
+        let mut groups = groups_of(self.files_to_read(&unread, local), self.window());
+        let now: u64 = groups.iter().flatten().map(|file| file.size).sum();
+        let ((done, bytes), (later, later_bytes)) = (self.read_before, self.read_later);
+        let (of, of_bytes) = (done + unread.len() as u64 + later, bytes + now + later_bytes);
+        let mut files = Files { done, of, bytes, of_bytes, path: None };
+        self.turn_to(online && self.receives_later);
+        let mut end = Reading::Done;
         while let Some(group) = groups.pop_front() {
             files.path = group.first().map(|file| file.path.clone());
             self.host.progress(Step::Reading(files.clone()));
@@ -161,24 +168,28 @@ impl<H: Host> Round<'_, H> {
             (files.done, files.bytes) = (files.done + group.len() as u64, files.bytes + bytes);
             self.reading =
                 Files { bytes: files.bytes - bytes, done: files.done - group.len() as u64, ..files.clone() };
-            let path = files.path.clone();
+            let paths: Vec<String> = group.iter().map(|file| file.path.clone()).collect();
             let next = groups.front().map_or(&[][..], Vec::as_slice);
-            let read = self.read_group(group, next, online);
-            self.host.may_give_way(false);
-            if matches!(read, Err(RoundError::GaveWay)) {
-                self.put_off_to_next(path);
+            match self.read_group(group, next, online) {
+                Err(RoundError::GaveWay) => {
+                    let rest = std::mem::take(&mut groups).into_iter().flatten().map(|file| file.path);
+                    self.give_way()?;
+                    end = self.put_off(paths.into_iter().chain(rest), local, folders);
+                }
+                read => {
+                    for (path, read) in read? {
+                        local.read(&path, &read.node, read.content, read.grew);
+                    }
+                    files.path = None;
+                    self.read_before = (files.done, files.bytes);
+                    self.go_on(Step::Reading(files.clone()))?;
+                }
             }
-            let read = read?;
-            for (path, read) in read {
-                local.read(&path, &read.node, read.content, read.grew);
-            }
-            files.path = None;
-            self.go_on(Step::Reading(files.clone()))?;
         }
         // Before anything is said about them (I4).
         self.all_sent()?;
         self.report.skipped.iter().for_each(|(path, why)| local.unreadable(path, why));
-        Ok(())
+        Ok(end)
     }
 
     /// The files that are to be read now, what somebody waits for first. Where the others would take long they are put
@@ -205,38 +216,69 @@ impl<H: Host> Round<'_, H> {
             ranked.truncate(now);
         }
         self.later.clear();
-        if online && ranked.iter().any(|(_, size, _)| is_long(*size)) && self.has_all(local, folders) {
-            self.put_off_what_waits(&mut ranked);
+        (self.little_waits, self.read_later) = (false, (0, 0));
+        if online {
+            self.put_off_what_waits(&mut ranked, local, folders);
         }
+        self.is_first_look = false;
         ranked.into_iter().map(|(.., path)| path).collect()
     }
 
-    /// Leaves those that go together now: one that takes long, or what goes before it.
-    fn put_off_what_waits(&mut self, ranked: &mut Vec<(Rank, u64, String)>) {
-        // What did not rest while it was read has had its turn.
-        ranked.retain(|(_, size, path)| !is_long(*size) || !self.tried.contains(path));
-        let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
-        let rest = ranked.split_off(together(&order));
+    /// Leaves those that go together now: one that takes long, or what goes before it. Before anything takes long, what is
+    /// to be received has its turn.
+    fn put_off_what_waits(
+        &mut self,
+        ranked: &mut Vec<(Rank, u64, String)>,
+        local: &LocalTree,
+        folders: Option<&BTreeSet<String>>,
+    ) {
+        let window = self.window();
+        let is_long = |size: u64| flow::is_long(size, window);
+        let sizes =
+            |ranked: &[(Rank, u64, String)]| ranked.iter().map(|(_, size, _)| *size).collect::<Vec<_>>();
+        let is_little = !ranked.iter().any(|(_, size, _)| is_long(*size));
+        if is_little && flow::together(&sizes(ranked), window) == ranked.len()
+            || !self.has_all(local, folders)
+        {
+            return;
+        }
+        // What did not rest while it was read, or cannot be, has had its turn.
+        ranked.retain(|(.., path)| !self.tried.contains(path));
+        let mut now = flow::together(&sizes(ranked), window);
+        if self.is_first_look && !self.replica.is_settled() {
+            now = ranked[..now].iter().take_while(|(_, size, _)| !is_long(*size)).count();
+        }
+        let rest = ranked.split_off(now);
+        self.little_waits = rest.iter().any(|(_, size, _)| !is_long(*size));
+        self.read_later = (rest.len() as u64, rest.iter().map(|(_, size, _)| *size).sum());
         self.later = rest.into_iter().map(|(.., path)| path).collect();
         if !self.later.is_empty() && self.rescan.is_none() {
             self.rescan = Some(Look::At(self.later.clone()));
         }
-        if let [(rank, size, path)] = ranked.as_slice()
-            && is_long(*size)
-        {
-            self.tried.insert(path.clone());
-            self.host.may_give_way(!rank.is_asked());
-        }
+        self.tried.extend(ranked.iter().map(|(.., path)| path.clone()));
     }
 
-    /// The next round goes on with `path`, and with what waits for it.
-    fn put_off_to_next(&mut self, path: Option<String>) {
-        let mut left = std::mem::take(&mut self.later);
-        left.extend(path);
-        self.report.put_off = match self.rescan.take() {
-            Some(Look::Whole) => Some(Look::Whole),
-            _ => Some(Look::At(left)),
-        };
+    /// Leaves these to another look. Where something is missing that they may be, under another name, that has to look at
+    /// the rest again as well.
+    fn put_off(
+        &mut self,
+        paths: impl Iterator<Item = String>,
+        local: &LocalTree,
+        folders: Option<&BTreeSet<String>>,
+    ) -> Reading {
+        self.later.extend(paths);
+        let window = self.window();
+        let size = |path: &String| local.nodes.get(path).map_or(0, |node| node.node.size);
+        self.little_waits = self.later.iter().any(|path| !flow::is_long(size(path), window));
+        self.tried.retain(|path| !self.later.contains(path));
+        if !self.has_all(local, folders) {
+            self.rescan = Some(Look::Whole);
+            return Reading::ToBeginAgain;
+        }
+        if self.rescan != Some(Look::Whole) {
+            self.rescan = Some(Look::At(self.later.clone()));
+        }
+        Reading::Done
     }
 
     /// Whether everything is there that was, in these folders or everywhere: what vanished may be among what is not read
@@ -308,6 +350,14 @@ impl<H: Host> Round<'_, H> {
     }
 }
 
+/// What became of reading what changed.
+enum Reading {
+    /// What was not put off is read.
+    Done,
+    /// Nothing can be said of what was looked at before the rest is read.
+    ToBeginAgain,
+}
+
 /// Whether whoever wrote this file is done with it. One beside what was hinted at is in somebody's hands until it was left
 /// alone for a while: the hint at that one is on its way.
 fn is_done(path: &str, node: Option<&Node>, hints: Option<&BTreeSet<String>>, quiet_ns: i64) -> bool {
@@ -324,13 +374,14 @@ fn told(scan: &Scan) -> Vec<(String, String)> {
 
 /// Files in groups that are small enough to be kept between the question and the sending, or to be read twice from the
 /// cache.
-pub(super) fn groups_of(files: Vec<FileToRead>) -> VecDeque<Vec<FileToRead>> {
+pub(super) fn groups_of(files: Vec<FileToRead>, window: u64) -> VecDeque<Vec<FileToRead>> {
+    let bytes_max = flow::group(window);
     let mut groups: VecDeque<Vec<FileToRead>> = VecDeque::new();
     let mut bytes = 0;
     for file in files {
         bytes += file.size;
         match groups.back_mut() {
-            Some(group) if group.len() < FILES_PER_GROUP && bytes <= GROUP_BYTES => group.push(file),
+            Some(group) if group.len() < FILES_PER_GROUP && bytes <= bytes_max => group.push(file),
             _ => {
                 bytes = file.size;
                 groups.push_back(vec![file]);

@@ -49,11 +49,14 @@ impl<H: Host> Round<'_, H> {
         let before = if online { self.before(&read) } else { Before::default() };
         let mut lacking = match (read.is_empty(), online) {
             (true, _) => BTreeSet::new(),
-            (_, true) => {
-                let mut lacking = self.lacking_on_server(&mut read, &before)?;
-                lacking.extend(read.iter().filter_map(|(_, found)| before.unasked(found)));
-                lacking
-            }
+            (_, true) => match self.host.begun().take_lacking(&contents_of(&read)) {
+                Some(lacking) => lacking,
+                None => {
+                    let mut lacking = self.lacking_on_server(&mut read, &before)?;
+                    lacking.extend(read.iter().filter_map(|(_, found)| before.unasked(found)));
+                    lacking
+                }
+            },
             (_, false) => self.lacking_in_outbox(&read)?,
         };
         for underway in self.sending.ids() {
@@ -217,7 +220,7 @@ impl<H: Host> Round<'_, H> {
     }
 
     /// Has files cut for the chunks that are lacking. A file that changed since it was named waits for a later look. The
-    /// last chunks are on their way when it returns.
+    /// last chunks are on their way when it returns; where it gave way, all that were cut have arrived.
     fn deliver(
         &mut self,
         files: Vec<(FileToRead, FileRead)>,
@@ -231,6 +234,7 @@ impl<H: Host> Round<'_, H> {
         let online = online && !self.trouble.as_ref().is_some_and(RoundError::is_refusal);
         let replacing = before.replaced_by(&files, &lacking);
         self.say_what_is_there(&files, &lacking);
+        let mut left = if files.len() == 1 { lacking.clone() } else { BTreeSet::new() };
         let lacking = Mutex::new(lacking);
         let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
         let again = |(file, found): &(FileToRead, FileRead)| FileToRead {
@@ -240,13 +244,22 @@ impl<H: Host> Round<'_, H> {
         let group: Vec<FileToRead> = files.iter().map(again).collect();
         let mut delivery = Delivery::new(self.replica.namespace(), online).replacing(replacing);
         delivery.sending = std::mem::take(&mut self.sending);
-        let second = self
-            .host
-            .cut(&group, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox));
+        let second = self.host.cut(&group, &wanted, &mut |chunk, transport, outbox| {
+            left.remove(&chunk.id);
+            delivery.add(chunk, transport, outbox)
+        });
         let parts = self.host.parts();
-        let sent = second.and_then(|second| delivery.send(parts.transport, parts.outbox).map(|()| second));
+        let sent = match second {
+            Err(RoundError::GaveWay) => {
+                delivery.finish(parts.transport, parts.outbox).and(Err(RoundError::GaveWay))
+            }
+            second => second.and_then(|second| delivery.send(parts.transport, parts.outbox).map(|()| second)),
+        };
         self.sending = delivery.sending;
         self.count_sent();
+        if matches!(sent, Err(RoundError::GaveWay)) && online {
+            self.host.begun().lacks(&contents_of(&files), &left);
+        }
         let second = sent?;
         let mut sealed = Vec::new();
         for ((file, before), after) in files.into_iter().zip(second) {
@@ -373,6 +386,10 @@ impl<H: Host> Round<'_, H> {
         self.report.chunk_bytes_sent += bytes;
         Ok(left)
     }
+}
+
+fn contents_of(files: &[(FileToRead, FileRead)]) -> Vec<ContentId> {
+    files.iter().map(|(_, found)| found.content.id).collect()
 }
 
 /// What the server has of the versions that are replaced, by the content that replaces them.
