@@ -5,6 +5,8 @@ use crate::place::Place;
 use std::{
     env, fs,
     io::Write,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -78,6 +80,12 @@ fn a_server_without_room_says_so_and_goes_on_when_there_is_some() {
     });
 }
 
+/// Where the index of chunks lies while its disk takes nothing.
+fn index_in_memory(place: &Place) -> PathBuf {
+    let meta = fs::metadata(place.path("server/packs/index")).unwrap();
+    PathBuf::from(format!("/dev/shm/annals-index-{:x}-{:x}", meta.dev(), meta.ino()))
+}
+
 #[test]
 fn a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_some() {
     with_own_mounts("a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_some", || {
@@ -107,6 +115,16 @@ fn a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_som
             place.sync("two").ok();
             assert_eq!(place.tree("two"), place.tree("one"));
         }
+        // What lies in memory meanwhile goes with the next start that needs none at the latest.
+        fill(&place, "server/ballast", 0);
+        let in_memory = index_in_memory(&place);
+        place.stop_server();
+        place.serve();
+        assert!(in_memory.exists());
+        place.kill_server();
+        place.remove("server/ballast");
+        place.serve();
+        assert!(!in_memory.exists());
         place.stop_server();
         place.annals(&["verify", "--data", "server", "--deep"]).ok();
         // The next start finds nothing amiss.

@@ -107,7 +107,13 @@ impl Packs {
                 let opened = Self::open_on(Arc::new(disk), config_of(owner), memory.place())?;
                 Ok(Self { _lock: Some(lock), memory: Some(memory), ..opened })
             }
-            opened => opened,
+            opened => {
+                let opened = opened?;
+                if let Err(error) = index::InMemory::forget(&folder.join("index")) {
+                    tracing::debug!(%error, "a copy of the index of chunks");
+                }
+                Ok(opened)
+            }
         }
     }
 

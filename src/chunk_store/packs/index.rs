@@ -18,7 +18,7 @@ use std::{
     fs::DirBuilder,
     io,
     ops::Bound,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -379,14 +379,19 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
         return Ok(());
     }
-    // sled's threads keep the file locked for a moment after it was closed.
-    if let Ok(db) = std::fs::File::open(from.join("db")) {
-        drop(db.lock());
-    }
+    wait_for_last_user(from);
     copy_folder(from, to)
 }
 
-/// A copy of an index in memory, as far as this system has such folders; gone with this.
+/// sled's threads keep the file locked for a moment after it was closed.
+fn wait_for_last_user(folder: &Path) {
+    if let Ok(db) = std::fs::File::open(folder.join("db")) {
+        drop(db.lock());
+    }
+}
+
+/// A copy of an index in memory, as far as this system has such folders; gone with this, or, where the process ends
+/// before, at its next start. Whoever makes one holds the lock of the store.
 #[derive(Debug)]
 pub(super) struct InMemory(PathBuf);
 
@@ -395,15 +400,28 @@ impl InMemory {
     const PLACES: [&str; 2] = ["/dev/shm", "/run/shm"];
 
     pub(super) fn copy_of(folder: &Path) -> io::Result<Self> {
-        let places = Self::PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let name = format!("annals-index-{}", annals_events::NamespaceId(random));
-        let place = places.unwrap_or_else(std::env::temp_dir).join(name);
+        Self::forget(folder)?;
+        let place = Self::place_for(folder)?;
         DirBuilder::new().mode(0o700).create(&place)?;
         let copied = Self(place);
         copy(folder, copied.place())?;
         Ok(copied)
+    }
+
+    /// Takes away the copy that a process which was killed left.
+    pub(super) fn forget(folder: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(Self::place_for(folder)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn place_for(folder: &Path) -> io::Result<PathBuf> {
+        let places = Self::PLACES.iter().map(PathBuf::from).find(|place| place.is_dir());
+        // No other folder of this machine has that number.
+        let meta = std::fs::metadata(folder)?;
+        let name = format!("annals-index-{:x}-{:x}", meta.dev(), meta.ino());
+        Ok(places.unwrap_or_else(std::env::temp_dir).join(name))
     }
 
     /// Where it is.
@@ -414,7 +432,10 @@ impl InMemory {
 
 impl Drop for InMemory {
     fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
+        wait_for_last_user(&self.0);
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(place = %self.0.display(), %error, "a copy of the index of chunks is left");
+        }
     }
 }
 
