@@ -2,13 +2,18 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
+    error::PayloadError,
     http::{
         StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{
+            CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+            WWW_AUTHENTICATE,
+        },
     },
     web,
 };
 use annals_engine::protocol::{self, CBOR, Code, FRAMES, PROBLEM, Problem, ZSTD};
+use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The header that names a request, in both directions.
@@ -125,6 +130,24 @@ pub(super) fn frames(body: Vec<u8>) -> Answer {
 
 /// A request's body, unless it is larger than its route takes.
 pub(super) type Body = Result<web::Bytes, actix_web::Error>;
+
+/// A large body of at most so many bytes. Room for it is taken once, if it says how much it needs: a body that grows is
+/// copied, and takes the memory of several.
+pub(super) async fn gathered(request: &HttpRequest, mut body: web::Payload, bytes_max: usize) -> Body {
+    let said = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if said.is_some_and(|said: usize| said > bytes_max) {
+        return Err(PayloadError::Overflow.into());
+    }
+    let mut bytes = web::BytesMut::with_capacity(said.unwrap_or_default());
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        if bytes.len() + piece.len() > bytes_max {
+            return Err(PayloadError::Overflow.into());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
+}
 
 /// The body's bytes.
 pub(super) fn bytes_of(body: Body) -> Result<web::Bytes, Refusal> {

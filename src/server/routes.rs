@@ -3,7 +3,7 @@
 
 use super::{
     Server, access,
-    answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, json, json_of, unpacked},
+    answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, gathered, json, json_of, unpacked},
     feed, gate, handback, link, openapi,
     table::CBOR_ROOM,
 };
@@ -25,9 +25,9 @@ use actix_web::{
 use annals_engine::{
     directory::Directory,
     protocol::{
-        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code,
-        DeviceInfo, FeedQuery, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem,
-        RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
+        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge,
+        ChunksWanted, Code, DeviceInfo, FeedQuery, Member, MissingQuestion, NewNamespace, Outcomes,
+        OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
     },
 };
 use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq, UserId};
@@ -283,9 +283,10 @@ pub(super) async fn put_chunks(
     server: Shared,
     request: HttpRequest,
     namespace: web::Path<NamespaceId>,
-    body: Body,
+    body: web::Payload,
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
+    let body = gathered(&request, body, CHUNKS_BYTES_MAX).await;
     let sent = StoreChunks { namespace: *namespace, body: bytes_of(body)? };
     json(&server.node.ask_session(device, user, sent).await??)
 }

@@ -45,6 +45,10 @@ use std::{
 
 /// Appends that wait at most; whoever comes later waits to wait.
 const QUEUE_MAX: usize = 1024;
+/// So many bytes of records are a lot: the index is written when there are as many, and when the log is closed. sled writes
+/// several times as much for each pair that comes by itself. Until then readers have them from memory, and whoever opens the
+/// log after a crash goes over them again.
+const LOT_BYTES: usize = if cfg!(test) { 3000 } else { 1 << 20 };
 /// What may be acknowledged and not yet indexed before the committer helps with indexing.
 const BYTES_TO_INDEX_MAX: usize = 64 << 20;
 /// How long a witness of the log's end stays the last: its syncs are not to be felt by appends.
@@ -197,13 +201,16 @@ fn commit_all(log: &SegmentLog, queue: &Queue, followers: &[Arc<Signal>]) {
     }
 }
 
-/// The indexer: whenever something was committed.
+/// The indexer: whenever enough was committed, and in the end.
 fn index_all(log: &SegmentLog, to_index: &Signal) {
+    // An error has stopped the log; the index is made anew on opening.
+    let index = || while log.index_some().unwrap_or(false) {};
     while to_index.wait() {
-        // An error has stopped the log; the index is made anew on opening.
-        while log.index_some().unwrap_or(false) {}
+        if log.bytes_to_index() >= LOT_BYTES {
+            index();
+        }
     }
-    while log.index_some().unwrap_or(false) {}
+    index();
 }
 
 /// The witness: whenever something was committed, and then not for a while.

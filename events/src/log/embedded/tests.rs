@@ -79,6 +79,39 @@ fn filled(records: usize) -> (TempDir, Vec<Logged>) {
 }
 
 #[test]
+fn the_index_is_written_in_lots_and_when_the_log_is_closed_and_nobody_notices() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, _) = open(folder.path()).unwrap();
+    let mut author = Author::new(1, 1, Head::default());
+    let mut appended = 0;
+    let mut append = || {
+        let (expected, record) = (author.head().seq, author.record(2, 300));
+        let bytes = record.bytes().len();
+        block_on(log.append(expected, record)).unwrap();
+        appended += 1;
+        bytes
+    };
+    let mut bytes = 0;
+    while bytes < LOT_BYTES / 2 {
+        bytes += append();
+    }
+    assert_eq!(log.log.bytes_to_index(), bytes, "not enough for a lot");
+    while bytes < LOT_BYTES {
+        bytes += append();
+    }
+    while log.log.bytes_to_index() > 0 {
+        thread::yield_now();
+    }
+    append();
+    let all = block_on(log.read(NamespaceId([1; 16]), Seq(0), usize::MAX)).unwrap();
+    assert_eq!(all.len(), appended);
+    drop(log);
+    let (log, opened) = open(folder.path()).unwrap();
+    assert_eq!((opened.indexed, opened.rebuilt), (0, None));
+    assert_eq!(block_on(log.read(NamespaceId([1; 16]), Seq(0), usize::MAX)).unwrap(), all);
+}
+
+#[test]
 fn an_index_that_was_deleted_or_overwritten_is_made_anew() {
     let (folder, all) = filled(20);
     let index = folder.path().join("index");
