@@ -70,7 +70,10 @@ fn an_idle_daemon_notices_that_its_server_was_wiped() {
     place.serve();
     until("a person has to look", || place.status("one")["state"] == "attention");
     let text = place.annals(&["status", "one"]).exits(3).out;
-    assert!(text.contains("attention: the server at ") && text.contains("hint: nothing was deleted"), "{text}");
+    assert!(
+        text.contains("attention: the server at ") && text.contains("hint: nothing was deleted"),
+        "{text}"
+    );
     assert_eq!(daemon.ends("INT"), Some(3));
     let remarks = remarks(&place, "one");
     assert!(remarks.contains("attention: ") && remarks.contains("hint: nothing was deleted"), "{remarks}");

@@ -161,7 +161,8 @@ impl Replica {
         // Written down with what is said, for it has to be asked as long as nobody answers.
         self.question = match verdict {
             Verdict::Ask(mass, _) => {
-                let first = self.question.map_or(mass.gone - removed_lately, |asked| asked.first);
+                // Who is asked for the first time is told of what was removed lately as well.
+                let first = self.question.map_or_else(|| mass.gone - removed_lately, |asked| asked.first);
                 Some(Question { mass, first })
             }
             _ => None,
