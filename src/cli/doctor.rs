@@ -120,7 +120,7 @@ fn say(found: &Findings, talk: &mut Talk<'_>) -> Result<(), Failure> {
 fn examine(root: &Path, directory: &Path, found: &mut Findings) {
     let binding = match Binding::read(root) {
         Ok((binding, _)) => binding,
-        Err(error) => return found.bad("link", error.into()),
+        Err(error) => return found.bad("link", Failure::from(error).at(root)),
     };
     found.ok(
         "folder",
@@ -149,7 +149,7 @@ fn examine(root: &Path, directory: &Path, found: &mut Findings) {
         watches(status, found);
         contents(status, found);
     }
-    server(&binding, found);
+    server(&binding, root, found);
 }
 
 /// Whether it is kept, can be read and is the device that it says it is.
@@ -179,7 +179,7 @@ fn state(root: &Path, directory: &Path, found: &mut Findings) -> Option<Status> 
         }
         Ok(Err(error)) => {
             let noted = Status::as_noted(root, AtWork::Nobody(&error)).ok();
-            found.bad("state", error.into());
+            found.bad("state", Failure::from(error).at(root));
             noted
         }
         Err(failure) => {
@@ -292,18 +292,18 @@ fn contents(status: &Status, found: &mut Findings) {
     }
 }
 
-fn server(binding: &Binding, found: &mut Findings) {
+fn server(binding: &Binding, root: &Path, found: &mut Findings) {
     let pin = binding.certificate.map(Pin::Whole);
     let http = match Http::pinned(&binding.server, pin, Some(binding.token.clone())) {
         Ok(http) => http,
-        Err(error) => return found.bad("server", error.into()),
+        Err(error) => return found.bad("server", Failure::from(error).at(root)),
     };
     let (info, time) = match http.server_and_time() {
         Ok(answer) => answer,
         Err(error) => {
             let what =
                 if matches!(error, TransportError::Untrusted { .. }) { "certificate" } else { "server" };
-            return found.bad(what, error.into());
+            return found.bad(what, Failure::from(error).at(root));
         }
     };
     let own = env!("CARGO_PKG_VERSION");
@@ -321,7 +321,7 @@ fn server(binding: &Binding, found: &mut Findings) {
         ),
     }
     if let Err(error) = http.ready() {
-        found.bad("server", error.into());
+        found.bad("server", Failure::from(error).at(root));
     }
     certificate(binding, found);
     clocks(time, found);

@@ -60,12 +60,14 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether FOLDER in the hint stands for a folder that is still to be named.
+    names_folder: bool,
 }
 
 impl Failure {
     /// A failure of kind `exit`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, names_folder: false }
     }
 
     /// Plainly failed.
@@ -81,8 +83,14 @@ impl Failure {
     /// With advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        (self.hint, self.names_folder) = (Some(hint.into()), false);
         self
+    }
+
+    /// With advice in which FOLDER stands for the linked folder, as long as nobody says [which](Self::at).
+    #[must_use]
+    fn hint_at(self, hint: impl Into<String>) -> Self {
+        Self { names_folder: true, ..self.hint(hint) }
     }
 }
 
@@ -91,8 +99,9 @@ impl Failure {
     #[must_use]
     pub(crate) fn at(mut self, root: &Path) -> Self {
         // Who typed something wrong may have meant another one.
-        if self.exit != Exit::Usage {
+        if self.names_folder && self.exit != Exit::Usage {
             self.hint = self.hint.map(|hint| hint.replace("FOLDER", &typed(root)));
+            self.names_folder = false;
         }
         self
     }
@@ -178,9 +187,9 @@ impl From<BindingError> for Failure {
 fn of_binding(error: &BindingError, message: String) -> Failure {
     match error {
         BindingError::NotLinked { .. } => Failure::usage(message)
-            .hint("link it with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`"),
+            .hint_at("link it with `annals up FOLDER` or `annals link URL FOLDER --ticket CODE`"),
         BindingError::AlreadyLinked { .. } => Failure::usage(message)
-            .hint("`annals status FOLDER` shows the link, `annals unlink FOLDER` takes it away"),
+            .hint_at("`annals status FOLDER` shows the link, `annals unlink FOLDER` takes it away"),
         BindingError::Inside { .. } | BindingError::Around { .. } => {
             Failure::usage(message).hint("a file belongs to one link: choose a folder beside it")
         }
@@ -196,7 +205,7 @@ fn of_binding(error: &BindingError, message: String) -> Failure {
                 || source.kind() == std::io::ErrorKind::PermissionDenied =>
         {
             Failure::failed(message)
-                .hint("the folder cannot be written: a link keeps its state in FOLDER/.annals")
+                .hint_at("the folder cannot be written: a link keeps its state in FOLDER/.annals")
         }
         BindingError::Io { .. } => Failure::failed(message)
             .hint("is that disk there, and has it room? put that right, then try again"),
@@ -260,9 +269,9 @@ fn of_transport(error: &TransportError, message: String) -> Failure {
             Failure::new(Exit::Unreachable, message).hint("is the server running, and is the address right?")
         }
         TransportError::Paused => paused(message),
-        TransportError::Untrusted { found, pinned: true, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("if the server was given another certificate, compare this with what `annals serve` prints there and accept it: annals sync FOLDER --once --fingerprint {found}; if it was not, somebody stands in between. Nothing was said to them")),
+        TransportError::Untrusted { found, pinned: true, .. } => Failure::new(Exit::NeedsPerson, message).hint_at(format!("if the server was given another certificate, compare this with what `annals serve` prints there and accept it: annals sync FOLDER --once --fingerprint {found}; if it was not, somebody stands in between. Nothing was said to them")),
         TransportError::Untrusted { found, pinned: false, .. } => Failure::new(Exit::NeedsPerson, message).hint(format!("compare it with what `annals serve` prints on the server, then add --fingerprint {found}; if it differs, somebody stands in between. Nothing was said to them")),
-        TransportError::OtherScheme { meant, .. } => Failure::usage(message).hint(format!(
+        TransportError::OtherScheme { meant, .. } => Failure::usage(message).hint_at(format!(
             "type {meant} in place of it; a folder that is linked to it: annals unlink FOLDER, then annals link {meant} FOLDER --user NAME, which merges both sides and deletes nothing"
         )),
         TransportError::Malformed { .. } => {
@@ -273,7 +282,7 @@ fn of_transport(error: &TransportError, message: String) -> Failure {
 
 fn paused(message: String) -> Failure {
     Failure::new(Exit::NeedsPerson, message)
-        .hint("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then")
+        .hint_at("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then")
 }
 
 fn of_round(error: &RoundError, message: String) -> Failure {
@@ -283,11 +292,11 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Disk(error) => of_disk(error, message),
         RoundError::Blocked(_) => Failure::failed(message).hint("nothing was lost: put that right, then sync again"),
         RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
-        RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
+        RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint_at("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
         RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
-        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint("nothing was deleted elsewhere. `annals restore FOLDER --missing` brings back what is gone and leaves everything else as it is; if it is meant to be gone: `annals sync FOLDER --once --accept-deletes`"),
+        RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint_at("nothing was deleted elsewhere. `annals restore FOLDER --missing` brings back what is gone and leaves everything else as it is; if it is meant to be gone: `annals sync FOLDER --once --accept-deletes`"),
         RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
-        RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
+        RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint_at("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Paused => paused(message),
         RoundError::Stopped | RoundError::GaveWay => Failure::failed(message).hint("sync again: it goes on from there"),
         RoundError::Restless => Failure::failed(message).hint("this is a mistake in annals: please report it"),
@@ -300,8 +309,8 @@ fn of_store(error: &StoreError, message: String) -> Failure {
             Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
         }
         StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
-            .hint("`annals unlink FOLDER`, then link it anew: both sides are merged, nothing is deleted. Versions that were not sent yet are not in the history then; what there is of them stays in FOLDER/.annals, in a folder was-…"),
-        StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
+            .hint_at("`annals unlink FOLDER`, then link it anew: both sides are merged, nothing is deleted. Versions that were not sent yet are not in the history then; what there is of them stays in FOLDER/.annals, in a folder was-…"),
+        StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint_at("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
         StoreError::Failed { .. } => Failure::failed(message)
             .hint("is that disk there, and may you write to it? put that right, then sync again"),
     }
@@ -489,5 +498,23 @@ mod tests {
             let failure = of_client(&error);
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_hint_names_the_folder_once_whatever_that_is_called() {
+        let root = Path::new("/home/ada/my FOLDER");
+        let stored = of_store(&StoreError::Damaged { what: String::new() }, String::new());
+        assert!(stored.hint.as_deref().unwrap().starts_with("`annals unlink FOLDER`"));
+        let hint = stored.at(root).at(root).hint.unwrap();
+        assert!(hint.starts_with("`annals unlink '/home/ada/my FOLDER'`"), "{hint}");
+        assert!(!hint.contains("FOLDER/.annals"), "{hint}");
+        let copied = ClientError::Copied {
+            folder: root.into(),
+            server: "http://nas:8417".into(),
+            user: "ada".into(),
+            device: "laptop".into(),
+        };
+        let hint = of_client(&copied).at(root).hint.unwrap();
+        assert!(hint.starts_with("`annals sync '/home/ada/my FOLDER' --once`"), "{hint}");
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn run_beside(
         Err(error) if error.is_read_only() => {
             show(&Status::as_noted(&root, AtWork::Nobody(&error))?, &root, talk)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::from(error).at(&root)),
     }
 }
 

@@ -36,6 +36,8 @@ struct State {
     large: bool,
     waiting: VecDeque<Job>,
     waiting_bytes: usize,
+    /// What chunks waited in, to be used again: memory that one thread takes and another gives back piles up.
+    spare: Vec<Vec<u8>>,
     /// The large file's chunks; none where it is not done.
     chunks: Vec<Option<ChunkRef>>,
     done: usize,
@@ -125,13 +127,16 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
         state.chunks.push(None);
         if state.waiting_bytes + plain.len() <= self.waiting_bytes_max {
             state.waiting_bytes += plain.len();
-            state.waiting.push_back(Job { place, plain: plain.to_vec() });
+            let mut copy = state.spare.pop().unwrap_or_default();
             drop(state);
+            copy.clear();
+            copy.extend_from_slice(plain);
+            self.state().waiting.push_back(Job { place, plain: copy });
             self.changed.notify_one();
         } else {
             drop(state);
             let chunk = self.chunk(sealer, plain);
-            self.settle(place, chunk, 0);
+            self.settle(place, chunk, Vec::new());
         }
     }
 
@@ -232,15 +237,18 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
     }
 
     fn work_on(&self, sealer: &mut Sealer, job: Job) {
-        let bytes = job.plain.len();
-        let chunk = self.chunk(sealer, job.plain);
-        self.settle(job.place, chunk, bytes);
+        let chunk = self.chunk(sealer, &job.plain[..]);
+        self.settle(job.place, chunk, job.plain);
     }
 
-    /// Notes that a chunk is done and that so many of the bytes that waited do not any more.
-    fn settle(&self, place: usize, chunk: Result<ChunkRef, Stopped>, waited: usize) {
+    /// Notes that a chunk is done and that the bytes that `waited` do not any more.
+    fn settle(&self, place: usize, chunk: Result<ChunkRef, Stopped>, waited: Vec<u8>) {
         let mut state = self.state();
-        state.waiting_bytes -= waited;
+        state.waiting_bytes -= waited.len();
+        let spare = state.spare.iter().map(Vec::capacity).sum::<usize>() + waited.capacity();
+        if spare <= self.waiting_bytes_max {
+            state.spare.push(waited);
+        }
         if let Ok(chunk) = chunk {
             state.chunks[place] = Some(chunk);
             state.done += 1;

@@ -9,6 +9,7 @@
 //! DATA/admin.token   what the admin shows, in hex; 0600
 //! DATA/tls.crt       the certificate that the server made itself, once it spoke TLS with one
 //! DATA/tls.key       its key; 0600
+//! DATA/sent/         what devices sent and no event names yet
 //! DATA/log/          the log: the truth
 //! DATA/packs/        chunks
 //! DATA/checkpoints/  what rebuilds begin with; may be deleted

@@ -76,7 +76,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_vanishes_bit_by_bit_is_said_at_once_and_in_the_end(
-            steps in prop::collection::vec((1usize..30, 0u64..900), 1..60),
+            steps in prop::collection::vec((1usize..4, 300u64..1_000), 120..200),
         ) {
             let (mut vanishing, mut now_ms, mut gone) = (Vanishing::default(), 5_000, 0);
             for (more, pause) in steps {
