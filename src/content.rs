@@ -21,7 +21,7 @@ use annals_events::{ChunkId, ChunkRef, Content, Cut, EntryKind};
 use std::{
     io::{self, Read as _},
     num::NonZero,
-    sync::{Mutex, mpsc},
+    sync::{Mutex, PoisonError, mpsc},
 };
 use workshop::Workshop;
 
@@ -143,18 +143,51 @@ pub trait ChunkSink: Sync {
     }
 }
 
-/// Cuts `files` on all cores. `each` is called on this thread as they are done, with the place of the file among
-/// `files`; which is done first is left to chance.
+/// What workers use over and over, kept for those that come after them: some megabytes for each core.
+#[derive(Default)]
+pub struct Benches(Mutex<Vec<Bench>>);
+
+/// What one worker uses.
+#[derive(Default)]
+struct Bench {
+    sealer: Sealer,
+    /// As long as it ever was.
+    buffer: Vec<u8>,
+}
+
+impl Benches {
+    fn take(&self) -> Bench {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put_back(&self, mut bench: Bench) {
+        bench.sealer.rest();
+        if bench.buffer.len() as u64 > SMALL_FILE_BYTES_MAX + 1 {
+            bench.buffer = Vec::new();
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
+    }
+}
+
+impl std::fmt::Debug for Benches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Benches")
+    }
+}
+
+/// Cuts `files` on all cores, at these benches. `each` is called on this thread as they are done, some at a time, with the
+/// place of the file among `files`; which is done first is left to chance.
 ///
 /// # Errors
 /// The sink's first. What could not be read is reported to `each`.
 pub fn cut_files<R: Reading, S: ChunkSink>(
+    benches: &Benches,
     files: impl IntoIterator<Item = FileToCut<R>, IntoIter: Send>,
     sink: &S,
     each: impl FnMut(usize, Result<CutFile, CutError>),
 ) -> Result<(), S::Error> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    cut_files_on(cores, files, sink, each)
+    cut_files_on(cores, benches, files, sink, each)
 }
 
 /// As [`cut_files`], with this many workers.
@@ -163,6 +196,7 @@ pub fn cut_files<R: Reading, S: ChunkSink>(
 /// As `cut_files`.
 pub fn cut_files_on<R: Reading, S: ChunkSink>(
     workers: NonZero<usize>,
+    benches: &Benches,
     files: impl IntoIterator<Item = FileToCut<R>, IntoIter: Send>,
     sink: &S,
     mut each: impl FnMut(usize, Result<CutFile, CutError>),
@@ -170,13 +204,17 @@ pub fn cut_files_on<R: Reading, S: ChunkSink>(
     let workshop = Workshop::new(workers, sink);
     let files = Mutex::new(files.into_iter().fuse().enumerate());
     std::thread::scope(|scope| {
-        let (done, reports) = mpsc::sync_channel(REPORTS_WAITING_MAX);
+        let (done, reports) = mpsc::sync_channel(HANDFULS_WAITING_MAX);
         for _ in 0..workers.get() {
             let (workshop, files, done) = (&workshop, &files, done.clone());
-            scope.spawn(move || Worker::new(workshop).work(files, &done));
+            scope.spawn(move || {
+                let mut bench = benches.take();
+                Worker { workshop, bench: &mut bench, reports: Vec::new() }.work(files, &done);
+                benches.put_back(bench);
+            });
         }
         drop(done);
-        reports.into_iter().for_each(|(place, result)| each(place, result));
+        reports.into_iter().flatten().for_each(|(place, result)| each(place, result));
     });
     workshop.into_result()
 }
@@ -185,46 +223,51 @@ pub fn cut_files_on<R: Reading, S: ChunkSink>(
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 /// How much of a large file is read at once, at most.
 const BLOCK_BYTES_MAX: u64 = 8 << 20;
-/// How many files may be done before somebody looks at them.
-const REPORTS_WAITING_MAX: usize = 256;
+/// Files that are reported together: waking somebody for each costs more than a small file does.
+const HANDFUL: usize = 32;
+/// How many handfuls may be done before somebody looks at them.
+const HANDFULS_WAITING_MAX: usize = 8;
 
-/// One thread, with the memory that it uses over and over.
+/// One thread at its bench.
 struct Worker<'a, S: ChunkSink> {
     workshop: &'a Workshop<'a, S>,
-    sealer: Sealer,
-    buffer: Vec<u8>,
+    bench: &'a mut Bench,
+    /// What nobody was told of yet.
+    reports: Vec<Report>,
 }
 
 /// Nobody wants to know how a file ends, because the sink has given up.
 struct Stopped;
 
+/// The chunks of what was read, and whether the file ends there if that was seen.
+type Read = (Vec<ChunkRef>, Option<bool>);
+
 type Report = (usize, Result<CutFile, CutError>);
 
 impl<'a, S: ChunkSink> Worker<'a, S> {
-    fn new(workshop: &'a Workshop<'a, S>) -> Self {
-        Self { workshop, sealer: Sealer::new(), buffer: Vec::new() }
-    }
-
     /// Cuts files as long as there are any, and lends a hand to who is still at one.
     fn work<R: Reading>(
         mut self,
         files: &Mutex<impl Iterator<Item = (usize, FileToCut<R>)>>,
-        done: &mpsc::SyncSender<Report>,
+        done: &mpsc::SyncSender<Vec<Report>>,
     ) {
         let _watch = self.workshop.watch_for_panics();
         loop {
-            self.workshop.help(&mut self.sealer);
+            self.workshop.help(&mut self.bench.sealer);
             self.workshop.begin_file();
             let Some((place, file)) = files.lock().expect("a panic ends all cutting").next() else { break };
             let result = self.cut(place, file);
             self.workshop.end_file();
-            let reported = result.is_ok_and(|result| done.send((place, result)).is_ok());
-            if !reported {
+            let Ok(result) = result else { return self.workshop.stop() };
+            self.reports.push((place, result));
+            if self.reports.len() == HANDFUL && done.send(std::mem::take(&mut self.reports)).is_err() {
                 return self.workshop.stop();
             }
         }
         self.workshop.end_file();
-        self.workshop.help_to_the_end(&mut self.sealer);
+        self.workshop.help_to_the_end(&mut self.bench.sealer);
+        // Nobody is there only where somebody panicked.
+        drop(done.send(self.reports));
     }
 
     /// Cuts one file. The outer error is the sink's, which the workshop keeps.
@@ -263,13 +306,13 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             if read.is_err() || ChunkId::of(&plain) != chunk.id {
                 return Ok(Err(CutError::ChangedWhileRead));
             }
-            self.workshop.take(&mut self.sealer, chunk.id, plain)?;
+            self.workshop.take(&mut self.bench.sealer, chunk.id, plain)?;
         }
         let whole = content::assemble(file.content.cut, file.chunks[..data].to_vec());
         if let (Ok((_, Some(manifest))), Some(root)) = (whole, file.content.manifest)
             && self.workshop.wants(&root.id)?
         {
-            self.workshop.take(&mut self.sealer, root.id, manifest)?;
+            self.workshop.take(&mut self.bench.sealer, root.id, manifest)?;
         }
         Ok(if is_still(&reading, &file.node) { Ok(file) } else { Err(CutError::ChangedWhileRead) })
     }
@@ -279,7 +322,7 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         let mut rest = &kept.plain[..];
         for chunk in &kept.file.chunks {
             let (plain, after) = rest.split_at(chunk.bytes as usize);
-            self.workshop.hand_over(&mut self.sealer, chunk.id, plain)?;
+            self.workshop.hand_over(&mut self.bench.sealer, chunk.id, plain)?;
             rest = after;
         }
         Ok(kept.file)
@@ -307,12 +350,13 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         let chunks = if is_small {
             self.cut_small(&mut reading, &node, cut)?
         } else {
-            self.cut_large(&mut reading, &node, cut)?
+            self.cut_large(&mut reading, &node, cut)?.map(|chunks| (chunks, None))
         };
-        let whole = chunks.and_then(|chunks| {
+        let whole = chunks.and_then(|(chunks, ends)| {
             let after = reading.node()?;
             let grew = grew(&node, &after);
-            if !grew && (after.identity() != node.identity() || reading.read(&mut [0])? > 0) {
+            let mut ends = || ends.map_or_else(|| Ok(reading.read(&mut [0])? == 0), Ok::<_, io::Error>);
+            if !grew && (after.identity() != node.identity() || !ends()?) {
                 return Err(CutError::ChangedWhileRead);
             }
             let all = chunks.clone();
@@ -324,11 +368,12 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
             Err(error) => return Ok(Err(error)),
         };
         let sink = self.workshop.sink();
-        if is_small && manifest.is_none() && !grew && sink.keeps(place, self.buffer.len()) {
-            sink.keep(place, std::mem::take(&mut self.buffer));
+        let bytes = node.size as usize;
+        if is_small && manifest.is_none() && !grew && sink.keeps(place, bytes) {
+            sink.keep(place, self.bench.buffer[..bytes].to_vec());
         }
         if let Some(manifest) = manifest {
-            self.workshop.chunk(&mut self.sealer, manifest)?;
+            self.workshop.chunk(&mut self.bench.sealer, manifest)?;
         }
         chunks.extend(content.manifest);
         Ok(Ok(CutFile { content, chunks, node, grew }))
@@ -339,20 +384,22 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         reading: &mut impl io::Read,
         node: &Node,
         cut: Cut,
-    ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
-        self.buffer.clear();
-        self.buffer.reserve_exact(node.size as usize);
-        if let Err(error) = io::Read::take(&mut *reading, node.size).read_to_end(&mut self.buffer) {
-            return Ok(Err(error.into()));
+    ) -> Result<Result<Read, CutError>, Stopped> {
+        let Bench { sealer, buffer } = &mut *self.bench;
+        let bytes = node.size as usize;
+        if buffer.len() <= bytes {
+            buffer.resize(bytes + 1, 0);
         }
-        if self.buffer.len() as u64 != node.size {
-            return Ok(Err(CutError::ChangedWhileRead));
-        }
+        let ends = match read_small(reading, &mut buffer[..=bytes]) {
+            Ok(ends) => ends,
+            Err(error) => return Ok(Err(error)),
+        };
         let chunks = match Chunker::new(cut) {
-            Ok(chunker) => chunker.cut_whole(&self.buffer),
+            Ok(chunker) => chunker.cut_whole(&buffer[..bytes]),
             Err(error) => return Ok(Err(error.into())),
         };
-        chunks.map(|chunk| self.workshop.chunk(&mut self.sealer, chunk)).collect::<Result<_, _>>().map(Ok)
+        let chunks = chunks.map(|chunk| self.workshop.chunk(sealer, chunk)).collect::<Result<_, _>>()?;
+        Ok(Ok((chunks, ends)))
     }
 
     fn cut_large(
@@ -361,14 +408,15 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         node: &Node,
         cut: Cut,
     ) -> Result<Result<Vec<ChunkRef>, CutError>, Stopped> {
-        self.workshop.begin_large_file(&mut self.sealer)?;
+        self.workshop.begin_large_file(&mut self.bench.sealer)?;
         let read = self.read_large(reading, node, cut);
-        let chunks = self.workshop.end_large_file(&mut self.sealer)?;
+        let chunks = self.workshop.end_large_file(&mut self.bench.sealer)?;
         Ok(read.map(|()| chunks))
     }
 
     fn read_large(&mut self, reading: &mut impl io::Read, node: &Node, cut: Cut) -> Result<(), CutError> {
-        let Self { workshop, sealer, buffer } = self;
+        let Self { workshop, bench, .. } = self;
+        let Bench { sealer, buffer } = &mut **bench;
         let mut chunker = Chunker::new(cut)?;
         let mut left = node.size;
         while left > 0 && !workshop.is_stopped() {
@@ -389,6 +437,24 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
 /// Whether an open file is what it was.
 pub fn is_still(reading: &impl Reading, before: &Node) -> bool {
     reading.node().is_ok_and(|now| now.identity() == before.identity())
+}
+
+/// Reads a small file of a byte less than there is room for, and answers whether it ends there, where that was seen: mostly
+/// one call tells both.
+fn read_small(reading: &mut impl io::Read, buffer: &mut [u8]) -> Result<Option<bool>, CutError> {
+    let bytes = buffer.len() - 1;
+    let mut got = 0;
+    while got < bytes {
+        match reading.read(&mut buffer[got..]) {
+            Ok(0) => return Err(CutError::ChangedWhileRead),
+            // Who reads short may have more, and is asked once more.
+            Ok(all) if got == 0 && all == bytes => return Ok(Some(true)),
+            Ok(some) => got += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((got > bytes).then_some(false))
 }
 
 /// What a file that is always open may have got while it was read, however small it is.

@@ -4,7 +4,14 @@ use crate::{
     place::{Place, until},
     wire::Wire,
 };
-use std::fs;
+use annals::clock::SystemClock;
+use annals_engine::clock::Clock as _;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 const MB: usize = 1 << 20;
 
@@ -15,10 +22,12 @@ fn write_large(place: &Place, path: &str, bytes: usize) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u8
     };
-    let path = place.path(path);
-    fs::write(&path, (0..bytes).map(|_| next()).collect::<Vec<u8>>()).unwrap();
-    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-    fs::File::options().append(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    // It comes whole: what changes while it is read is said to be written.
+    let made = place.path("made");
+    fs::write(&made, (0..bytes).map(|_| next()).collect::<Vec<u8>>()).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().append(true).open(&made).unwrap().set_modified(long_ago).unwrap();
+    fs::rename(made, place.path(path)).unwrap();
 }
 
 /// Two linked folders; what `one` sends goes slowly.
@@ -36,6 +45,13 @@ fn linked() -> Place {
     place.link("ada", "two");
     place.sync_all(&["one", "two"]);
     place
+}
+
+/// How long ago a file was changed or moved.
+fn changed_ago(path: &Path) -> Duration {
+    let changed = fs::metadata(path).unwrap();
+    Duration::from_millis(SystemClock.now_ms())
+        .saturating_sub(Duration::new(changed.ctime() as u64, changed.ctime_nsec() as u32))
 }
 
 /// Whether it is on its way in a folder.
@@ -143,6 +159,28 @@ fn whatever_its_size_what_is_on_its_way_gives_way_to_what_is_small_and_goes_only
     assert!(sent < 13 * MB as u64, "{sent} bytes of 12 MiB were sent");
     let read = daemon.read_bytes() - read;
     assert!(read < 20 * MB as u64, "{read} bytes were read of 12 MiB that are known");
+    assert_eq!(daemon.ends("INT"), Some(0));
+}
+
+#[test]
+fn what_is_saved_is_read_once_between_its_naming_and_its_sending() {
+    let place = linked();
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    for name in ["a.odt", "b.odt", "c.odt"] {
+        write_large(&place, name, 1_000_000);
+        until("nothing is left to do", || place.status("one")["state"] == "idle");
+        let read = daemon.read_bytes();
+        // What is looked at while it is saved is looked at once more.
+        daemon.signal("STOP");
+        let path = place.path(&format!("one/{name}"));
+        fs::rename(place.path(name), &path).unwrap();
+        until("a change would show", || changed_ago(&path) > Duration::from_millis(50));
+        daemon.signal("CONT");
+        until("it is sent", || has(&place, name));
+        let read = daemon.read_bytes() - read;
+        assert!((1_000_000..1_500_000).contains(&read), "{name}: {read} bytes were read of 1,000,000");
+    }
     assert_eq!(daemon.ends("INT"), Some(0));
 }
 

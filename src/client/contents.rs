@@ -4,7 +4,7 @@
 //! is believed chunk by chunk, each only once its bytes match its name.
 
 use super::{ClientError, Folder};
-use crate::content::{self, ChunkSink, CutFile, FileToCut, UnreadFile};
+use crate::content::{self, Benches, ChunkSink, CutFile, FileToCut, UnreadFile};
 use annals_engine::{
     chunk_store::ChunkStore,
     content::SealedChunk,
@@ -134,7 +134,9 @@ impl Folder {
         let file = FileToCut::Unread(UnreadFile { open: Box::new(open), replaced: Some(cut), first: None });
         let mut found = None;
         let one = NonZero::new(1).expect("one is not zero");
-        match content::cut_files_on(one, [file], &NoChunks, |_, result| found = result.ok()) {
+        match content::cut_files_on(one, &Benches::default(), [file], &NoChunks, |_, result| {
+            found = result.ok()
+        }) {
             Ok(()) => found,
         }
     }

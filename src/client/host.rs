@@ -155,32 +155,12 @@ impl Host for Machine<'_> {
         wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
         take: &mut Take<'_>,
     ) -> Result<Vec<Result<FileRead, Unreadable>>, RoundError> {
-        let to_cut: Vec<FileToCut<_>> = files.iter().map(|file| self.cut_of(file)).collect();
-        let chute = Chute::for_window(self.http.window());
-        let sink = Sink { wanted, chute: &chute };
-        let mut read = vec![Err(unread()); files.len()];
-        let (http, outbox) = (self.http, &self.store.outbox);
-        let cut = std::thread::scope(|scope| {
-            let cutting = scope.spawn(|| {
-                // However this ends, nobody waits for more.
-                let _end = chute.ends();
-                content::cut_files(to_cut, &sink, |place, result| {
-                    read[place] = result.map(to_read).map_err(unreadable);
-                })
-            });
-            // What is not taken any more ends the cutting.
-            let sent = chute.take_all(|chunk| match self.flow.goes_on() {
-                true => take(chunk, http, outbox),
-                false => Err(RoundError::GaveWay),
-            });
-            match cutting.join().expect("cutting does not panic") {
-                Ok(()) | Err(Gone) => sent,
-            }
-        });
-        if cut.is_err() {
-            self.ahead.interrupted();
+        let cut = self.cut_all(files, wanted, take);
+        match &cut {
+            Ok((_, sent)) => self.ahead.sent(*sent),
+            Err(_) => self.ahead.interrupted(),
         }
-        cut.map(|()| read)
+        cut.map(|(read, _)| read)
     }
 
     fn open_now(&mut self) -> BTreeSet<String> {
@@ -250,10 +230,58 @@ impl Machine<'_> {
         }
     }
 
-    fn cut_of(&mut self, file: &FileToRead) -> FileToCut<OpenFile> {
-        let known = self.ahead.take(self.opener, file, self.http.window());
-        known.unwrap_or_else(|| unread_file(self.opener, file))
+    /// Cuts files for the chunks that are wanted, and answers with how many those are.
+    fn cut_all(
+        &mut self,
+        files: &[FileToRead],
+        wanted: &(dyn Fn(&ChunkId) -> bool + Sync),
+        take: &mut Take<'_>,
+    ) -> Result<(Vec<Result<FileRead, Unreadable>>, usize), RoundError> {
+        let (http, outbox, flow) = (self.http, &self.store.outbox, &self.flow);
+        let mut sent = 0;
+        let mut take_one = |chunk| {
+            if !flow.goes_on() {
+                return Err(RoundError::GaveWay);
+            }
+            sent += 1;
+            take(chunk, http, outbox)
+        };
+        let mut read = vec![Err(unread()); files.len()];
+        let (mut given, mut to_cut, mut places) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for (place, file) in files.iter().enumerate() {
+            let Some((found, chunks)) = self.ahead.take_sealed(file, wanted, &mut given) else {
+                to_cut.push(cut_of(self.ahead, self.opener, file, http.window()));
+                places.push(place);
+                continue;
+            };
+            chunks.into_iter().try_for_each(&mut take_one)?;
+            read[place] = Ok(to_read(found));
+        }
+        if to_cut.is_empty() {
+            return Ok((read, sent));
+        }
+        let chute = Chute::for_window(http.window());
+        let (sink, benches) = (Sink { wanted, chute: &chute }, self.ahead.benches());
+        std::thread::scope(|scope| {
+            let cutting = scope.spawn(|| {
+                // However this ends, nobody waits for more.
+                let _end = chute.ends();
+                content::cut_files(&benches, to_cut, &sink, |place, result| {
+                    read[places[place]] = result.map(to_read).map_err(unreadable);
+                })
+            });
+            // What is not taken any more ends the cutting.
+            let taken = chute.take_all(take_one);
+            match cutting.join().expect("cutting does not panic") {
+                Ok(()) | Err(Gone) => taken,
+            }
+        })?;
+        Ok((read, sent))
     }
+}
+
+fn cut_of(ahead: &mut Ahead, folder: &Arc<Folder>, file: &FileToRead, window: u64) -> FileToCut<OpenFile> {
+    ahead.take(folder, file, window).unwrap_or_else(|| unread_file(folder, file))
 }
 
 /// A file of the folder, to be read.

@@ -141,9 +141,10 @@ fn cut(
     let mut results = BTreeMap::new();
     let files = files.iter().map(|(sample, replaced)| to_cut(sample, *replaced, &Arc::default()));
     let files: Vec<_> = files.collect();
-    let end = cut_files_on(NonZero::new(workers).unwrap(), files, sink, |place, result| {
-        assert!(results.insert(place, result).is_none(), "file {place} came twice");
-    });
+    let end =
+        cut_files_on(NonZero::new(workers).unwrap(), &Benches::default(), files, sink, |place, result| {
+            assert!(results.insert(place, result).is_none(), "file {place} came twice");
+        });
     (end, results)
 }
 
@@ -224,7 +225,8 @@ fn what_is_sealed_of_kept_bytes_is_what_would_be_sealed_of_the_file() {
     let read = Arc::default();
     let keeper = Keeper { room: Mutex::new(1_500_000), kept: Mutex::default() };
     let mut named = BTreeMap::new();
-    cut_files(samples.iter().map(|sample| to_cut(sample, None, &read)), &keeper, |place, found| {
+    let benches = Benches::default();
+    cut_files(&benches, samples.iter().map(|sample| to_cut(sample, None, &read)), &keeper, |place, found| {
         named.insert(place, found.unwrap());
     })
     .unwrap();
@@ -239,8 +241,10 @@ fn what_is_sealed_of_kept_bytes_is_what_would_be_sealed_of_the_file() {
     });
     let sink = Collector::default();
     let mut sealed = BTreeMap::new();
-    cut_files(again.collect::<Vec<_>>(), &sink, |place, found| drop(sealed.insert(place, found.unwrap())))
-        .unwrap();
+    cut_files(&benches, again.collect::<Vec<_>>(), &sink, |place, found| {
+        drop(sealed.insert(place, found.unwrap()))
+    })
+    .unwrap();
     assert_eq!(sealed, named);
     for (place, sample) in samples.iter().enumerate() {
         assert_eq!(sink.bytes_of(&sealed[&place].content), *sample.bytes, "{place}");
@@ -290,7 +294,10 @@ fn a_log_that_is_written_to_while_it_is_read_is_what_was_read_of_it_and_the_same
         let read = Arc::default();
         let again = FileToCut::Unread(UnreadFile { first: Some(size as u64), ..unread(&log, None, &read) });
         let sink = Collector::default();
-        cut_files([again], &sink, |_, again| assert_eq!(again.unwrap().content, first.content)).unwrap();
+        cut_files(&Benches::default(), [again], &sink, |_, again| {
+            assert_eq!(again.unwrap().content, first.content)
+        })
+        .unwrap();
     }
 }
 
@@ -345,7 +352,7 @@ fn a_file_that_cannot_be_opened_is_reported() {
     let open = || Err::<SampleReading, _>(DiskError::Missing { path: "gone".to_owned() });
     let mut seen = 0;
     let files = vec![FileToCut::Unread(UnreadFile { open: Box::new(open), replaced: None, first: None })];
-    cut_files(files, &Collector::default(), |_, result| {
+    cut_files(&Benches::default(), files, &Collector::default(), |_, result| {
         assert!(matches!(result, Err(CutError::Disk(DiskError::Missing { .. }))));
         seen += 1;
     })
@@ -389,7 +396,7 @@ fn a_panic_ends_everything_and_nobody_waits_forever() {
         let files: Vec<_> =
             (0..4).map(|seed| to_cut(&sample(generated(seed, size)), None, &Arc::default())).collect();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            cut_files_on(NonZero::new(3).unwrap(), files, &Broken, |_, _| ())
+            cut_files_on(NonZero::new(3).unwrap(), &Benches::default(), files, &Broken, |_, _| ())
         }));
         assert!(outcome.is_err());
     }
@@ -450,7 +457,10 @@ fn no_more_than_a_part_of_a_large_file_is_in_memory() {
             sizes,
             most: AtomicU64::new(0),
         };
-        cut_files_on(NonZero::new(3).unwrap(), files, &gauge, |_, result| drop(result.unwrap())).unwrap();
+        cut_files_on(NonZero::new(3).unwrap(), &Benches::default(), files, &gauge, |_, result| {
+            drop(result.unwrap())
+        })
+        .unwrap();
         let actual = gauge.most.into_inner();
         assert!((1 << 20..most).contains(&actual), "{actual} bytes");
     }

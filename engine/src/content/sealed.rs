@@ -12,13 +12,13 @@ use zstd::zstd_safe::CParameter;
 /// Level 3 is where zstd still keeps up with a disk on one core.
 const ZSTD_LEVEL: i32 = 3;
 /// Chunks of these sizes get smaller tables than the level gives them: those are cleared for each chunk, and more than the
-/// nearest cache holds. On the sources of Linux that takes a quarter of the time away, and adds a hundredth to the bytes.
+/// nearest cache holds. How much that saves: docs/design/0002.
 const WITH_SMALL_TABLES: RangeInclusive<usize> = (16 << 10) + 1..=128 << 10;
 /// Those tables, as powers of two: of long matches, and of short ones.
 const SMALL_TABLES: [CParameter; 2] = [CParameter::HashLog(13), CParameter::ChainLog(12)];
 /// What the level gives.
 const OWN_TABLES: [CParameter; 2] = [CParameter::HashLog(0), CParameter::ChainLog(0)];
-/// Working memory that is kept from one chunk to the next by who opens them.
+/// Working memory that is kept from one chunk to the next by who [rests](Sealer::rest).
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// How a chunk's stored bytes give its plain bytes.
@@ -171,6 +171,13 @@ impl Sealer {
         Self { zstd, has_small_tables: false, frame: Vec::new() }
     }
 
+    /// Lets go of memory that only large chunks need.
+    pub fn rest(&mut self) {
+        if self.frame.len() > KEPT_BYTES_MAX {
+            *self = Self::new();
+        }
+    }
+
     /// Seals the chunk `id` of these bytes, 1 to [`SealedChunk::PLAIN_BYTES_MAX`] of them.
     #[must_use]
     pub fn seal<'a>(&mut self, id: ChunkId, plain: impl Into<Cow<'a, [u8]>>) -> SealedChunk {
@@ -315,6 +322,9 @@ mod tests {
             assert_eq!(sealed.codec, if size < 100 { Codec::Raw } else { Codec::Zstd }, "{size}");
             assert_eq!(sealed.check(), Ok(()), "{size}");
             assert!(sealed.open() == Ok(plain), "{size}");
+            if nth % 3 == 0 {
+                sealer.rest();
+            }
         }
     }
 

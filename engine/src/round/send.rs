@@ -33,7 +33,10 @@ impl<H: Host> Round<'_, H> {
         online: bool,
     ) -> Result<Vec<(String, FileRead)>, RoundError> {
         let first = self.host.name(&group)?;
-        self.host.read_ahead(next);
+        // None means that nothing is cut any more.
+        if !next.is_empty() {
+            self.host.read_ahead(next);
+        }
         let mut read = Vec::new();
         for (file, result) in group.into_iter().zip(first) {
             match result {
