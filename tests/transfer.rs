@@ -1,7 +1,10 @@
 //! Content on its way: only what is not there yet travels, and an edit costs about as much as it changed. Everything
 //! that goes over the wire is counted, headers and all.
 
-use crate::{place::Place, wire::Wire};
+use crate::{
+    place::{Place, Running, until},
+    wire::Wire,
+};
 use std::{fs, thread};
 
 /// Bytes that do not compress.
@@ -86,6 +89,23 @@ fn behind(place: &mut Place, wire: &Wire, file: &[u8]) {
         fs::write(binding, text.replace(&place.url, &wire.url)).unwrap();
     }
     fs::write(place.path("one/file"), file).unwrap();
+}
+
+#[test]
+fn a_daemon_whose_wire_is_cut_in_the_middle_of_a_file_goes_on_with_it_by_itself() {
+    let file = noise(24 << 20, 9);
+    let mut place = Place::with_server();
+    // The server is there again at once each time.
+    let wire = Wire::cut_after(&place.url, std::iter::repeat_n(3 << 20, 6));
+    behind(&mut place, &wire, b"");
+    let mut daemon = Running::of(&mut place.command(&["sync", "one"]));
+    daemon.says("in sync");
+    fs::write(place.path("large"), &file).unwrap();
+    fs::rename(place.path("large"), place.path("one/file")).unwrap();
+    until("all of it was sent", || {
+        place.sync("two").code == 0 && fs::read(place.path("two/file")).unwrap() == file
+    });
+    assert_eq!(daemon.ends("INT"), Some(0));
 }
 
 /// A number that a person may set for a longer run.

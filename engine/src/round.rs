@@ -97,6 +97,7 @@ pub fn exchange<H: Host>(
         hand_backs: 0,
         changed: None,
         put_off: false,
+        owes_look: false,
         later: BTreeSet::new(),
         little_waits: false,
         tried: BTreeSet::new(),
@@ -111,6 +112,7 @@ pub fn exchange<H: Host>(
         sending: Sending::default(),
     };
     let result = round.run();
+    round.report.owes_look = round.owes_look || round.rescan.is_some();
     if matches!(result, Err(RoundError::GaveWay)) && round.report.put_off.is_none() {
         round.report.put_off = Some(Look::Whole);
     }
@@ -153,6 +155,8 @@ struct Round<'a, H: Host> {
     changed: Option<Blocked>,
     /// Whether some files had to wait once until those were sent that somebody waits for.
     put_off: bool,
+    /// Whether a look was begun and not handed in.
+    owes_look: bool,
     /// Files that wait for one that takes long, or for what goes before it.
     later: BTreeSet<String>,
     /// Whether some of them do not take long.
@@ -193,7 +197,9 @@ impl<H: Host> Round<'_, H> {
             turns += usize::from(self.later.is_empty());
             self.is_looking = online;
             if let Some(look) = self.rescan.take() {
+                self.owes_look = true;
                 self.look(&look, online)?;
+                self.owes_look = false;
             }
             if !online {
                 return if self.gave_way { self.leave_rest() } else { Ok(()) };

@@ -282,8 +282,8 @@ impl Work<'_> {
         self.owes_look = match &result {
             // What these are about was found by the look.
             Ok(_) | Err(ClientError::Round(RoundError::InTheWay(_) | RoundError::Blocked(_))) => false,
-            // Where nobody is reached, the look was done all the same.
-            Err(error) => !error.is_passing(),
+            // Where nobody is reached, the look is done all the same; not where they are lost in the middle of it.
+            Err(error) => !error.is_passing() || folder.owes_look(),
         };
         let is_offline = result.as_ref().is_err_and(ClientError::is_passing);
         match result {

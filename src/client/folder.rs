@@ -52,6 +52,8 @@ pub struct Folder {
     begun: Begun,
     /// What a verb left to the daemon, and whether it is done without that.
     left_open: Option<LeftOpen>,
+    /// Whether the last round did not get to all that it was to look at.
+    owes_look: bool,
     wish: Wish,
     pub(super) last: LastRound,
     /// What a person is told to do about what went wrong.
@@ -195,6 +197,7 @@ impl Folder {
             ahead: Ahead::default(),
             begun: Begun::default(),
             left_open: None,
+            owes_look: false,
             wish: Wish::default(),
             last: LastRound::read(root),
             advice: |_, _| None,
@@ -232,6 +235,7 @@ impl Folder {
             ahead: Ahead::default(),
             begun: Begun::default(),
             left_open: None,
+            owes_look: false,
             wish: Wish::default(),
             last: LastRound::read(root),
             advice: |_, _| None,
@@ -393,6 +397,11 @@ impl Folder {
         self.left_open = Some(LeftOpen::Soon);
     }
 
+    /// Whether the last round ended before it had looked at all that was hinted at.
+    pub(super) fn owes_look(&self) -> bool {
+        self.owes_look
+    }
+
     /// What the last verb left open.
     pub(super) fn take_left_open(&mut self) -> Option<LeftOpen> {
         self.left_open.take()
@@ -525,6 +534,7 @@ impl Folder {
             self.begun.clear();
         }
         let result = if paused { Err(RoundError::Paused) } else { result };
+        self.owes_look = report.owes_look;
         self.remember(&report, &result);
         if !self.replica.is_working()
             && let Err(error) = self.store.compact_if_due(&self.replica)

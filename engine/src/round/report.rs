@@ -43,6 +43,8 @@ pub struct Report {
     pub vanishing: BTreeSet<String>,
     /// The folders that were looked at since: what follows is of the whole folder, or else of these.
     pub glanced: BTreeSet<String>,
+    /// Whether it ended before it had looked at all that it was to look at: after an error everything has to be.
+    pub owes_look: bool,
     /// Where the next one has to look, because this one gave way to what goes first.
     pub put_off: Option<Look>,
     /// Files that are being written, and wait.
