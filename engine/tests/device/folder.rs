@@ -22,6 +22,8 @@ pub(crate) struct Folder {
     freed: Vec<u64>,
     /// What is in `.annals/kept`, by where it was.
     pub(crate) kept: Vec<String>,
+    /// Whether something in it cannot be looked into, a disk that is mounted there, say.
+    pub(crate) passed_by: bool,
     last_ino: u64,
     now: i64,
 }
@@ -53,7 +55,7 @@ impl Folder {
     pub(crate) fn scan(&mut self) -> Scan {
         let began_ns = self.tick();
         let nodes = self.names.keys().map(|path| (path.clone(), self.node(path).unwrap())).collect();
-        Scan { nodes, skipped: Vec::new(), complete: true, began_ns }
+        Scan { nodes, skipped: Vec::new(), complete: !self.passed_by, began_ns }
     }
 
     pub(crate) fn look(&self, path: &str) -> Option<Node> {

@@ -464,6 +464,32 @@ fn run_with_rights(steps: &[(Step, Option<bool>)]) {
     }
 }
 
+#[test]
+fn what_may_be_where_nobody_could_look_is_not_removed() {
+    let mut world = World::new(2);
+    world.devices[0].folder.write("a", "a");
+    world.devices[0].folder.write("b", "b");
+    world.heal();
+    // It was moved to where a scan does not get.
+    world.devices[0].folder.remove("a");
+    world.devices[0].folder.passed_by = true;
+    world.devices[0].folder.write("b", "of today");
+    for _ in 0..3 {
+        world.devices[0].now_ms += 120_000;
+        world.scan(0);
+        world.push(0);
+    }
+    world.pull(1, usize::MAX);
+    let there = &world.devices[1].folder;
+    assert_eq!(texts(there), ["a", "of today"].map(str::to_owned).into());
+    // Once everything can be looked at again, it is what it was.
+    world.devices[0].folder.passed_by = false;
+    world.scan(0);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(texts(&world.devices[1].folder), ["of today"].map(str::to_owned).into());
+}
+
 pub(crate) fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("ANNALS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
