@@ -1,7 +1,7 @@
 //! Who waits for little does not wait for much: what somebody needs goes first, also while something large is on its way.
 
 use crate::{
-    place::{Place, until},
+    place::{Place, Running, until},
     wire::Wire,
 };
 use annals::clock::SystemClock;
@@ -45,6 +45,20 @@ fn linked() -> Place {
     place.link("ada", "two");
     place.sync_all(&["one", "two"]);
     place
+}
+
+/// Two linked folders, and a third one, `far`, that a daemon keeps over a slow wire, which is counted from here on.
+fn with_one_far() -> (Place, Wire, Running) {
+    let mut place = linked();
+    let wire = Wire::to(&place.url);
+    place.url = wire.url.clone();
+    place.link("ada", "far");
+    place.sync("far").ok();
+    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
+    let mut daemon = place.start(&["sync", "far"]);
+    daemon.says("in sync");
+    wire.bytes();
+    (place, wire, daemon)
 }
 
 /// How long ago a file was changed or moved.
@@ -135,15 +149,7 @@ fn what_is_small_is_written_before_what_is_large() {
 
 #[test]
 fn whatever_its_size_what_is_on_its_way_gives_way_to_what_is_small_and_goes_only_once() {
-    let mut place = linked();
-    let wire = Wire::to(&place.url);
-    place.url = wire.url.clone();
-    place.link("ada", "far");
-    place.sync("far").ok();
-    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
-    let mut daemon = place.start(&["sync", "far"]);
-    daemon.says("in sync");
-    wire.bytes();
+    let (place, wire, daemon) = with_one_far();
     write_large(&place, "far/plan.odt", 12 * MB);
     until("the large one is on its way", || moves(&place, "far", "plan.odt"));
     let read = daemon.read_bytes();
@@ -186,15 +192,7 @@ fn what_is_saved_is_read_once_between_its_naming_and_its_sending() {
 
 #[test]
 fn what_is_fetched_gives_way_in_both_directions_and_comes_only_once() {
-    let mut place = linked();
-    let wire = Wire::to(&place.url);
-    place.url = wire.url.clone();
-    place.link("ada", "far");
-    place.sync("far").ok();
-    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
-    let mut daemon = place.start(&["sync", "far"]);
-    daemon.says("in sync");
-    wire.bytes();
+    let (place, wire, daemon) = with_one_far();
     write_large(&place, "one/film.iso", 40 * MB);
     place.sync("one").ok();
     until("the large one is on its way", || moves(&place, "far", "film.iso"));

@@ -70,6 +70,7 @@ const TURNS_MAX: usize = 32;
 const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
 /// How often a server may lose state while a round is at work.
 const HAND_BACKS_MAX: usize = 8;
+
 /// Exchanges everything that can be exchanged; answers with what it did, and whether that is all.
 ///
 /// # Errors

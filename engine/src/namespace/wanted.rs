@@ -33,8 +33,8 @@ impl Wanted {
 
     /// The contents that are waited for still, now that of `asked` only those are lost that are `missing`.
     pub fn left(&mut self, asked: &[ChunkId], missing: &[ChunkId]) -> Vec<ContentId> {
-        let mut there: BTreeSet<&ChunkId> = asked.iter().collect();
-        there.retain(|chunk| !missing.contains(chunk));
+        let missing: BTreeSet<&ChunkId> = missing.iter().collect();
+        let there: BTreeSet<&ChunkId> = asked.iter().filter(|chunk| !missing.contains(chunk)).collect();
         self.0.retain(|chunk, _| !there.contains(chunk));
         let contents: BTreeSet<ContentId> = self.0.values().copied().collect();
         contents.into_iter().collect()
