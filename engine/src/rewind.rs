@@ -3,17 +3,21 @@
 //! What must always hold: nothing is lost by it. What was shown then and is not is brought back, with what only hides it
 //! lifted; what is elsewhere by now goes back to its place; a file that holds something else gets what it held as a new
 //! version. What was made since stays where it is, and under another name only where its own is needed. Entries are
-//! told by identity: a name that somebody else has by now is not taken for them.
+//! told by identity: a name that somebody else has by now is not taken for them. The folders around what is brought back
+//! stay where they are by now, but for one that lies in what it was around: that returns, too.
 //!
 //! Left out: whose moment it is (the caller folds the log up to there), contents (a version is named, the shell says
 //! it), tags and notes (they stay), copies in conflict (the version that had the file's name comes back, the others are
 //! in its history).
 
+mod after;
+
 use crate::{
     author::Said,
-    observed::{RemoteNode, RemoteTree, name, parent},
+    observed::{RemoteNode, RemoteTree, ancestors, name},
     trash::{deletes_of, lifting},
 };
+use after::{After, joined};
 use annals_events::{Body, ContentId, Dot, EntryId, EntryKind, Fact, Name, path};
 use annals_projections::{EntryView, Projections};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,8 +114,63 @@ pub fn rewind(at: &str, then: Sight<'_>, now: Sight<'_>) -> Option<Rewind> {
         return None;
     }
     let mut work = Work::new(at, then, now, &wanted);
-    wanted.iter().for_each(|(path, node)| work.visit(path, node));
+    work.make_room();
+    std::mem::take(&mut work.items).iter().for_each(|item| work.say(item));
     Some(work.done())
+}
+
+/// An entry that was there then.
+struct Item<'a> {
+    entry: EntryId,
+    /// Its path of then.
+    path: &'a str,
+    node: &'a RemoteNode,
+    was: EntryView,
+    is: EntryView,
+    way: Way,
+}
+
+/// How an entry gets to where it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is there.
+    Stays,
+    /// It is elsewhere.
+    Moves,
+    /// It was removed from there.
+    IsLifted,
+    /// It was removed from elsewhere.
+    Returns,
+    /// It was purged.
+    NotKept,
+}
+
+impl<'a> Item<'a> {
+    fn new(
+        entry: EntryId,
+        path: &'a str,
+        node: &'a RemoteNode,
+        then: Sight<'_>,
+        now: Sight<'_>,
+    ) -> Option<Self> {
+        let (was, is) = (then.log.entry(entry)?, now.log.entry(entry)?);
+        let in_place = (was.parent, &was.name) == (is.parent, &is.name);
+        let way = match (is.alive, in_place) {
+            (_, true) if is.alive || !was.alive => Way::Stays, // Or is shown for what is in it, as it was.
+            _ if is.purged => Way::NotKept,
+            _ if Name::new(was.name.clone()).is_err() => Way::Stays,
+            (true, _) => Way::Moves,
+            (false, true) => Way::IsLifted,
+            (false, false) => Way::Returns,
+        };
+        Some(Self { entry, path, node, was, is, way })
+    }
+
+    /// Whether it is brought back unless somebody put the same thing there since.
+    fn may_be_there_already(&self) -> bool {
+        let comes = matches!(self.way, Way::IsLifted | Way::Returns);
+        comes && !self.is.shown && self.node.kind != EntryKind::Folder
+    }
 }
 
 struct Work<'a> {
@@ -121,16 +180,13 @@ struct Work<'a> {
     places: BTreeMap<EntryId, &'a str>,
     /// What was there then: none of it is in the way.
     meant: BTreeSet<EntryId>,
-    /// Where the folder around all of it was, and is.
-    above: (String, String),
-    /// Names that are spoken for.
-    taken: BTreeSet<String>,
-    visited: BTreeSet<EntryId>,
-    /// What made room already.
-    renamed: BTreeSet<EntryId>,
+    /// The same, the folders above first: each goes into one that is in its place already, so no ring can close.
+    items: Vec<Item<'a>>,
+    /// The tree with all of it in its place.
+    after: After,
+    out_of_the_way: Vec<Step>,
     /// What returns to the place that it had last.
     lifted: Vec<EntryId>,
-    out_of_the_way: Vec<Step>,
     placed: Vec<Step>,
     changed: Vec<Step>,
     lines: Vec<Line>,
@@ -138,145 +194,162 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(at: &str, then: Sight<'a>, now: Sight<'a>, wanted: &[(&String, &RemoteNode)]) -> Self {
-        let places: BTreeMap<EntryId, &str> = now
-            .shown
-            .nodes
-            .iter()
-            .flat_map(|(path, node)| node.entries.iter().map(move |entry| (*entry, path.as_str())))
-            .collect();
-        let was = parent(at).unwrap_or_default().to_owned();
-        let around = then.shown.nodes.get(&was).and_then(|node| node.entries.first());
-        let is = around.and_then(|entry| places.get(entry)).map_or_else(|| was.clone(), |p| (*p).to_owned());
-        let meant = wanted.iter().flat_map(|(_, node)| node.entries.iter().copied()).collect();
+    fn new(at: &str, then: Sight<'a>, now: Sight<'a>, wanted: &[(&'a String, &'a RemoteNode)]) -> Self {
+        let places = now.shown.nodes.iter();
+        let places = places.flat_map(|(path, node)| node.entries.iter().map(move |e| (*e, path.as_str())));
+        let mut meant: BTreeSet<EntryId> =
+            wanted.iter().flat_map(|(_, node)| node.entries.iter().copied()).collect();
+        let around = turned_around(at, then, now, &meant);
+        let mut visited = BTreeSet::new();
+        let mut items = Vec::new();
+        let wanted = wanted.iter().map(|(path, node)| (path.as_str(), *node));
+        for (path, node) in around.into_iter().chain(wanted) {
+            for &entry in &node.entries {
+                // Another name of a file in conflict is the same entry.
+                if visited.insert(entry) {
+                    items.extend(Item::new(entry, path, node, then, now));
+                }
+            }
+        }
+        meant.extend(visited);
         let mut work = Self {
             then,
             now,
-            places,
+            places: places.collect(),
             meant,
-            above: (was, is),
-            taken: BTreeSet::new(),
-            visited: BTreeSet::new(),
-            renamed: BTreeSet::new(),
-            lifted: Vec::new(),
+            items,
+            after: After::default(),
             out_of_the_way: Vec::new(),
+            lifted: Vec::new(),
             placed: Vec::new(),
             changed: Vec::new(),
             lines: Vec::new(),
             not_kept: Vec::new(),
         };
-        work.taken = wanted.iter().map(|(path, _)| work.here(path)).collect();
+        work.after = work.after(|item| !item.may_be_there_already());
+        let items = std::mem::take(&mut work.items);
+        work.items = items.into_iter().filter(|item| !work.is_there_already(item)).collect();
+        work.after = work.after(|_| true);
         work
     }
 
-    /// What was at this path then is to be here.
-    fn here(&self, path: &str) -> String {
-        let (was, is) = &self.above;
-        if was == is {
-            return path.to_owned();
-        }
-        let rest = path[was.len()..].trim_start_matches('/');
-        joined(is, rest)
-    }
-
-    fn visit(&mut self, path: &str, node: &RemoteNode) {
-        let here = self.here(path);
-        for &entry in &node.entries {
-            if !self.visited.insert(entry) {
-                continue; // Another name of a file in conflict.
+    /// The tree with those in their places that `come`, and with the folders of the others.
+    fn after(&self, comes: impl Fn(&Item<'_>) -> bool) -> After {
+        let (mut there, mut placed) = (BTreeSet::new(), BTreeMap::new());
+        let is_alive = |entry: &EntryId| self.now.log.entry(*entry).is_some_and(|view| view.alive);
+        there.extend(self.places.keys().copied().filter(is_alive));
+        for item in &self.items {
+            match item.way {
+                Way::NotKept => continue,
+                Way::Stays => {}
+                _ => drop(placed.insert(item.entry, (item.was.parent, item.was.name.clone()))),
             }
-            let (Some(was), Some(is)) = (self.then.log.entry(entry), self.now.log.entry(entry)) else {
-                continue;
-            };
-            if !was.alive {
-                continue; // Shown for what is in it.
-            }
-            if is.purged {
-                self.not_kept.push(path.to_owned());
-                continue;
-            }
-            if !is.alive && !is.shown && self.is_there_already(&here, node) {
-                continue;
-            }
-            self.place(&here, node, entry, (&was, &is));
-            if node.kind == EntryKind::File {
-                self.content(&here, entry, (&was, &is));
+            if item.way != Way::Stays {
+                there.insert(if comes(item) { item.entry } else { item.was.parent });
             }
         }
+        After::new(self.now.log, there, &placed)
     }
 
     /// Whether somebody put the same thing there since.
-    fn is_there_already(&self, here: &str, node: &RemoteNode) -> bool {
-        self.now.shown.nodes.get(here).is_some_and(|there| {
-            there.kind == node.kind
-                && !there.entries.iter().any(|entry| self.meant.contains(entry))
-                && match node.kind {
-                    EntryKind::Folder => false,
-                    EntryKind::File => there.content.is_some() && there.content == node.content,
-                    EntryKind::Symlink => there.target.is_some() && there.target == node.target,
-                }
-        })
+    fn is_there_already(&self, item: &Item<'_>) -> bool {
+        let log = self.now.log;
+        let is_same = |other: &&EntryId| match item.node.kind {
+            EntryKind::Folder => false,
+            EntryKind::File => {
+                let held = log.heads(**other).first().and_then(|head| log.version(*head)?.content);
+                held.is_some() && held == item.node.content
+            }
+            EntryKind::Symlink => {
+                let target = log.entry(**other).and_then(|view| view.target);
+                target.is_some() && target == item.node.target
+            }
+        };
+        let beside = self.after.beside(item.was.parent, &item.was.name);
+        item.may_be_there_already() && beside.iter().filter(|e| !self.meant.contains(e)).any(|e| is_same(&e))
+    }
+
+    /// What was made since and whose name is needed gets another one.
+    fn make_room(&mut self) {
+        let after = std::mem::take(&mut self.after);
+        let mut taken = BTreeSet::new();
+        for (path, entries) in after.iter() {
+            let in_the_way = self.in_the_way(&after, entries);
+            if in_the_way.is_empty() {
+                continue;
+            }
+            let above = path.strip_suffix(name(path)).unwrap_or_default();
+            let to = |name: &str| format!("{above}{name}");
+            let free = |name: &String| {
+                let to = to(name);
+                !after.contains(&to) && !self.now.shown.nodes.contains_key(&to) && !taken.contains(&to)
+            };
+            let names = (0..).map(|n| path::suffixed(name(path), NEWER, &"~".repeat(n)));
+            let found = { names }.find(free).expect("there are more marks than siblings");
+            let to = to(&found);
+            let Ok(found) = Name::new(found) else { continue };
+            for entry in in_the_way {
+                let Some(view) = self.now.log.entry(entry) else { continue };
+                let fact = Fact::EntryMoved { entry, parent: view.parent };
+                let body = Body { name: Some(found.clone()), ..Body::default() };
+                self.out_of_the_way.push(say(Said { fact, body: Some(body) }));
+                let from = self.places.get(&entry).map(|path| (*path).to_owned());
+                self.lines.push(Line { change: Change::OutOfTheWay, path: to.clone(), from });
+            }
+            taken.insert(to);
+        }
+        self.after = after;
+    }
+
+    /// Which of those at one path keep it from what was there. Two folders of one name are shown as one.
+    fn in_the_way(&self, after: &After, entries: &[EntryId]) -> Vec<EntryId> {
+        let is_meant = |entry: &EntryId| self.meant.contains(entry);
+        let is_folder = |entry: &EntryId| after.is_folder(*entry);
+        if !entries.iter().any(is_meant) {
+            return Vec::new();
+        }
+        let united = entries.iter().any(|entry| is_meant(entry) && is_folder(entry));
+        let is_behind = |entry: &EntryId| {
+            let node = self.places.get(entry).and_then(|path| self.now.shown.nodes.get(*path));
+            node.is_some_and(|node| node.entries.iter().any(is_meant))
+        };
+        let others = entries.iter().copied().filter(|entry| !is_meant(entry) && !is_behind(entry));
+        others.filter(|entry| !(united && is_folder(entry))).collect()
+    }
+
+    fn say(&mut self, item: &Item<'_>) {
+        let above = self.after.path(item.was.parent);
+        let here = above.map_or_else(|| item.path.to_owned(), |above| joined(above, name(item.path)));
+        if item.way == Way::NotKept {
+            return self.not_kept.push(here);
+        }
+        self.place(&here, item);
+        if item.node.kind == EntryKind::File {
+            self.content(&here, item.entry, (&item.was, &item.is));
+        }
     }
 
     /// Brings an entry back, and to its place.
-    fn place(&mut self, here: &str, node: &RemoteNode, entry: EntryId, (was, is): (&EntryView, &EntryView)) {
-        let in_place = (was.parent, &was.name) == (is.parent, &is.name);
-        if is.alive && in_place {
-            return;
-        }
+    fn place(&mut self, here: &str, item: &Item<'_>) {
+        let (entry, was) = (item.entry, &item.was);
         let Ok(given) = Name::new(was.name.clone()) else { return };
-        // What is at its path, and what is under its name in its folder, which may be elsewhere still.
-        let top = (was.parent == EntryId::ROOT).then_some("");
-        let around = top.or_else(|| self.places.get(&was.parent).copied());
-        let beside = around.map(|folder| joined(folder, &was.name));
-        for there in BTreeSet::from_iter(beside.into_iter().chain([here.to_owned()])) {
-            self.make_room(&there, here, node);
+        match item.way {
+            Way::Stays | Way::NotKept => return,
+            Way::Moves => {
+                let body = Some(Body { name: Some(given), ..Body::default() });
+                self.placed.push(say(Said { fact: Fact::EntryMoved { entry, parent: was.parent }, body }));
+            }
+            Way::IsLifted => self.lifted.push(entry),
+            Way::Returns => {
+                let deletes = deletes_of(self.now.log, entry);
+                let place = Some((was.parent, given));
+                let said = lifting(self.now.log, entry, &[entry], &deletes, place);
+                self.placed.extend(said.into_iter().map(say));
+            }
         }
-        let body = Body { name: Some(given), ..Body::default() };
+        let change = if item.is.alive { Change::MovedBack } else { Change::BroughtBack };
         let from = self.places.get(&entry).map(|path| (*path).to_owned());
-        let change = if is.alive { Change::MovedBack } else { Change::BroughtBack };
-        if is.alive {
-            let fact = Fact::EntryMoved { entry, parent: was.parent };
-            self.placed.push(say(Said { fact, body: Some(body) }));
-        } else if in_place {
-            self.lifted.push(entry);
-        } else {
-            let deletes = deletes_of(self.now.log, entry);
-            let place = Some((was.parent, body.name.expect("it was just given")));
-            let said = lifting(self.now.log, entry, &[entry], &deletes, place);
-            self.placed.extend(said.into_iter().map(say));
-        }
         self.lines.push(Line { change, path: here.to_owned(), from });
-    }
-
-    /// What was made since at `there` and whose name is needed at `here` gets another one. Two folders of one name are
-    /// shown as one.
-    fn make_room(&mut self, there: &str, here: &str, node: &RemoteNode) {
-        let Some(occupant) = self.now.shown.nodes.get(there) else { return };
-        let is_in_the_way = |entry: &EntryId| !self.meant.contains(entry) && !self.renamed.contains(entry);
-        let in_the_way: Vec<EntryId> = occupant.entries.iter().copied().filter(is_in_the_way).collect();
-        let united = occupant.kind == EntryKind::Folder && node.kind == EntryKind::Folder;
-        if in_the_way.is_empty() || united {
-            return;
-        }
-        let at = |path: &str, name: &str| joined(parent(path).unwrap_or_default(), name);
-        let free = |name: &String| {
-            let is_shown = |path: &str| self.now.shown.nodes.contains_key(&at(path, name));
-            !is_shown(there) && !is_shown(here) && !self.taken.contains(&at(here, name))
-        };
-        let names = (0..).map(|n| path::suffixed(name(here), NEWER, &"~".repeat(n)));
-        let found = { names }.find(free).expect("there are more marks than siblings");
-        let to = at(here, &found);
-        let Ok(found) = Name::new(found) else { return };
-        for entry in in_the_way {
-            let Some(view) = self.now.log.entry(entry) else { continue };
-            let fact = Fact::EntryMoved { entry, parent: view.parent };
-            let body = Body { name: Some(found.clone()), ..Body::default() };
-            self.out_of_the_way.push(say(Said { fact, body: Some(body) }));
-            self.renamed.insert(entry);
-        }
-        self.taken.insert(to.clone());
-        self.lines.push(Line { change: Change::OutOfTheWay, path: to, from: Some(there.to_owned()) });
     }
 
     /// Makes a file hold what it held.
@@ -306,7 +379,6 @@ impl<'a> Work<'a> {
     fn done(mut self) -> Rewind {
         let mut steps = std::mem::take(&mut self.out_of_the_way);
         steps.extend(self.returning().into_iter().map(say));
-        // The folders above come first: each goes into one that is in its place already, so no ring can close.
         steps.append(&mut self.placed);
         steps.append(&mut self.changed);
         self.lines.sort_by(|a, b| a.path.cmp(&b.path));
@@ -331,8 +403,21 @@ impl<'a> Work<'a> {
     }
 }
 
-fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+/// The folders that were around `at` and are in what is `meant` by now, the uppermost first.
+fn turned_around<'a>(
+    at: &str,
+    then: Sight<'a>,
+    now: Sight<'a>,
+    meant: &BTreeSet<EntryId>,
+) -> Vec<(&'a str, &'a RemoteNode)> {
+    let is_inside = |entry: &EntryId| now.log.ancestors(*entry).any(|above| meant.contains(&above));
+    let around = ancestors(at).filter_map(|path| then.shown.nodes.get_key_value(path));
+    let mut around: Vec<(&str, &RemoteNode)> = around
+        .filter(|(_, node)| node.entries.iter().any(is_inside))
+        .map(|(path, node)| (path.as_str(), node))
+        .collect();
+    around.reverse();
+    around
 }
 
 fn say(said: Said) -> Step {
