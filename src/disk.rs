@@ -19,6 +19,7 @@ mod ignoring;
 mod node;
 mod part;
 mod place;
+mod proof;
 mod scan;
 mod sink;
 mod stage;

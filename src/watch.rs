@@ -145,7 +145,7 @@ fn hints_of(root: &Path, event: notify::Result<Event>, tell: &mut impl FnMut(Tol
             }
             EventKind::Modify(_) | EventKind::Remove(_) => Told { hint: at(Hint::Changed), came: None },
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                Told { hint: at(Hint::Changed), came: None }
+                Told { hint: at(Hint::Closed), came: None }
             }
             // Somebody read.
             EventKind::Access(_) => continue,
@@ -181,7 +181,7 @@ mod tests {
         let closed = |mode| EventKind::Access(AccessKind::Close(mode));
         for (event, hint, came) in [
             (at(data, "/top/a/b"), Hint::Writing("a/b".into()), None),
-            (at(closed(AccessMode::Write), "/top/a/b"), changed("a/b"), None),
+            (at(closed(AccessMode::Write), "/top/a/b"), Hint::Closed("a/b".into()), None),
             (at(EventKind::Create(CreateKind::Folder), "/top/a"), changed("a"), Some("a")),
             // Gone already: whoever looks finds out.
             (at(EventKind::Create(CreateKind::File), "/top/a"), changed("a"), None),
@@ -233,10 +233,10 @@ mod tests {
             hinted.push(hear.recv().unwrap().hint);
         }
         for file in ["sub/deep/file", "new/deeper/file"] {
-            assert!(hinted.contains(&Hint::Changed(file.into())), "{file}: {hinted:?}");
+            assert!(hinted.contains(&Hint::Closed(file.into())), "{file}: {hinted:?}");
         }
         let elsewhere = |hint: &Hint| match hint {
-            Hint::Changed(path) | Hint::Writing(path) => {
+            Hint::Changed(path) | Hint::Closed(path) | Hint::Writing(path) => {
                 ["annals", "link", "passed"].iter().any(|elsewhere| path.contains(elsewhere))
             }
             Hint::Anywhere => true,

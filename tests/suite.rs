@@ -30,6 +30,7 @@ mod lost_folder;
 mod lost_server;
 mod lost_state;
 mod manners;
+mod mapped;
 mod noticing;
 mod ordering;
 mod place;

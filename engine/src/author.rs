@@ -357,6 +357,7 @@ impl<'a> Author<'a> {
             copy: false,
             disk: node.node.clone(),
             settled: node.settled,
+            proven: node.proven,
             aside: false,
         };
         self.matching.slot_mut(spot).synced = Some(synced.clone());
@@ -459,7 +460,8 @@ impl<'a> Author<'a> {
         if node.node.kind == EntryKind::File && node.content != synced.content {
             return;
         }
-        let after = SyncedNode { disk: node.node.clone(), settled: node.settled, ..synced.clone() };
+        let (settled, proven) = (node.settled, node.proven);
+        let after = SyncedNode { disk: node.node.clone(), settled, proven, ..synced.clone() };
         if after != *synced {
             self.put(path, after);
         }
@@ -477,7 +479,8 @@ impl<'a> Author<'a> {
         }
         let mtime = (node.node.mtime_ns != synced.disk.mtime_ns).then_some(node.node.mtime_ns);
         let executable = (node.node.executable != synced.disk.executable).then_some(node.node.executable);
-        let mut after = SyncedNode { disk: node.node.clone(), settled: node.settled, ..synced.clone() };
+        let (settled, proven) = (node.settled, node.proven);
+        let mut after = SyncedNode { disk: node.node.clone(), settled, proven, ..synced.clone() };
         // A version's time cannot be changed alone: the plan puts that of a copy back.
         let sayable = !self.forked.contains_key(&synced.entry());
         if mtime.is_some() || executable.is_some() {
@@ -529,6 +532,7 @@ impl<'a> Author<'a> {
             executable: node.node.executable,
             disk: node.node.clone(),
             settled: node.settled,
+            proven: node.proven,
             ..synced.clone()
         };
         self.put(path, after);

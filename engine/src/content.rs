@@ -20,7 +20,8 @@ pub use delta::{ChunkDelta, Signature, Sums};
 pub use pairing::replaced_by;
 pub use sealed::{ChunkError, Codec, SealedChunk, Sealer};
 
-use annals_events::{ChunkRef, Content, Cut};
+use annals_events::{ChunkId, ChunkRef, Content, ContentId, Cut};
+use std::io::{self, Read};
 
 /// Most chunks in a file: at 40 bytes each their manifest is a chunk of at most [`SealedChunk::PLAIN_BYTES_MAX`].
 /// Files beyond 64 MiB have such cuts that this is more than a terabyte.
@@ -53,6 +54,45 @@ pub fn assemble(cut: Cut, chunks: Vec<ChunkRef>) -> Result<(Content, Option<Vec<
         return Err(TooManyChunks { chunks: chunks.len() });
     }
     Ok(Content::new(cut, chunks))
+}
+
+/// Whether a file of `size` bytes holds `content`. `open` begins at its first byte: once, unless it does not or was cut
+/// otherwise than a new file of this size would be.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_content<R: Read>(
+    content: &ContentId,
+    size: u64,
+    mut open: impl FnMut() -> io::Result<R>,
+) -> io::Result<bool> {
+    let likely = Cut::for_size(size);
+    let others = [Cut::SMALL, Cut::MEDIUM, Cut::LARGE].into_iter().filter(|cut| *cut != likely);
+    for cut in std::iter::once(likely).chain(others) {
+        if content_of(cut, open()?)? == Some(*content) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How much of a file is read at once.
+const BLOCK_BYTES: u64 = 4 << 20;
+
+/// What these bytes are as a content; none where they have too many chunks for one.
+fn content_of(cut: Cut, mut bytes: impl Read) -> io::Result<Option<ContentId>> {
+    let mut chunker = Chunker::new(cut).map_err(io::Error::other)?;
+    let (mut chunks, mut block) = (Vec::new(), Vec::new());
+    let mut take = |chunk: &[u8]| {
+        let bytes = u32::try_from(chunk.len()).expect("no chunk is longer than a cut allows");
+        chunks.push(ChunkRef { bytes, id: ChunkId::of(chunk) });
+    };
+    while bytes.by_ref().take(BLOCK_BYTES).read_to_end(&mut block)? > 0 {
+        chunker.feed(&block, &mut take);
+        block.clear();
+    }
+    chunker.finish(&mut take);
+    Ok(assemble(cut, chunks).ok().map(|(content, _)| content.id))
 }
 
 #[cfg(test)]

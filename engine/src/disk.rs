@@ -17,7 +17,7 @@ mod found;
 mod operation;
 mod target;
 
-pub use found::{Identity, Listing, Node, Scan, Skipped, SkippedBecause, TICK_NS};
+pub use found::{Identity, Listing, Node, Scan, Skipped, SkippedBecause, TICK_NS, WRITTEN_BACK_NS};
 pub use operation::{Blocked, DiskOp, Done, Expect, Outcome, Swept};
 
 use crate::observed::{SyncedTree, differing};

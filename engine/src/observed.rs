@@ -44,6 +44,8 @@ pub struct LocalNode {
     pub content: Option<ContentId>,
     /// Whether a later change is sure to show in what the scan sees.
     pub settled: bool,
+    /// As in [`SyncedNode`].
+    pub proven: bool,
 }
 
 impl LocalTree {
@@ -53,16 +55,17 @@ impl LocalTree {
     pub fn of(scan: Scan, synced: &SyncedTree) -> (Self, Vec<String>) {
         let mut by_inode = BTreeMap::new();
         for (path, node) in synced.iter().filter(|(_, node)| node.kind == EntryKind::File && node.settled) {
-            by_inode.insert((node.disk.dev, node.disk.ino), (path, node.disk.identity(), node.content));
+            let known = node.content.map(|content| (content, node.proven));
+            by_inode.insert((node.disk.dev, node.disk.ino), (path, node.disk.identity(), known));
         }
         let (mut tree, mut unread) = (Self { complete: scan.complete, ..Self::default() }, Vec::new());
         let known = |(path, node): (&String, &Node)| {
             let known = by_inode.get(&(node.dev, node.ino)).filter(|_| node.kind == EntryKind::File);
             let known = known.filter(|(_, identity, _)| identity.is(&node.identity()));
             let known = known.filter(|(old, ..)| old == path || !scan.nodes.contains_key(old));
-            known.and_then(|(.., content)| *content)
+            known.and_then(|(.., known)| *known)
         };
-        let known: Vec<Option<ContentId>> = scan.nodes.iter().map(known).collect();
+        let known: Vec<Option<(ContentId, bool)>> = scan.nodes.iter().map(known).collect();
         let Scan { nodes, skipped, complete, began_ns } = scan;
         let scan = Scan { nodes: BTreeMap::new(), skipped, complete, began_ns };
         for ((path, node), known) in nodes.into_iter().zip(known) {
@@ -70,7 +73,9 @@ impl LocalTree {
                 unread.push(path.clone());
             }
             let settled = known.is_some() || node.is_settled(&scan);
-            tree.nodes.insert(path, LocalNode { node, content: known, settled });
+            let proven = known.map_or_else(|| node.is_proven(&scan), |(_, proven)| proven);
+            let content = known.map(|(content, _)| content);
+            tree.nodes.insert(path, LocalNode { node, content, settled, proven });
         }
         let hiding = scan.skipped.iter().filter(|skipped| skipped.why.hides_what_is_there());
         tree.unknown = hiding.map(|skipped| skipped.path.clone()).collect();
@@ -103,7 +108,7 @@ impl LocalTree {
         let Some(local) = self.nodes.get_mut(path) else { return };
         let number = |node: &Node| (node.kind, node.dev, node.ino);
         if grew && number(&local.node) == number(node) && local.node.size <= node.size {
-            (local.node, local.settled) = (node.clone(), false);
+            (local.node, local.settled, local.proven) = (node.clone(), false, false);
         }
         if local.node.identity().is(&node.identity()) {
             local.content = Some(content.id);

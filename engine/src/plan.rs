@@ -18,7 +18,7 @@ use crate::{
     working_tree::{Spot, TOP, WorkingTree},
 };
 pub use after::after;
-use annals_events::{EntryId, EntryKind, path};
+use annals_events::{ContentId, EntryId, EntryKind, path};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -371,7 +371,7 @@ impl<'a> Planner<'a> {
 
     fn write(&mut self, target: Spot, folder: Spot, name: &str) {
         let (path, there) = self.remote(target);
-        let mut expect = Expect::Absent;
+        let (mut expect, mut holds) = (Expect::Absent, None);
         if let Some(here) = self.tree.child(folder, name) {
             let free = self.synced(here).filter(|n| n.kind != EntryKind::Folder && !n.aside);
             let in_place = free.is_some() && self.is_free(here);
@@ -386,12 +386,12 @@ impl<'a> Planner<'a> {
                     let node = node.clone();
                     return self.relabel(path, there, &node);
                 }
-                expect = Expect::Is(self.identity(here));
+                (expect, holds) = (Expect::Is(self.identity(here)), node.to_be_proven());
             } else if !self.vacate(folder, name, None) {
                 return;
             }
         }
-        if let Some(op) = write(path, there, expect) {
+        if let Some(op) = write(path, there, expect, holds) {
             self.fill.push(op);
         }
         if expect == Expect::Absent {
@@ -450,7 +450,8 @@ impl<'a> Planner<'a> {
         children.into_iter().for_each(|child| self.go(child));
         let (_, path) = self.tree.path(spot);
         let expect = self.identity(spot);
-        self.shape.push(DiskOp::Remove { path, expect });
+        let holds = self.synced(spot).and_then(SyncedNode::to_be_proven);
+        self.shape.push(DiskOp::Remove { path, expect, holds });
         self.tree.detach(spot);
     }
 
@@ -540,7 +541,8 @@ impl<'a> Planner<'a> {
     fn refill(&mut self, spot: Spot, path: &str, there: &RemoteNode) {
         let Some(here) = self.synced(spot).filter(|_| !self.standing(spot).renamed) else { return };
         if !here.holds(there) {
-            if let Some(op) = write(path, there, Expect::Is(here.disk.identity())) {
+            let (expect, holds) = (Expect::Is(here.disk.identity()), here.to_be_proven());
+            if let Some(op) = write(path, there, expect, holds) {
                 self.fill.push(op);
             }
         } else {
@@ -555,7 +557,8 @@ impl<'a> Planner<'a> {
             let expect = here.disk.identity();
             self.fill.push(DiskOp::SetAttributes { path: path.to_owned(), mtime_ns, executable, expect });
         } else if !here.is_labelled(there) {
-            let node = SyncedNode { settled: here.settled, ..SyncedNode::written(there, here.disk.clone()) };
+            let SyncedNode { settled, proven, .. } = *here;
+            let node = SyncedNode { settled, proven, ..SyncedNode::written(there, here.disk.clone()) };
             self.label(path, SyncedNode { mtime: here.mtime, ..node });
         }
     }
@@ -583,7 +586,8 @@ impl<'a> Planner<'a> {
                 match standing.synced.filter(|node| goes && !node.aside) {
                     Some(node) => {
                         let (_, path) = self.tree.path(spot);
-                        ops.push(DiskOp::Remove { path, expect: node.disk.identity() });
+                        let (expect, holds) = (node.disk.identity(), node.to_be_proven());
+                        ops.push(DiskOp::Remove { path, expect, holds });
                     }
                     // A folder stays with what stays in it.
                     None => holding.extend(self.tree.place(spot).map(|(folder, _)| folder)),
@@ -594,7 +598,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn write(path: &str, there: &RemoteNode, expect: Expect) -> Option<DiskOp> {
+fn write(path: &str, there: &RemoteNode, expect: Expect, holds: Option<ContentId>) -> Option<DiskOp> {
     let path = path.to_owned();
     match there.kind {
         EntryKind::File => Some(DiskOp::WriteFile {
@@ -604,8 +608,11 @@ fn write(path: &str, there: &RemoteNode, expect: Expect) -> Option<DiskOp> {
             mtime_ns: there.mtime,
             executable: there.executable,
             expect,
+            holds,
         }),
-        EntryKind::Symlink => Some(DiskOp::WriteSymlink { path, target: there.target.clone()?, expect }),
+        EntryKind::Symlink => {
+            Some(DiskOp::WriteSymlink { path, target: there.target.clone()?, expect, holds })
+        }
         EntryKind::Folder => None,
     }
 }

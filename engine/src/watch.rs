@@ -34,6 +34,8 @@ pub enum Hint {
     /// To what is at this path, and it is at rest: a file was closed, a name came, went or got another, a bit changed.
     /// What is below a folder that came is meant, too.
     Changed(String),
+    /// As [`Changed`](Self::Changed), to a file that was open for writing: its times may tell nothing of it.
+    Closed(String),
     /// A file was written to, and will be again.
     Writing(String),
     /// Anywhere: hints were lost.
@@ -87,6 +89,8 @@ pub struct Debouncer {
     /// Since when there is anything in `changed` or `anywhere`.
     gathering: Option<Since>,
     writing: BTreeMap<String, Since>,
+    /// Files that were closed after writing, and may be due already.
+    closed: BTreeSet<String>,
     /// What was looked at lately.
     looks: BTreeMap<String, Looks>,
 }
@@ -94,10 +98,17 @@ pub struct Debouncer {
 impl Debouncer {
     /// Takes a hint. True: something may be due sooner than before.
     pub fn hint(&mut self, now_ms: u64, hint: Hint) -> bool {
+        if let Hint::Closed(path) = &hint
+            && self.closed.len() < PATHS_MAX
+        {
+            self.closed.insert(path.clone());
+        }
         let sooner = match hint {
             Hint::Writing(path) => return self.write(now_ms, path),
-            Hint::Changed(path) if self.is_restless(&path, now_ms) => return self.write(now_ms, path),
-            Hint::Changed(path) => {
+            Hint::Changed(path) | Hint::Closed(path) if self.is_restless(&path, now_ms) => {
+                return self.write(now_ms, path);
+            }
+            Hint::Changed(path) | Hint::Closed(path) => {
                 let was_written = self.writing.remove(&path).is_some();
                 if !self.anywhere {
                     self.changed.insert(path);
@@ -174,6 +185,12 @@ impl Debouncer {
         Some(Due::At(paths))
     }
 
+    /// Files that were closed after writing since this was last asked, as far as they were remembered. To be asked when
+    /// something was due.
+    pub fn take_closed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.closed)
+    }
+
     fn remember(&mut self, paths: &BTreeSet<String>, now_ms: u64) {
         self.looks.retain(|_, looks| looks.by(now_ms) > 0);
         for path in paths {
@@ -194,7 +211,8 @@ mod tests {
     fn hints() -> impl Strategy<Value = Vec<(u64, Hint)>> {
         let path = || (0u8..6).prop_map(|n| format!("{n}"));
         let hint = prop_oneof![
-            4 => path().prop_map(Hint::Changed),
+            3 => path().prop_map(Hint::Changed),
+            2 => path().prop_map(Hint::Closed),
             6 => path().prop_map(Hint::Writing),
             1 => Just(Hint::Anywhere),
         ];
@@ -235,7 +253,9 @@ mod tests {
     fn covers(due: &Due, hint: &Hint) -> bool {
         match (due, hint) {
             (Due::Whole, _) => true,
-            (Due::At(paths), Hint::Changed(path) | Hint::Writing(path)) => paths.contains(path),
+            (Due::At(paths), Hint::Changed(path) | Hint::Closed(path) | Hint::Writing(path)) => {
+                paths.contains(path)
+            }
             (Due::At(_), Hint::Anywhere) => false,
         }
     }
@@ -268,7 +288,7 @@ mod tests {
                         prop_assert!(hinted(&|hint| *hint == Hint::Anywhere, before.map_or(0, |(at, _)| *at)));
                     }
                     Due::At(paths) => for path in paths {
-                        let of = |hint: &Hint| matches!(hint, Hint::Changed(p) | Hint::Writing(p) if p == path);
+                        let of = |hint: &Hint| matches!(hint, Hint::Changed(p) | Hint::Closed(p) | Hint::Writing(p) if p == path);
                         let before =
                             looks[..i].iter().rev().find(|(_, due)| covers(due, &Hint::Changed(path.clone())));
                         prop_assert!(hinted(&of, before.map_or(0, |(at, _)| *at)), "{path} at {when}: {looks:?}");
@@ -315,6 +335,16 @@ mod tests {
         assert!(debouncer.hint(20, Hint::Changed("film".into())));
         assert_eq!(debouncer.take(20 + GATHER_MS), Some(Due::At(["film".to_owned()].into())));
         assert_eq!(debouncer.due_at_ms(), None);
+    }
+
+    #[test]
+    fn what_was_closed_after_writing_is_told_apart_until_somebody_asked() {
+        let mut debouncer = Debouncer::default();
+        debouncer.hint(0, Hint::Closed("map".into()));
+        debouncer.hint(0, Hint::Changed("other".into()));
+        assert_eq!(debouncer.take(GATHER_MS), Some(Due::At(["map", "other"].map(String::from).into())));
+        assert_eq!(debouncer.take_closed(), ["map".to_owned()].into());
+        assert_eq!(debouncer.take_closed(), BTreeSet::new());
     }
 
     #[test]

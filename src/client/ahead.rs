@@ -192,6 +192,14 @@ impl Ahead {
         Reading::begin(&self.benches, folder, files, seals)
     }
 
+    /// What was found in these files is not believed any more, whatever their times are.
+    pub(super) fn doubt(&mut self, paths: &BTreeSet<String>) {
+        self.known.retain(|path, _| !paths.contains(path));
+        if self.long.as_ref().is_some_and(|long| long.files.iter().any(|file| paths.contains(&file.path))) {
+            self.long = None;
+        }
+    }
+
     /// What was found in a file whose sending was interrupted, and that is what it was.
     fn still_known(&mut self, folder: &Arc<Folder>, file: &FileToRead) -> Option<CutFile> {
         let known = self.known.remove(&file.path).filter(|known| known.asked == *file)?;

@@ -63,6 +63,8 @@ pub(super) struct Woken {
     pub(super) due: Option<Due>,
     /// Where folders may have come that are not covered yet.
     pub(super) came: BTreeSet<String>,
+    /// Files among what is to be looked at, or was, that were closed after writing.
+    pub(super) closed: BTreeSet<String>,
 }
 
 /// A verb that waits for the folder, or has it.
@@ -195,6 +197,7 @@ impl Bell {
             let is_rung = is_rung || rung.head.is_some();
             if due.is_some() || is_rung || left.is_zero() {
                 let came = if due.is_some() { std::mem::take(&mut rung.came) } else { BTreeSet::new() };
+                let closed = if due.is_some() { rung.debouncer.take_closed() } else { BTreeSet::new() };
                 return Woken {
                     stopped: rung.stopped,
                     reached: std::mem::take(&mut rung.reached),
@@ -204,6 +207,7 @@ impl Bell {
                     head: rung.head.take(),
                     due,
                     came,
+                    closed,
                 };
             }
             let next = rung

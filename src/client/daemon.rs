@@ -311,10 +311,20 @@ impl Work<'_> {
         Ok(true)
     }
 
+    /// Who closed these files may have written to them without a trace in their times.
+    fn doubt(&self, closed: &BTreeSet<String>) {
+        if !closed.is_empty() {
+            let mut folder = held(self.folder);
+            folder.replica.doubt(closed);
+            folder.ahead.doubt(closed);
+        }
+    }
+
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         if let Some(left) = self.left.take() {
-            let Woken { stopped, asked, nudged, due, came, .. } = self.stop.0.wait(Duration::ZERO);
+            let Woken { stopped, asked, nudged, due, came, closed, .. } = self.stop.0.wait(Duration::ZERO);
+            self.doubt(&closed);
             if asked {
                 held(self.folder).owe_word();
             }
@@ -330,11 +340,12 @@ impl Work<'_> {
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
             let next = next.min(slept.elapsed() + PLACE);
-            let Woken { stopped, reached, lost, asked, nudged, head, due, came } =
+            let Woken { stopped, reached, lost, asked, nudged, head, due, came, closed } =
                 self.stop.0.wait(left(next));
             if stopped {
                 return None;
             }
+            self.doubt(&closed);
             if !self.noted && left(PAUSE).is_zero() {
                 let mut folder = held(self.folder);
                 folder.note_standing();

@@ -48,7 +48,7 @@ pub struct Folder {
     pub(super) opener: Arc<disk::Folder>,
     http: Option<Http>,
     /// What was found in files, and what is half sent or fetched, since something else went first.
-    ahead: Ahead,
+    pub(super) ahead: Ahead,
     begun: Begun,
     /// What a verb left to the daemon, and whether it is done without that.
     left_open: Option<LeftOpen>,

@@ -179,7 +179,8 @@ impl Group<'_> {
         let intents = ops.iter().zip(names).zip(staged).filter_map(|((op, name), staged)| {
             let ours = staged.as_ref().and_then(|one| one.as_ref().ok()).map(Staged::number);
             let (expect, onward) = takes_out(op, all)?;
-            Some(Intent { name: name.clone(), path: op.path().to_owned(), onward, ours, expect })
+            let (name, path, holds) = (name.clone(), op.path().to_owned(), place::holds_of(op).copied());
+            Some(Intent { name, path, onward, ours, expect, holds })
         });
         let intents: Vec<Intent> = self.outstanding.iter().cloned().chain(intents).collect();
         if intents.is_empty() {
@@ -294,7 +295,7 @@ impl Group<'_> {
     /// Keeps the note until the next sweep: what is in `.annals/tmp` as `name` is not ours.
     pub(super) fn stay_noted(&mut self, name: &str, path: &str, expect: Identity) {
         let (name, path) = (name.to_owned(), path.to_owned());
-        self.outstanding.push(Intent { name, path, onward: None, ours: None, expect });
+        self.outstanding.push(Intent { name, path, onward: None, ours: None, expect, holds: None });
     }
 
     /// `name` in `.annals/tmp` is what operation `index` expected.
@@ -345,7 +346,7 @@ impl Group<'_> {
 
     pub(super) fn park(&mut self, slot: u32, parked: Parked) {
         let Parked { name, path, expect } = parked.clone();
-        self.outstanding.push(Intent { name, path, onward: None, ours: None, expect });
+        self.outstanding.push(Intent { name, path, onward: None, ours: None, expect, holds: None });
         self.parked.insert(slot, parked);
     }
 

@@ -10,6 +10,7 @@ use super::{
     folder::{Folder, KEPT, STATE, TMP},
 };
 use annals_engine::disk::Identity;
+use annals_events::ContentId;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
@@ -34,6 +35,9 @@ pub(super) struct Intent {
     pub(super) ours: Option<(u64, u64)>,
     /// What is expected to come out.
     pub(super) expect: Identity,
+    /// What it is to hold, where its times do not vouch for that.
+    #[serde(default)]
+    pub(super) holds: Option<ContentId>,
 }
 
 /// Writes the note, whole on the disk before it has its name: half a note would leave what is ours for somebody's. Its

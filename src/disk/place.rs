@@ -10,10 +10,11 @@ use super::{
     calls::{self as fs, AtFlags, Mode, OFlags, RenameFlags},
     folder::{Place, blocked, check, rename_into_free},
     node::{identity_at, node_at, node_of, stat_at},
+    proof::still_holds,
     stage::{Staged, fit, is_replaceable, mode_like, modified_at, old_file},
 };
 use annals_engine::disk::{Blocked, DiskOp, Done, Expect, Identity, Node, Outcome};
-use annals_events::EntryKind;
+use annals_events::{ContentId, EntryKind};
 use rustix::{fd::AsFd, io::Errno};
 
 /// Does `op`, the `index`-th of its group, whose name in `.annals/tmp` is `name`.
@@ -34,7 +35,7 @@ pub(super) fn perform(
                 .ok_or_else(|| Blocked::Other { path: path.into(), why: "it was not staged".into() })?;
             match expect {
                 Expect::Absent => put(group, path, staged),
-                Expect::Is(expect) => replace(group, index, path, staged, expect),
+                Expect::Is(expect) => replace(group, index, path, staged, (expect, holds_of(op))),
             }
         }
         DiskOp::SetAttributes { mtime_ns, executable, expect, .. } => {
@@ -57,7 +58,20 @@ pub(super) fn perform(
             };
             remove_folder(group, path, place, expect)
         }
-        DiskOp::Remove { expect, .. } => remove(group, index, path, name, expect),
+        DiskOp::Remove { expect, .. } => remove(group, index, path, name, (expect, holds_of(op))),
+    }
+}
+
+/// What has to come out: by what it is known, and what it holds where that does not vouch for it.
+type Known<'a> = (&'a Identity, Option<&'a ContentId>);
+
+/// What a file is to hold that `op` takes out of the folder for good.
+pub(super) fn holds_of(op: &DiskOp) -> Option<&ContentId> {
+    match op {
+        DiskOp::WriteFile { holds, .. }
+        | DiskOp::WriteSymlink { holds, .. }
+        | DiskOp::Remove { holds, .. } => holds.as_ref(),
+        _ => None,
     }
 }
 
@@ -125,7 +139,8 @@ fn expected<'p>(group: &mut Group<'_>, path: &'p str, expect: &Identity) -> Resu
 }
 
 /// A new file or symlink in the place of an old one.
-fn replace(group: &mut Group<'_>, index: usize, path: &str, staged: &Staged, expect: &Identity) -> Outcome {
+fn replace(group: &mut Group<'_>, index: usize, path: &str, staged: &Staged, known: Known<'_>) -> Outcome {
+    let (expect, holds) = known;
     let met = |errno| blocked(path, errno);
     if !is_replaceable(expect.kind) {
         return Err(Blocked::Other { path: path.into(), why: "a file does not replace a folder".into() });
@@ -138,13 +153,14 @@ fn replace(group: &mut Group<'_>, index: usize, path: &str, staged: &Staged, exp
     {
         Ok(()) => {}
         Err(Errno::NOENT) => return Err(changed(path, &place)),
-        Err(Errno::INVAL | Errno::NOSYS) => return replace_in_two(group, index, path, staged, expect),
+        Err(Errno::INVAL | Errno::NOSYS) => return replace_in_two(group, index, path, staged, known),
         Err(errno) => return Err(met(errno)),
     }
     let reached = group.steps.reach(|| Step::Out(path.into()));
     let out = reached.and_then(|()| identity_at(group.tmp, &staged.name));
     if let Ok(Some(out)) = out
         && is_still(group, expect, &out)
+        && still_holds(group.tmp, &staged.name, holds)
     {
         group.came_out(index, &staged.name, out);
         let node = node_of_ours(&place, staged);
@@ -194,21 +210,21 @@ fn replace_in_two(
     index: usize,
     path: &str,
     staged: &Staged,
-    expect: &Identity,
+    known: Known<'_>,
 ) -> Outcome {
     // Its name in `.annals/tmp` is noted for what comes out, so our own file makes room.
     let aside = format!("{}.new", staged.name);
     let met = |errno| blocked(path, errno);
     fs::renameat(group.tmp, &staged.name, group.tmp, &aside).map_err(met)?;
     let moved = Staged { name: aside, node: staged.node.clone(), mode: staged.mode };
-    let outcome = remove(group, index, path, &staged.name, expect).and_then(|_| put(group, path, &moved));
+    let outcome = remove(group, index, path, &staged.name, known).and_then(|_| put(group, path, &moved));
     if outcome.is_err() {
         let _ = fs::unlinkat(group.tmp, &moved.name, AtFlags::empty());
         // Should the name be taken by now, it is done with: it was proven, and somebody replaced it.
         if is_missing(group, path)
             && let Some(out) = group.take_back(index)
         {
-            put_back(group, &out, path, *expect);
+            put_back(group, &out, path, *known.0);
         }
     }
     outcome
@@ -233,12 +249,12 @@ fn fit_late(group: &Group<'_>, path: &str, staged: &Staged) -> Result<(), Errno>
     fs::fsync(&file)
 }
 
-fn remove(group: &mut Group<'_>, index: usize, path: &str, name: &str, expect: &Identity) -> Outcome {
-    let place = match expected(group, path, expect) {
+fn remove(group: &mut Group<'_>, index: usize, path: &str, name: &str, known: Known<'_>) -> Outcome {
+    let place = match expected(group, path, known.0) {
         Err(Blocked::Changed { found: None, .. }) if is_missing(group, path) => return done(None),
         answer => answer?,
     };
-    match take_out(group, path, &place, name, expect)? {
+    match take_out(group, path, &place, name, known)? {
         None => return done(None),
         Some(out) => group.came_out(index, name, out),
     }
@@ -259,7 +275,7 @@ fn take_out(
     path: &str,
     place: &Place<'_>,
     name: &str,
-    expect: &Identity,
+    (expect, holds): Known<'_>,
 ) -> Result<Option<Identity>, Blocked> {
     let is_folder = expect.kind == EntryKind::Folder;
     match rename_into_free((place.folder.as_fd(), place.name), (group.tmp, name), is_folder) {
@@ -269,7 +285,9 @@ fn take_out(
     }
     let reached = group.steps.reach(|| Step::Out(path.into()));
     match reached.and_then(|()| identity_at(group.tmp, name)) {
-        Ok(Some(out)) if is_still(group, expect, &out) => Ok(Some(out)),
+        Ok(Some(out)) if is_still(group, expect, &out) && still_holds(group.tmp, name, holds) => {
+            Ok(Some(out))
+        }
         _ => Err(put_back(group, name, path, *expect).unwrap_or_else(|| changed(path, place))),
     }
 }
@@ -378,7 +396,9 @@ fn park(group: &mut Group<'_>, path: &str, slot: u32, name: &str, expect: &Ident
         });
     }
     let place = expected(group, path, expect)?;
-    let Some(out) = take_out(group, path, &place, name, expect)? else { return Err(changed(path, &place)) };
+    let Some(out) = take_out(group, path, &place, name, (expect, None))? else {
+        return Err(changed(path, &place));
+    };
     group.we_changed(*expect, out);
     group.park(slot, Parked { name: name.to_owned(), path: path.to_owned(), expect: *expect });
     group.touch(place.folder);

@@ -6,6 +6,7 @@ use super::{
     held::{self, Intent, NOTE, NOTE_NEW, Note},
     node::{identity_at, stat_at},
     part::is_part,
+    proof::still_holds,
 };
 use annals_engine::disk::{DiskError, Identity, Swept};
 use annals_events::EntryKind;
@@ -76,7 +77,10 @@ impl Sweep<'_> {
                 return Ok(());
             }
         }
-        if intent.expect.is_but_moved(now) && now.kind != EntryKind::Folder {
+        if intent.expect.is_but_moved(now)
+            && now.kind != EntryKind::Folder
+            && still_holds(self.tmp(), name, intent.holds.as_ref())
+        {
             return self.remove(name);
         }
         if self.exchange_back(name, intent)? {

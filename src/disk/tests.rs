@@ -12,7 +12,7 @@ use super::{FolderDisk, Step, Watch};
 use annals_engine::disk::{
     Blocked, Contents, Disk, DiskOp, Done, Expect, Identity, NewFile, Node, OldFiles, Outcome,
 };
-use annals_events::ContentId;
+use annals_events::{ChunkId, ChunkRef, Content, ContentId, Cut};
 use rustix::io::Errno;
 use std::{
     fs, io,
@@ -97,7 +97,15 @@ impl Fixture {
     fn write(&mut self, path: &str, text: &str, expect: Expect) -> DiskOp {
         let content = self.content(text.as_bytes());
         let (size, mtime_ns) = (text.len() as u64, Some(MTIME_NS));
-        DiskOp::WriteFile { path: path.into(), content, size, mtime_ns, executable: false, expect }
+        DiskOp::WriteFile {
+            path: path.into(),
+            content,
+            size,
+            mtime_ns,
+            executable: false,
+            expect,
+            holds: None,
+        }
     }
 
     fn over(&mut self, path: &str, text: &str) -> DiskOp {
@@ -106,7 +114,7 @@ impl Fixture {
     }
 
     fn remove(&mut self, path: &str) -> DiskOp {
-        DiskOp::Remove { path: path.into(), expect: self.now(path) }
+        DiskOp::Remove { path: path.into(), expect: self.now(path), holds: None }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> DiskOp {
@@ -188,4 +196,10 @@ fn node(outcome: &Outcome) -> Node {
         Ok(Done { node: Some(node), .. }) => node.clone(),
         other => panic!("not done with a node: {other:?}"),
     }
+}
+
+/// What a short text is called as a content.
+fn content_of(text: &str) -> ContentId {
+    let bytes = u32::try_from(text.len()).unwrap();
+    Content::new(Cut::SMALL, vec![ChunkRef { bytes, id: ChunkId::of(text.as_bytes()) }]).0.id
 }

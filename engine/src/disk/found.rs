@@ -47,10 +47,21 @@ impl Node {
     pub fn is_settled(&self, scan: &Scan) -> bool {
         self.mtime_ns.max(self.ctime_ns) < scan.began_ns.saturating_sub(TICK_NS)
     }
+
+    /// Whether what is read after this scan began is all that its times stand for: a store through a memory map leaves
+    /// them as they are while its page waits to be written back.
+    #[must_use]
+    pub fn is_proven(&self, scan: &Scan) -> bool {
+        self.mtime_ns.max(self.ctime_ns) < scan.began_ns.saturating_sub(WRITTEN_BACK_NS)
+    }
 }
 
 /// Longer than the clock tick of any kernel that is in use (10 ms at 100 Hz), twice.
 pub const TICK_NS: i64 = 20_000_000;
+
+/// Longer than a page that was stored to waits to be written back: half a minute as kernels come, ten minutes where they
+/// are told to let a disk sleep.
+pub const WRITTEN_BACK_NS: i64 = 15 * 60 * 1_000_000_000;
 
 /// By what a thing in the folder is known to be the one that was seen, unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

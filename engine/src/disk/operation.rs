@@ -36,6 +36,9 @@ pub enum DiskOp {
         executable: bool,
         /// What is there now.
         expect: Expect,
+        /// What the file that is there holds, where its times do not vouch for that: it is read once it is out of the
+        /// folder, and another content is a change as another time is.
+        holds: Option<ContentId>,
     },
     /// A new symlink, or another target for one. What it says is kept as it is and never followed.
     WriteSymlink {
@@ -45,6 +48,8 @@ pub enum DiskOp {
         target: Vec<u8>,
         /// What is there now.
         expect: Expect,
+        /// As for a [file](Self::WriteFile).
+        holds: Option<ContentId>,
     },
     /// Modification time and executable bit of a file, in place.
     SetAttributes {
@@ -100,6 +105,8 @@ pub enum DiskOp {
         path: String,
         /// What is there now.
         expect: Identity,
+        /// As for a [file](Self::WriteFile).
+        holds: Option<ContentId>,
     },
 }
 

@@ -57,6 +57,10 @@ pub struct SyncedNode {
     pub disk: Node,
     /// Whether a change since then is sure to show in what a scan sees.
     pub settled: bool,
+    /// Whether a file's times vouch for its content. While they do not it is read before it is let go of, and once more
+    /// when somebody closes it who may have written.
+    #[serde(default)]
+    pub proven: bool,
     /// Holds something that was refused: it stays as it is and is not synced until it changes.
     pub aside: bool,
 }
@@ -67,7 +71,8 @@ impl SyncedNode {
     pub fn written(remote: &RemoteNode, disk: Node) -> Self {
         // A file that got an older time than that of the writing shows any later change by its time.
         let settled = disk.kind != EntryKind::File || disk.mtime_ns < disk.ctime_ns.saturating_sub(TICK_NS);
-        Self { settled, ..Self::shown(remote, disk) }
+        // What was synced here has no page that waits: the first store to it stamps it.
+        Self { settled, proven: settled, ..Self::shown(remote, disk) }
     }
 
     /// What is agreed after the scan found `local` to be what `remote` says. Times and bits are those of the
@@ -77,6 +82,7 @@ impl SyncedNode {
         let file = remote.kind == EntryKind::File;
         Self {
             settled: local.settled,
+            proven: local.proven,
             mtime: file.then_some(local.node.mtime_ns),
             executable: local.node.executable,
             ..Self::shown(remote, local.node.clone())
@@ -95,8 +101,15 @@ impl SyncedNode {
             copy: remote.copy,
             disk,
             settled: false,
+            proven: false,
             aside: false,
         }
+    }
+
+    /// What a file holds that is to be read before it is let go of.
+    #[must_use]
+    pub fn to_be_proven(&self) -> Option<ContentId> {
+        self.content.filter(|_| !self.proven && self.kind == EntryKind::File)
     }
 
     /// The entry that edits and new things go to.

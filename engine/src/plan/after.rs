@@ -19,7 +19,11 @@ pub fn after(op: &DiskOp, done: Done, synced: &SyncedTree, remote: &RemoteTree) 
             if parent(path).is_some_and(|folder| synced.get(folder).is_none()) {
                 return Vec::new();
             }
-            vec![SyncedChange::Put(path.clone(), Box::new(SyncedNode::written(there, node)))]
+            let mut after = SyncedNode::written(there, node);
+            if let DiskOp::SetAttributes { .. } = op {
+                after.proven &= synced.get(path).is_some_and(|before| before.proven);
+            }
+            vec![SyncedChange::Put(path.clone(), Box::new(after))]
         }
         DiskOp::Rename { from, to, .. } => arrived(synced, from, to, done.node),
         DiskOp::Park { path, slot, .. } => vec![moved(path, &beside(*slot))],

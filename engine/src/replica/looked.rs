@@ -67,6 +67,18 @@ impl Replica {
             && self.working.is_none()
     }
 
+    /// Somebody closed these files who may have written to them, or one of them is not what its times say: those whose
+    /// times do not vouch for their content are read by the next look, whatever the times are.
+    pub fn doubt<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>) {
+        for path in paths {
+            let node = self.synced.get(path).filter(|node| node.settled && node.to_be_proven().is_some());
+            let Some(node) = node else { continue };
+            // Agreed on is what it was: no folder is unsure for this.
+            let node = SyncedNode { settled: false, ..node };
+            self.synced.apply(SyncedChange::Put(path.clone(), Box::new(node)));
+        }
+    }
+
     /// What disk and log agreed on last about what is in these folders, and about the folders above.
     #[must_use]
     pub fn synced_at(&self, folders: &BTreeSet<String>) -> SyncedTree {

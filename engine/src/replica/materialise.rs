@@ -28,6 +28,9 @@ impl Replica {
                 Err(Blocked::Later { path }) => drop(self.later.insert(path)),
                 Err(why) => {
                     self.block(op);
+                    if let Blocked::Changed { path, .. } = &why {
+                        self.doubt([path]);
+                    }
                     if let Blocked::Kept { path, .. } = &why {
                         changes.extend(self.forget(std::iter::once(path.clone())));
                     }

@@ -1,7 +1,8 @@
 //! A folder in memory that keeps what `Disk` promises. Numbers of removed files are given to the next new one,
 //! as ext4 does.
 
-use annals_engine::disk::{Blocked, DiskOp, Done, Expect, Identity, Node, Outcome, Scan};
+use crate::world::content;
+use annals_engine::disk::{Blocked, DiskOp, Done, Expect, Identity, Node, Outcome, Scan, WRITTEN_BACK_NS};
 use annals_events::{ContentId, EntryKind};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ pub(crate) struct Inode {
     pub(crate) mtime: i64,
     pub(crate) ctime: i64,
     pub(crate) executable: bool,
+    /// When a store through a memory map was stamped.
+    stored: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,7 +107,8 @@ impl Folder {
         let now = self.tick();
         let target = (kind == EntryKind::Symlink).then(|| text.as_bytes().to_vec());
         let text = if kind == EntryKind::File { text.to_owned() } else { String::new() };
-        let ino = self.new_inode(Inode { kind, text, target, mtime: now, ctime: now, executable: false });
+        let (mtime, ctime, executable, stored) = (now, now, false, None);
+        let ino = self.new_inode(Inode { kind, text, target, mtime, ctime, executable, stored });
         self.names.insert(path.into(), ino);
     }
 
@@ -134,6 +138,17 @@ impl Folder {
         }
     }
 
+    /// Through a memory map: the first store to it is stamped, and those that follow are not until it was written back.
+    pub(crate) fn store(&mut self, path: &str, text: &str) {
+        assert_eq!(self.text(path).len(), text.len(), "a map is as long as its file");
+        let now = self.tick();
+        let inode = self.inodes.get_mut(&self.names[path]).unwrap();
+        inode.text = text.into();
+        if inode.stored.is_none_or(|first| first < now - WRITTEN_BACK_NS) {
+            (inode.mtime, inode.ctime, inode.stored) = (now, now, Some(now));
+        }
+    }
+
     pub(crate) fn chmod(&mut self, path: &str) {
         let now = self.tick();
         let inode = self.inodes.get_mut(&self.names[path]).unwrap();
@@ -144,6 +159,12 @@ impl Folder {
         let now = self.tick();
         let inode = self.inodes.get_mut(&self.names[path]).unwrap();
         (inode.mtime, inode.ctime) = (now, now);
+    }
+
+    /// What was stored to through a memory map.
+    pub(crate) fn mapped(&self) -> Vec<String> {
+        let mapped = |ino: &u64| self.inodes[ino].stored.is_some();
+        self.names.iter().filter(|(_, ino)| mapped(ino)).map(|(path, _)| path.clone()).collect()
     }
 
     pub(crate) fn below(&self, path: &str) -> Vec<String> {
@@ -203,6 +224,13 @@ impl Folder {
         outcomes
     }
 
+    /// What came out of the folder is read where its times do not vouch for it.
+    fn proven(&self, path: &str, holds: Option<&ContentId>) -> Result<(), Blocked> {
+        let found = self.node(path).map(|node| node.identity());
+        let holds = holds.is_none_or(|holds| content(self.text(path)).id == *holds);
+        if holds { Ok(()) } else { Err(Blocked::Changed { path: path.into(), found }) }
+    }
+
     fn expect(&self, path: &str, expect: Expect) -> Result<(), Blocked> {
         let found = self.node(path).map(|node| node.identity());
         let fits = match (expect, found) {
@@ -238,16 +266,18 @@ impl Folder {
                 }
                 self.done(path)
             }
-            DiskOp::WriteFile { path, content, mtime_ns, executable, expect, .. } => {
+            DiskOp::WriteFile { path, content, mtime_ns, executable, expect, holds, .. } => {
                 self.expect(path, *expect)?;
+                self.proven(path, holds.as_ref())?;
                 self.save(path, &contents[content]);
                 let inode = self.inodes.get_mut(&self.names[path]).unwrap();
                 inode.mtime = mtime_ns.unwrap_or(inode.mtime);
                 inode.executable = *executable;
                 self.done(path)
             }
-            DiskOp::WriteSymlink { path, target, expect } => {
+            DiskOp::WriteSymlink { path, target, expect, holds } => {
                 self.expect(path, *expect)?;
+                self.proven(path, holds.as_ref())?;
                 self.remove(path);
                 self.put(path, EntryKind::Symlink, "");
                 let inode = self.inodes.get_mut(&self.names[path]).unwrap();
@@ -290,9 +320,10 @@ impl Folder {
                 self.rename(&format!("\0{slot}"), path);
                 self.done(path)
             }
-            DiskOp::Remove { path, expect } => {
+            DiskOp::Remove { path, expect, holds } => {
                 if self.names.contains_key(path) {
                     self.here(path, *expect)?;
+                    self.proven(path, holds.as_ref())?;
                     if self.below(path).len() > 1 {
                         return Err(Blocked::NotEmpty { path: path.clone() });
                     }

@@ -35,6 +35,7 @@ pub(crate) enum Act {
     Touch,
     Chmod,
     Replace,
+    Store,
 }
 
 const NAMES: [&str; 5] = ["a", "A", "b", "c.txt", "d"];
@@ -44,6 +45,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Act::Write), 2 => Just(Act::Save), 1 => Just(Act::WriteCommon), 3 => Just(Act::Mkdir),
         1 => Just(Act::Symlink), 4 => Just(Act::Rename), 1 => Just(Act::RenameOver), 2 => Just(Act::Swap),
         2 => Just(Act::Remove), 1 => Just(Act::Touch), 1 => Just(Act::Chmod), 1 => Just(Act::Replace),
+        3 => Just(Act::Store),
     ];
     prop_oneof![
         8 => (any::<u8>(), act, any::<u8>(), any::<u8>()).prop_map(|(d, act, a, b)| Step::Act(d, act, a, b)),
@@ -178,6 +180,18 @@ fn act_below(
             } else {
                 folder.mkdir(path);
             }
+        }
+        // Through a memory map, mostly one that was stored to before.
+        Act::Store => {
+            let mapped: Vec<String> = folder.mapped().into_iter().filter(|path| is_below(&path)).collect();
+            let Some(path) = pick(&mapped, a).filter(|_| !b.is_multiple_of(4)).or(pick(&files, a)) else {
+                return;
+            };
+            let length = folder.text(path).len();
+            memory.about_to_lose(folder, path);
+            let text = format!("{:.length$}", format!("stored {d} {n}{:60}", ""));
+            folder.store(path, &text);
+            memory.written.insert(text);
         }
         Act::Mkdir | Act::Symlink => {}
     }
@@ -357,6 +371,7 @@ fn run_with_a_held_guard(emptied: bool, grew: bool, steps: &[Step]) -> (World, M
         let again = lost.iter().filter(|lost| folder.names.contains_key(&lost.path));
         memory.removed.extend(again.map(|lost| lost.text.clone()));
     }
+    (0..2).for_each(|d| world.close_maps(d));
     for _ in 0..4 {
         for d in [0, 1] {
             world.scan(d);

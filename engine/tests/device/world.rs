@@ -314,10 +314,17 @@ impl World {
         self.keep_checkpoint(d);
     }
 
+    /// Whoever stored to files through memory maps closes them, and the device hears of that.
+    pub(crate) fn close_maps(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        device.replica.doubt(&device.folder.mapped());
+    }
+
     /// Everybody scans, pushes and pulls until nothing changes any more.
     pub(crate) fn heal(&mut self) {
         for d in 0..self.devices.len() {
             self.devices[d].power = None;
+            self.close_maps(d);
         }
         for round in 0.. {
             let before = self.server.log.len();

@@ -3,11 +3,14 @@
 
 use super::{InHand, TOP, Volume};
 use crate::point::{Moment, Point};
-use annals_engine::disk::{
-    Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Listing, Node, OldFiles, Outcome,
-    Reading, Scan, Swept,
+use annals_engine::{
+    content::is_content,
+    disk::{
+        Blocked, Contents, Disk, DiskError, DiskOp, Done, Expect, Identity, Listing, Node, OldFiles, Outcome,
+        Reading, Scan, Swept,
+    },
 };
-use annals_events::{EntryKind, path};
+use annals_events::{ContentId, EntryKind, path};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -176,14 +179,16 @@ impl Call {
         let volume = &mut *volume;
         match op {
             DiskOp::MakeFolder { path } => make_folder(volume, path),
-            DiskOp::WriteFile { path, mtime_ns, executable, expect, .. } => {
+            DiskOp::WriteFile { path, mtime_ns, executable, expect, holds, .. } => {
+                proven(volume, path, holds.as_ref())?;
                 let ino = self.free_place(volume, path, expect, EntryKind::File)?;
                 let inode = volume.inode(ino);
                 (inode.bytes, inode.executable) = (bytes, *executable);
                 inode.mtime_ns = mtime_ns.unwrap_or(inode.mtime_ns);
                 done(Some(volume.node(ino)))
             }
-            DiskOp::WriteSymlink { path, target, expect } => {
+            DiskOp::WriteSymlink { path, target, expect, holds } => {
+                proven(volume, path, holds.as_ref())?;
                 let ino = self.free_place(volume, path, expect, EntryKind::Symlink)?;
                 volume.inode(ino).target = Some(target.clone());
                 done(Some(volume.node(ino)))
@@ -205,7 +210,10 @@ impl Call {
             }
             DiskOp::Park { path, slot, expect } => self.park(volume, path, *slot, expect, all),
             DiskOp::Unpark { slot, path } => self.unpark(volume, *slot, path),
-            DiskOp::Remove { path, expect } => self.remove(volume, path, expect),
+            DiskOp::Remove { path, expect, holds } => {
+                proven(volume, path, holds.as_ref())?;
+                self.remove(volume, path, expect)
+            }
         }
     }
 
@@ -413,6 +421,14 @@ impl Volume {
             }
         }
     }
+}
+
+/// Whether a file holds what it is to hold, where its times do not vouch for that.
+fn proven(volume: &Volume, path: &str, holds: Option<&ContentId>) -> Result<(), Blocked> {
+    let Some((holds, ino)) = holds.zip(volume.find(path)) else { return Ok(()) };
+    let bytes = &volume.inodes[&ino].bytes[..];
+    let is = is_content(holds, bytes.len() as u64, || Ok(bytes)).expect("memory can be read");
+    if is { Ok(()) } else { Err(changed(volume, path)) }
 }
 
 fn make_folder(volume: &mut Volume, path: &str) -> Outcome {

@@ -50,7 +50,15 @@ impl Fixture {
 
     fn write(&self, path: &str, expect: Expect) -> DiskOp {
         let (content, mtime_ns) = (ContentId::default(), Some(7));
-        DiskOp::WriteFile { path: path.into(), content, size: 3, mtime_ns, executable: true, expect }
+        DiskOp::WriteFile {
+            path: path.into(),
+            content,
+            size: 3,
+            mtime_ns,
+            executable: true,
+            expect,
+            holds: None,
+        }
     }
 }
 
@@ -85,8 +93,8 @@ fn what_is_not_expected_stays_as_it_is() {
         DiskOp::Rename { from: "a".into(), to: "b".into(), expect: a }, // the goal is taken
         DiskOp::Rename { from: "d".into(), to: "d/d".into(), expect: d }, // into itself
         DiskOp::Rename { from: "a".into(), to: "c".into(), expect: b }, // another file
-        DiskOp::Remove { path: "d".into(), expect: d }, // not empty
-        DiskOp::Remove { path: "a".into(), expect: b }, // another file
+        DiskOp::Remove { path: "d".into(), expect: d, holds: None }, // not empty
+        DiskOp::Remove { path: "a".into(), expect: b, holds: None }, // another file
         DiskOp::Unpark { slot: 1, path: "c".into() },  // nothing is parked
         DiskOp::Exchange { one: "a".into(), other: "b".into(), expect_one: b, expect_other: a },
         DiskOp::SetAttributes { path: "a".into(), mtime_ns: Some(1), executable: None, expect: b },
@@ -129,7 +137,7 @@ fn without_power_nothing_is_done_and_the_sweep_puts_back_what_was_in_our_hands()
     });
     let ops = [
         DiskOp::Park { path: "d".into(), slot: 1, expect: d },
-        DiskOp::Remove { path: "a".into(), expect: a },
+        DiskOp::Remove { path: "a".into(), expect: a, holds: None },
         DiskOp::Unpark { slot: 1, path: "e".into() },
     ];
     assert!(folder.disk.apply(&ops, &mut Text("")).is_err());

@@ -145,3 +145,19 @@ fn what_takes_the_place_of_something_and_what_goes_slowly_is_not_sealed_before_i
     case.named(&groups[1]);
     assert_ne!(case.ahead.chunks, BTreeMap::new());
 }
+
+#[test]
+fn what_was_closed_by_somebody_who_may_have_written_is_not_believed_any_more() {
+    let mut case = Case::new();
+    let groups = case.sealed();
+    wait_for_tick(&case.open, &groups[2].last().unwrap().path);
+    case.named(&groups[2]);
+    case.ahead.interrupted();
+    let is_known =
+        |case: &Case| groups[2][..2].iter().map(|f| case.ahead.known.contains_key(&f.path)).collect();
+    let before: Vec<bool> = is_known(&case);
+    assert_eq!(before, [true, true]);
+    case.ahead.doubt(&[groups[2][1].path.clone()].into());
+    let after: Vec<bool> = is_known(&case);
+    assert_eq!(after, [true, false]);
+}

@@ -111,6 +111,7 @@ fn step() -> impl Strategy<Value = Option<StateChange>> {
             copy: false,
             disk,
             settled: true,
+            proven: true,
             aside: false,
         })
     });

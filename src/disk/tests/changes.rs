@@ -19,6 +19,7 @@ fn a_new_file_has_its_bytes_its_time_and_its_mode() {
         mtime_ns: None,
         executable: true,
         expect: Expect::Absent,
+        holds: None,
     };
     let outcomes = folder.apply(&[make_folder("a"), plain, run]);
     assert_eq!(folder.text("a/plain"), "hello");
@@ -42,6 +43,7 @@ fn times_before_1970_and_empty_files_are_kept() {
         mtime_ns: Some(-1_500_000_001),
         executable: false,
         expect: Expect::Absent,
+        holds: None,
     };
     assert_eq!(node(&folder.one(op)).mtime_ns, -1_500_000_001);
     assert_eq!(folder.node("old").mtime_ns, -1_500_000_001);
@@ -89,7 +91,7 @@ fn what_may_be_run_may_be_run_by_whoever_may_read_it_and_what_may_not_by_nobody(
         else {
             unreachable!()
         };
-        let replaced = DiskOp::WriteFile { path, content, size, mtime_ns, executable, expect };
+        let replaced = DiskOp::WriteFile { path, content, size, mtime_ns, executable, expect, holds: None };
         assert!(folder.apply(&[set, replaced]).iter().all(Result::is_ok));
         for name in ["set", "replaced"] {
             let mode = fs::metadata(folder.path(name)).unwrap().mode() & 0o7777;
@@ -114,8 +116,12 @@ fn a_replaced_file_that_was_renamed_in_the_same_call_keeps_its_mode_too() {
 #[test]
 fn symlinks_say_what_they_are_told_and_replace_files_and_are_replaced() {
     let mut folder = Fixture::new();
-    let link =
-        |target: &str, expect| DiskOp::WriteSymlink { path: "l".into(), target: target.into(), expect };
+    let link = |target: &str, expect| DiskOp::WriteSymlink {
+        path: "l".into(),
+        target: target.into(),
+        expect,
+        holds: None,
+    };
     let made = folder.one(link("../../out/secret", Expect::Absent));
     assert_eq!(node(&made).target.as_deref(), Some(&b"../../out/secret"[..]));
     assert_eq!(node(&made), folder.node("l"));
@@ -234,12 +240,12 @@ fn nothing_is_replaced_that_is_not_what_was_expected() {
         folder.write("a", "theirs", Expect::Is(old)),
         folder.write("gone", "theirs", Expect::Is(old)),
         folder.write("no/way", "theirs", Expect::Is(old)),
-        DiskOp::Remove { path: "a".into(), expect: old },
+        DiskOp::Remove { path: "a".into(), expect: old, holds: None },
         DiskOp::Rename { from: "a".into(), to: "c".into(), expect: old },
         folder.rename("b", "a"),
         make_folder("a"),
         DiskOp::Park { path: "a".into(), slot: 1, expect: old },
-        DiskOp::WriteSymlink { path: "a".into(), target: "b".into(), expect: Expect::Absent },
+        DiskOp::WriteSymlink { path: "a".into(), target: "b".into(), expect: Expect::Absent, holds: None },
     ];
     let outcomes = folder.apply(&ops);
     assert!(outcomes.iter().all(is_changed), "{outcomes:#?}");
@@ -316,7 +322,12 @@ fn names_that_are_none_are_refused() {
         let ops = [
             folder.write(bad, "x", Expect::Absent),
             make_folder(bad),
-            DiskOp::WriteSymlink { path: bad.into(), target: "x".into(), expect: Expect::Absent },
+            DiskOp::WriteSymlink {
+                path: bad.into(),
+                target: "x".into(),
+                expect: Expect::Absent,
+                holds: None,
+            },
             folder.rename("a", bad),
         ];
         for outcome in folder.apply(&ops) {
@@ -362,7 +373,7 @@ fn content_that_fails_or_has_another_size_gets_no_name_and_stops_nothing_else() 
     let mut folder = Fixture::new();
     let with_size = |op: DiskOp, wrong: u64| match op {
         DiskOp::WriteFile { path, content, mtime_ns, executable, expect, .. } => {
-            DiskOp::WriteFile { path, content, size: wrong, mtime_ns, executable, expect }
+            DiskOp::WriteFile { path, content, size: wrong, mtime_ns, executable, expect, holds: None }
         }
         other => other,
     };
@@ -522,6 +533,7 @@ fn a_large_file_whose_source_failed_is_gone_on_with_even_by_the_next_process() {
         mtime_ns: None,
         executable: true,
         expect: Expect::Absent,
+        holds: None,
     };
     for (left, fails_at) in [(0, 1_000_000), (1_000_000, 2_000_000), (2_000_000, usize::MAX)] {
         (contents.left, contents.fails_at) = (0, fails_at);
@@ -543,7 +555,8 @@ fn what_was_begun_goes_when_nothing_is_left_to_be_written() {
     let expect = Expect::Absent;
     let (content, size) = (ContentId([3; 32]), 2_000_000);
     let path = "large".to_owned();
-    let op = DiskOp::WriteFile { path, content, size, mtime_ns: None, executable: false, expect };
+    let op =
+        DiskOp::WriteFile { path, content, size, mtime_ns: None, executable: false, expect, holds: None };
     assert!(folder.disk.apply(&[op], &mut contents).unwrap()[0].is_err());
     assert_eq!(names(&folder.path(".annals/tmp")).len(), 1);
     folder.disk.rest();

@@ -114,6 +114,25 @@ fn an_edit_caught_in_our_hands_returns_to_its_name() {
 }
 
 #[test]
+fn what_was_stored_without_a_trace_and_is_caught_in_our_hands_returns_as_well() {
+    for stored in [true, false] {
+        let mut folder = Fixture::new();
+        folder.given("a", "original");
+        let mut op = folder.over("a", "theirs");
+        if let DiskOp::WriteFile { holds, .. } = &mut op {
+            *holds = Some(content_of(if stored { "as known" } else { "original" }));
+        }
+        let out = Step::Out("a".into());
+        folder.watch(move |step| if *step == out { resume_unwind(Box::new("crash")) } else { Ok(()) });
+        catch_unwind(AssertUnwindSafe(|| folder.disk.apply(&[op], &mut folder.contents))).unwrap_err();
+        let mut folder = folder.reopened();
+        assert_eq!(folder.disk.sweep().unwrap().put_back.is_empty(), !stored);
+        assert_eq!(folder.text("a"), if stored { "original" } else { "theirs" });
+        folder.assert_clean();
+    }
+}
+
+#[test]
 fn with_a_note_that_cannot_be_read_nothing_is_thrown_away() {
     let mut folder = Fixture::new();
     folder.given("a", "original");

@@ -200,7 +200,7 @@ impl Story {
                 }
                 Kind::WriteSymlink => {
                     let (path, target) = (paths[0].clone(), text.as_bytes().into());
-                    ops.push(DiskOp::WriteSymlink { path, target, expect: Expect::Absent });
+                    ops.push(DiskOp::WriteSymlink { path, target, expect: Expect::Absent, holds: None });
                     after.insert(paths[0].clone(), symlink(&text));
                 }
                 Kind::Replace => {
@@ -209,7 +209,12 @@ impl Story {
                 }
                 Kind::ReplaceBySymlink => {
                     let (path, expect) = (paths[0].clone(), Expect::Is(folder.now(&paths[0])));
-                    ops.push(DiskOp::WriteSymlink { path, target: text.as_bytes().into(), expect });
+                    ops.push(DiskOp::WriteSymlink {
+                        path,
+                        target: text.as_bytes().into(),
+                        expect,
+                        holds: None,
+                    });
                     after.insert(paths[0].clone(), symlink(&text));
                 }
                 Kind::Edited => {

@@ -263,7 +263,12 @@ fn a_folder_on_the_way_that_became_a_symlink_leads_nowhere() {
             folder.write("d/a", "x", Expect::Is(known)),
             folder.write("d/a", "x", outside),
             make_folder("d/sub"),
-            DiskOp::WriteSymlink { path: "d/l".into(), target: "x".into(), expect: Expect::Absent },
+            DiskOp::WriteSymlink {
+                path: "d/l".into(),
+                target: "x".into(),
+                expect: Expect::Absent,
+                holds: None,
+            },
             folder.rename("moved", "d/in"),
             DiskOp::SetAttributes {
                 path: "d/a".into(),
@@ -279,7 +284,7 @@ fn a_folder_on_the_way_that_became_a_symlink_leads_nowhere() {
             );
         }
         assert!(!matches!(
-            folder.one(DiskOp::Remove { path: "d/a".into(), expect: known }),
+            folder.one(DiskOp::Remove { path: "d/a".into(), expect: known, holds: None }),
             Ok(Done { node: Some(_), .. })
         ));
         assert_eq!(folder.disk.look("d/a"), Ok(None));
@@ -341,7 +346,12 @@ fn a_folder_that_becomes_a_symlink_between_two_operations_leads_nowhere() {
 #[test]
 fn a_members_symlink_and_another_members_write_through_it_stay_inside() {
     let mut folder = Fixture::new();
-    let link = DiskOp::WriteSymlink { path: "d".into(), target: "../out".into(), expect: Expect::Absent };
+    let link = DiskOp::WriteSymlink {
+        path: "d".into(),
+        target: "../out".into(),
+        expect: Expect::Absent,
+        holds: None,
+    };
     let ops = [link, make_folder("d"), folder.write("d/x", "x", Expect::Absent)];
     let outcomes = folder.apply(&ops);
     assert!(outcomes[0].is_ok());
@@ -370,4 +380,46 @@ fn reading_tells_when_the_file_changed_meanwhile() {
     assert_eq!((text.as_str(), annals_engine::disk::Reading::node(&open)), ("one", Ok(before.clone())));
     fs::File::options().append(true).open(folder.path("a")).unwrap().write_all(b"more").unwrap();
     assert!(!before.identity().is(&annals_engine::disk::Reading::node(&open).unwrap().identity()));
+}
+
+#[test]
+fn what_a_file_holds_is_looked_at_where_its_times_do_not_vouch_for_it() {
+    for believed in ["stored", "before"] {
+        for in_two in [false, true] {
+            let mut folder = Fixture::new();
+            ["replaced", "removed", "linked"].iter().for_each(|name| folder.given(name, "stored"));
+            let mut ops = [folder.over("replaced", "theirs"), folder.remove("removed"), {
+                let (path, expect) = ("linked".into(), Expect::Is(folder.now("linked")));
+                DiskOp::WriteSymlink { path, target: "x".into(), expect, holds: None }
+            }];
+            for op in &mut ops {
+                match op {
+                    DiskOp::WriteFile { holds, .. }
+                    | DiskOp::WriteSymlink { holds, .. }
+                    | DiskOp::Remove { holds, .. } => *holds = Some(content_of(believed)),
+                    _ => unreachable!(),
+                }
+            }
+            folder.watch(move |step| match step {
+                Step::Exchange(_) if in_two => Err(Errno::INVAL),
+                _ => Ok(()),
+            });
+            let before: Vec<_> = ["replaced", "removed", "linked"].map(|name| folder.node(name)).into();
+            let outcomes = folder.apply(&ops);
+            if believed == "stored" {
+                assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+                assert_eq!(
+                    (folder.text("replaced").as_str(), folder.path("removed").exists()),
+                    ("theirs", false)
+                );
+                assert!(folder.path("linked").is_symlink());
+            } else {
+                assert!(outcomes.iter().all(is_changed), "{outcomes:?}");
+                for (name, before) in ["replaced", "removed", "linked"].into_iter().zip(before) {
+                    assert_eq!((folder.text(name).as_str(), folder.node(name).ino), ("stored", before.ino));
+                }
+            }
+            folder.assert_clean();
+        }
+    }
 }

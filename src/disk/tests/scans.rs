@@ -226,6 +226,7 @@ fn known_of(scan: &Scan) -> SyncedTree {
             copy: false,
             disk: node.clone(),
             settled: true,
+            proven: true,
             aside: false,
         };
         SyncedChange::Put(path.clone(), Box::new(synced))

@@ -32,6 +32,7 @@ const HEAD: u16 = 1 << 12;
 const OTHER_HEAD: u16 = 1 << 13;
 /// The versions behind are not just the one that is shown, or none where none is; they follow.
 const OTHER_HEADS: u16 = 1 << 14;
+const PROVEN: u16 = 1 << 15;
 
 /// Devices by number.
 #[derive(Clone, Debug, Default)]
@@ -90,16 +91,16 @@ impl Glimpse {
 }
 
 pub(super) fn encode(node: &SyncedNode, devices: &mut Devices) -> Vec<u8> {
-    let SyncedNode { entries, kind, head, heads, content, mtime, executable, copy, disk, settled, aside } =
-        node;
+    let SyncedNode { entries, kind, head, heads, content, mtime, executable, copy, disk, .. } = node;
     let first = entries.first().map(|entry| entry.0);
     let mut flags = kind_bits(*kind);
     for (flag, is_set) in [
         (EXECUTABLE, *executable),
         (DISK_EXECUTABLE, disk.executable),
         (COPY, *copy),
-        (SETTLED, *settled),
-        (ASIDE, *aside),
+        (SETTLED, node.settled),
+        (PROVEN, node.proven),
+        (ASIDE, node.aside),
         (TARGET, disk.target.is_some()),
         (CONTENT, content.is_some()),
         (MTIME, mtime.is_some()),
@@ -182,6 +183,7 @@ pub(super) fn decode(row: &[u8], devices: &Devices) -> SyncedNode {
         copy: is(COPY),
         disk: Node { kind, size, mtime_ns, ctime_ns, dev, ino, executable, target },
         settled: is(SETTLED),
+        proven: is(PROVEN),
         aside: is(ASIDE),
     }
 }

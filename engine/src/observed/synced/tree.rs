@@ -386,10 +386,10 @@ mod tests {
         let disk = (kind.clone(), size, time(), time(), any::<u32>(), any::<u64>(), any::<bool>());
         let target = prop::option::weighted(0.2, prop::collection::vec(any::<u8>(), 0..4));
         let said = (dots(), prop::option::of(dot.clone()), dots(), prop::option::of(time()), 0..4_u8);
-        let bits = (kind, any::<[bool; 5]>(), prop::option::of(any::<[u8; 32]>()));
+        let bits = (kind, any::<[bool; 6]>(), prop::option::of(any::<[u8; 32]>()));
         (disk, target, said, bits).prop_map(|(disk, target, (entries, head, heads, mtime, alike), bits)| {
             let (disk_kind, size, mtime_ns, ctime_ns, dev, ino, disk_executable) = disk;
-            let (kind, [executable, copy, settled, aside, same], content) = bits;
+            let (kind, [executable, copy, settled, proven, aside, same], content) = bits;
             let disk = Node {
                 kind: disk_kind,
                 size,
@@ -414,6 +414,7 @@ mod tests {
                 copy,
                 disk,
                 settled,
+                proven,
                 aside,
             }
         })
@@ -528,6 +529,7 @@ mod tests {
                     target: None,
                 },
                 settled: true,
+                proven: true,
                 aside: false,
             };
             let path = format!("area-{:03}/folder-{:05}/file-{i:07}.txt", i / 5000, i / 100);
