@@ -122,14 +122,68 @@ fn a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_som
         place.serve();
         assert!(in_memory.exists());
         place.kill_server();
+        // Nor does it outlive a server that is told to end before it listens.
         place.remove("server/ballast");
         place.serve();
         assert!(!in_memory.exists());
+        place.stop_server();
+        fill(&place, "server/ballast", 0);
+        let starting = place.start(&["serve", "--data", "server"]);
+        crate::place::until("it is being started", || in_memory.exists());
+        assert_eq!(starting.ends("TERM"), Some(0));
+        assert!(!in_memory.exists());
+        place.remove("server/ballast");
+        place.serve();
         place.stop_server();
         place.annals(&["verify", "--data", "server", "--deep"]).ok();
         // The next start finds nothing amiss.
         place.serve();
         place.sync("one").ok();
+    });
+}
+
+/// What a crash leaves of a write that it cut off: the file is longer, and nothing of it is there.
+fn cut_off(place: &Place, row: &str) -> (PathBuf, u64) {
+    let segments = fs::read_dir(place.path(row)).unwrap().map(|entry| entry.unwrap().path());
+    let last = segments.filter(|path| path.extension().is_some_and(|it| it == "segment")).max().unwrap();
+    let file = fs::File::options().write(true).open(&last).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length + 700).unwrap();
+    (last, length)
+}
+
+#[test]
+fn a_server_starts_on_a_disk_without_room_also_where_a_crash_cut_off_a_write() {
+    with_own_mounts("a_server_starts_on_a_disk_without_room_also_where_a_crash_cut_off_a_write", || {
+        let mut place = Place::new();
+        small_disk(&place, "server", 64);
+        place = place.served();
+        (0..50).for_each(|file| place.write(&format!("one/{file}"), &format!("before {file}")));
+        place.link("ada", "one");
+        place.link("ada", "two");
+        place.write("one/0", "what the other is to get");
+        place.sync("one").ok();
+        place.kill_server();
+        let torn = ["server/log/segments", "server/packs/packs"].map(|row| cut_off(&place, row));
+        fill(&place, "server/ballast", 0);
+        for _ in 0..2 {
+            place.serve();
+            place.sync("two").ok();
+            assert_eq!(place.tree("two"), place.tree("one"));
+            place.kill_server();
+        }
+        place.serve();
+        place.write("one/more", "more");
+        place.sync("one").fails(4, "the server has no space left");
+        place.remove("server/ballast");
+        place.sync("one").ok();
+        for (file, length) in torn {
+            let aside =
+                file.with_file_name(format!("{}.{length}.torn", file.file_name().unwrap().to_str().unwrap()));
+            assert_eq!(fs::read(aside).unwrap(), [0; 700]);
+        }
+        place.stop_server();
+        place.annals(&["verify", "--data", "server", "--deep"]).ok();
     });
 }
 

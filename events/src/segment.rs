@@ -199,12 +199,24 @@ pub struct Segments {
     /// The last segment; none until the first append makes the first.
     file: Option<Arc<dyn SegmentFile>>,
     stopped: Option<String>,
+    /// What a crash left behind the end, where there was no room to move it aside.
+    left: Option<Left>,
+}
+
+/// What a crash left behind the end of a row.
+#[derive(Clone, Copy)]
+enum Left {
+    /// Bytes, in the last file.
+    Tail,
+    /// The file of this number, without a header.
+    File(u32),
 }
 
 impl Segments {
     /// Opens the segments in `disk`, or begins there if it has none. Reads the last segment in full and of the
     /// others how they hang together. Ends of groups that the caller knows to have been stored (`known`) must
-    /// still be there.
+    /// still be there. What a crash cut off is moved aside; without room for that it stays where it is, in nobody's way,
+    /// until an append finds some.
     ///
     /// # Errors
     /// [`SegmentError::Damaged`] and [`SegmentError::Foreign`]; nothing has been changed then.
@@ -214,11 +226,11 @@ impl Segments {
         known: &[Mark],
     ) -> Result<(Self, Option<Torn>), SegmentError> {
         let (mut segments, end) = Self::find(disk, config, known)?;
-        let torn = match end {
-            None => return Ok((segments, None)),
-            Some(End::Whole(_)) => None,
-            Some(End::TornTail(_, bytes)) => Some(segments.move_tail_aside(&bytes)?),
-            Some(End::TornFile(_, number)) => Some(segments.move_file_aside(number)?),
+        let Some(end) = end else { return Ok((segments, None)) };
+        segments.left = end.left();
+        let torn = match segments.move_left_aside() {
+            Err(SegmentError::Full { .. }) => None,
+            moved => moved?,
         };
         segments.make_durable()?;
         Ok((segments, torn))
@@ -238,9 +250,7 @@ impl Segments {
         segments.stopped = Some("it was opened to be looked at".into());
         let unfinished = match end {
             None | Some(End::Whole(_)) => None,
-            Some(End::TornTail(mark, bytes)) => {
-                Some(Unfinished { place: mark.place, bytes: bytes.len() as u64 })
-            }
+            Some(End::TornTail(mark, bytes)) => Some(Unfinished { place: mark.place, bytes }),
             Some(End::TornFile(_, number)) => {
                 let bytes = segments.reader.file(number)?.len()?;
                 Some(Unfinished { place: Place::new(number, 0), bytes })
@@ -257,7 +267,8 @@ impl Segments {
     ) -> Result<(Self, Option<End>), SegmentError> {
         let reader = SegmentReader::new(disk.clone(), config);
         let numbers = reader.numbers()?;
-        let mut segments = Self { disk, config, reader, end: Mark::default(), file: None, stopped: None };
+        let mut segments =
+            Self { disk, config, reader, end: Mark::default(), file: None, stopped: None, left: None };
         let Some(&last) = numbers.last() else {
             return match known.iter().find(|mark| mark.place.0 > 0) {
                 Some(mark) => Err(damaged(mark.place, "all segments are gone")),
@@ -415,7 +426,7 @@ impl Segments {
                     end = Mark { place: end.place.plus(length as u64), chain };
                 }
                 _ => match tail::judge(end.place, tail) {
-                    Tail::Torn => return Ok(End::TornTail(end, tail.to_vec())),
+                    Tail::Torn => return Ok(End::TornTail(end, tail.len() as u64)),
                     Tail::Damaged(what) => return Err(damaged(end.place, what)),
                 },
             }
@@ -461,16 +472,31 @@ impl Segments {
         Ok(self.disk.sync_names()?)
     }
 
-    fn move_tail_aside(&mut self, bytes: &[u8]) -> Result<Torn, SegmentError> {
+    /// Moves aside what a crash left behind the end: before anything is put there.
+    fn move_left_aside(&mut self) -> Result<Option<Torn>, SegmentError> {
+        let torn = match self.left {
+            None => return Ok(None),
+            Some(Left::Tail) => self.move_tail_aside()?,
+            Some(Left::File(number)) => self.move_file_aside(number)?,
+        };
+        self.left = None;
+        Ok(Some(torn))
+    }
+
+    fn move_tail_aside(&mut self) -> Result<Torn, SegmentError> {
         let (number, offset) = (self.end.place.number(), self.end.place.offset());
+        let file = self.reader.file(number)?;
+        let length = usize::try_from(file.len()? - offset).expect("segments are below 4 GiB");
+        let mut bytes = vec![0; length];
+        let got = file.read_at(offset, &mut bytes)?;
+        bytes.truncate(got);
         let name = self.unused_name(&format!("{}.{offset}", file_name(number)))?;
         let aside = self.disk.create(&name)?;
-        if let Err(error) = aside.append(bytes).and_then(|()| aside.sync()) {
+        if let Err(error) = aside.append(&bytes).and_then(|()| aside.sync()) {
             self.disk.remove(&name)?;
             return Err(error.into());
         }
         self.disk.sync_names()?;
-        let file = self.reader.file(number)?;
         file.cut(offset)?;
         file.sync()?;
         Ok(Torn { place: self.end.place, bytes: bytes.len() as u64, file: name })
@@ -497,6 +523,7 @@ impl Segments {
 
     /// The last segment, or a new one if that has its size. A new one is durable before anything is put in.
     fn file_to_write(&mut self) -> Result<Arc<dyn SegmentFile>, SegmentError> {
+        self.move_left_aside()?;
         if let Some(file) = self.file.clone()
             && self.end.place.offset() < self.config.roll_bytes
         {
@@ -544,8 +571,8 @@ impl Segments {
 /// How the last segment ends.
 enum End {
     Whole(Mark),
-    /// Whole up to the mark; these bytes follow.
-    TornTail(Mark, Vec<u8>),
+    /// Whole up to the mark; so many bytes follow.
+    TornTail(Mark, u64),
     /// The file of this number has not even a header; the row ends at the mark before it.
     TornFile(Mark, u32),
 }
@@ -554,6 +581,14 @@ impl End {
     fn mark(&self) -> Mark {
         match self {
             Self::Whole(mark) | Self::TornTail(mark, _) | Self::TornFile(mark, _) => *mark,
+        }
+    }
+
+    fn left(&self) -> Option<Left> {
+        match self {
+            Self::Whole(_) => None,
+            Self::TornTail(..) => Some(Left::Tail),
+            Self::TornFile(_, number) => Some(Left::File(*number)),
         }
     }
 }

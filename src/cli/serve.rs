@@ -20,7 +20,7 @@ use crate::server::{
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 
 pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -30,10 +30,11 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
         insecure: asked.insecure,
         trusted_proxies: asked.trusted_proxy.clone(),
     };
+    let ending = Ending::heard();
     let serving = start(&data, asked.listen.as_deref(), security, talk)?;
     remember(&data, asked.listen.as_deref(), &serving)?;
     let stopper = serving.stopper();
-    on_signal(move || stopper.stop());
+    ending.then(move || stopper.stop());
     // Whoever reads that it listens can ask it.
     let socket = answer_others(&serving, data)?;
     if talk.output.json {
@@ -169,11 +170,35 @@ pub(super) fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
+/// That the process is asked to end: while a server starts, too, which has to close what it opened.
+pub(super) struct Ending(mpsc::Receiver<()>);
+
+impl Ending {
+    /// Heard from the moment that this returns.
+    pub(super) fn heard() -> Self {
+        let (asks, asked) = mpsc::channel();
+        on_signal(move || {
+            // Nobody hears it who could not start.
+            let _: Result<(), _> = asks.send(());
+        });
+        Self(asked)
+    }
+
+    /// Calls `then` once it is asked, or at once if it was.
+    pub(super) fn then(self, then: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(move || {
+            if self.0.recv().is_ok() {
+                then();
+            }
+        });
+    }
+}
+
 /// Calls `then` once the process is asked to end (SIGINT, SIGTERM); a second signal ends it at once.
 ///
 /// From the moment that this returns.
 pub(super) fn on_signal(then: impl FnOnce() + Send + 'static) {
-    let (heard, hears) = std::sync::mpsc::channel();
+    let (heard, hears) = mpsc::channel();
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         runtime.block_on(async {

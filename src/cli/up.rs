@@ -56,6 +56,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         ))?;
     }
     let listen = up.listen.as_deref().or(known.as_deref());
+    let ending = serve::Ending::heard();
     let serving =
         serve::start(&data, listen, security, talk).map_err(|failure| beside_another(failure, &data))?;
     let socket = serve::answer_others(&serving, data.clone())?;
@@ -68,7 +69,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
     serving.at_end(move || told.now());
     let (told, stopper) = (stop.clone(), serving.stopper());
     // The server goes too: a round that waits for it would not end.
-    serve::on_signal(move || {
+    ending.then(move || {
         told.now();
         stopper.stop();
     });

@@ -146,6 +146,45 @@ proptest! {
     }
 
     #[test]
+    fn what_a_crash_cut_off_keeps_nobody_from_reading_on_a_full_disk_and_is_moved_aside_once_there_is_room(
+        groups in groups(), steps in 0..40_u64, roll in 300..6000_u64, seeds in any::<[u64; 3]>(), room in prop_oneof![Just(0), 0..3000_u64], again in any::<bool>(),
+    ) {
+        let disk = ForgetfulDisk::new();
+        disk.cut_power_after(steps);
+        let (mut acknowledged, mut known) = (Vec::new(), Mark::default());
+        let (mut segments, _) = open(&disk, roll, None).unwrap();
+        for group in &groups {
+            if append(&mut segments, group).is_err() {
+                break;
+            }
+            acknowledged.extend(group.iter().cloned());
+            known = segments.end();
+        }
+        disk.crash(dice(seeds[0]));
+        disk.limit_room(Some(room));
+        let (mut segments, _) = open(&disk, roll, Some(known)).unwrap();
+        let mut stored = all(&segments).unwrap();
+        prop_assert!(stored.starts_with(&acknowledged));
+        match append(&mut segments, &[b"perhaps".to_vec()]) {
+            Ok(_) => stored.push(b"perhaps".to_vec()),
+            Err(error) => prop_assert!(matches!(error, SegmentError::Full { .. }), "{error}"),
+        }
+        prop_assert_eq!(&all(&segments).unwrap(), &stored);
+        // The power may go once more before there is room.
+        if again {
+            disk.crash(dice(seeds[1]));
+            segments = open(&disk, roll, Some(segments.end())).unwrap().0;
+        }
+        disk.limit_room(None);
+        append(&mut segments, &[b"after".to_vec()]).unwrap();
+        stored.push(b"after".to_vec());
+        disk.crash(dice(seeds[2]));
+        let (segments, torn) = open(&disk, roll, Some(segments.end())).unwrap();
+        prop_assert_eq!(torn, None);
+        prop_assert_eq!(all(&segments).unwrap(), stored);
+    }
+
+    #[test]
     fn what_a_failed_write_left_on_the_disk_is_never_taken_for_damage(
         failed in frame(), next in frame(), room in 0..3000_u64, steps in 0..3_u64, seed in any::<u64>(),
     ) {
@@ -201,6 +240,12 @@ fn a_torn_tail_is_moved_aside_byte_by_byte() {
     disk.crash(|_| choices.next().unwrap_or(1));
     let left = disk.contents(&file_name(1)).unwrap()[end.place.offset() as usize..].to_vec();
     assert!(left.len() > 2000 && left.contains(&9));
+    // Not before there is room for it.
+    disk.limit_room(Some(100));
+    let (mut segments, torn) = open(&disk, 1 << 20, None).unwrap();
+    assert_eq!((torn, all(&segments).unwrap()), (None, vec![b"kept".to_vec()]));
+    assert!(matches!(segments.append(&[b"more"]), Err(SegmentError::Full { .. })));
+    disk.limit_room(None);
     let (segments, torn) = open(&disk, 1 << 20, None).unwrap();
     let torn = torn.unwrap();
     assert_eq!((torn.place, torn.bytes), (end.place, left.len() as u64));
