@@ -164,7 +164,10 @@ async fn write_down(node: &Arc<Node>, garbage: Garbage) -> Result<(), Problem> {
 }
 
 /// Removes those of `ripe` that nothing needs at a moment at which nobody can begin to need them.
-async fn sweep(node: &Arc<Node>, ripe: Vec<ChunkId>) -> Result<(ChunkStats, Vec<ChunkId>), Problem> {
+pub(super) async fn sweep(
+    node: &Arc<Node>,
+    ripe: Vec<ChunkId>,
+) -> Result<(ChunkStats, Vec<ChunkId>), Problem> {
     let ripe = Arc::new(ripe);
     let _nobody_else = node.uploads.write().await;
     let still: BTreeSet<ChunkId> = needed(node, Some(Arc::clone(&ripe))).await?.into_iter().collect();

@@ -2,6 +2,7 @@
 
 use super::{
     checkpoints::Checkpoints,
+    collecting::{collect, sweep},
     keys::Keys,
     namespace::{Devices, Digests, KeepCheckpoint, NamespaceActor, State, Submission, Submit, Summarise},
     node::{Node, random},
@@ -15,6 +16,7 @@ use annals_engine::{
     chunk_store::MemoryChunks,
     content::SealedChunk,
     directory::Directory,
+    garbage::Garbage,
     protocol::{BatchOutcome, Code, Problem},
 };
 use annals_events::{
@@ -199,7 +201,6 @@ fn actors_that_nobody_asks_go_and_come_back_with_what_they_knew() {
             tokio::task::yield_now().await;
         }
         assert_eq!(node.ask_namespace(HOME, Digests).await.unwrap().unwrap(), before);
-        assert_eq!(node.at_work(), [1, 0, 0, 0]);
     });
 }
 
@@ -382,5 +383,89 @@ fn a_user_holds_what_was_sent_and_has_the_room_that_is_left() {
         assert_eq!((room.quota, room.used, room.here), (Some(100), 0, Some(100)));
         let nobody = node.ask_user(UserId([5; 16]), RoomFor(None)).await.unwrap();
         assert_eq!(nobody.unwrap_err().code, Code::UnknownUser);
+    });
+}
+
+#[test]
+fn what_came_to_be_needed_since_it_was_marked_is_not_swept() {
+    story(|node| async move {
+        let [named, sent, garbage] = [1, 2, 3].map(|n| SealedChunk::seal(vec![n; 60]));
+        let all = [named.id, sent.id, garbage.id];
+        node.chunks.put_all(&[named, sent, garbage]).unwrap();
+        node.ask_user(OWNER, Sent(Arc::new(all[..2].to_vec()))).await.unwrap();
+        let device = DeviceId::of_key(&PublicKey(key(1).verifying_key().to_bytes()));
+        let admitted = node.ask_session(device, OWNER, submit_file(HOME, 1)).await.unwrap().unwrap();
+        assert!(matches!(admitted[..], [BatchOutcome::Admitted { .. }]));
+        assert_eq!(node.ask_user(OWNER, Waiting).await.unwrap(), 1);
+        // All of them were garbage when it was looked.
+        let (freed, gone) = sweep(&node, all.to_vec()).await.unwrap();
+        assert_eq!((freed.chunks, gone), (1, all[2..].to_vec()));
+        assert_eq!(node.chunks.missing(&all).unwrap(), all[2..]);
+    });
+}
+
+#[test]
+fn what_was_garbage_before_something_was_lost_gets_its_grace_anew() {
+    story(|node| async move {
+        let head = node.summary(HOME).await.unwrap().head;
+        let garbage = Garbage::default().looked([ChunkId([7; 32])], |_| false, 1);
+        fs::write(&node.garbage, garbage.encode()).unwrap();
+        // It was admitted, and the log does not have it.
+        let lost = Record::admit(batch(), &key(100), head.epoch, Seq(head.seq.0 + 1), head.chain, 5);
+        let answer = node.take_back(HOME, Arc::new(vec![Arc::new(lost)])).await.unwrap();
+        assert_eq!((answer.taken, answer.refused), (1, None));
+        assert_ne!(node.keys.public(), PublicKey(key(100).verifying_key().to_bytes()));
+        assert!(!node.garbage.exists(), "what comes back may name it");
+    });
+}
+
+/// The first batch of device 1, and what is to be stored for it: a file whose chunks a manifest lists.
+fn large_file() -> (SubmitBatches, Vec<SealedChunk>) {
+    let chunks: Vec<SealedChunk> = (0..100).map(|n| SealedChunk::seal(vec![n])).collect();
+    let list = chunks.iter().map(|chunk| ChunkRef { id: chunk.id, bytes: 1 }).collect();
+    let (content, manifest) = Content::new(Cut::SMALL, list);
+    let body = Body { name: Some(Name::new("a").unwrap()), content: Some(content), ..Body::default() };
+    let fact = Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File };
+    let draft = Draft { hlc: Hlc::at_ms(1), at: 0, fact, body: Some(body) };
+    let none = VersionVector::new();
+    let batch = Batch::sign(&key(1), HOME, 1, None, &none, &none, Default::default(), vec![draft]).unwrap();
+    let batches = Arc::new(vec![batch.bytes().to_vec().into()]);
+    let manifest = SealedChunk::seal(manifest.unwrap());
+    let stored = std::iter::once(manifest).chain(chunks).collect();
+    (SubmitBatches { namespace: HOME, batches, trace: None }, stored)
+}
+
+#[test]
+fn nothing_is_collected_while_nobody_knows_what_a_lost_manifest_lists() {
+    story(|node| async move {
+        let (submit, stored) = large_file();
+        let ids: Vec<ChunkId> = stored.iter().map(|chunk| chunk.id).collect();
+        node.chunks.put_all(&stored).unwrap();
+        node.ask_user(OWNER, Sent(Arc::new(ids.clone()))).await.unwrap();
+        let device = DeviceId::of_key(&PublicKey(key(1).verifying_key().to_bytes()));
+        let admitted = node.ask_session(device, OWNER, submit).await.unwrap().unwrap();
+        assert!(matches!(admitted[..], [BatchOutcome::Admitted { .. }]), "{admitted:?}");
+        node.chunks.remove(&ids[..1]).unwrap();
+        for _ in 0..2 {
+            assert_eq!(collect(&node, 0, false).await.unwrap_err().code, Code::LogDamaged);
+            assert_eq!(node.chunks.missing(&ids).unwrap(), ids[..1]);
+        }
+        // Once it is there again, so is what it lists.
+        node.chunks.put_all(&stored[..1]).unwrap();
+        node.ask_namespace(HOME, Poison).await.unwrap_err();
+        assert_eq!(collect(&node, 0, false).await.unwrap().freed.chunks, 0);
+        assert_eq!(node.chunks.missing(&ids).unwrap(), []);
+    });
+}
+
+#[test]
+fn what_is_not_stored_was_not_sent_whatever_a_list_says() {
+    story(|node| async move {
+        let stored = SealedChunk::seal(vec![1; 60]);
+        let asked = Arc::new(vec![stored.id, ChunkId([2; 32])]);
+        node.chunks.put_all(&[stored]).unwrap();
+        node.sent.open(OWNER).add(&asked);
+        let holds = Holds { chunks: Arc::clone(&asked), beside: HOME };
+        assert_eq!(node.ask_user(OWNER, holds).await.unwrap().unwrap(), [asked[0]].into());
     });
 }

@@ -37,10 +37,10 @@ impl Possession {
         Self { unread, ..Self::default() }
     }
 
-    /// The contents that have manifests, read or not, in order of their ids.
+    /// The contents that have manifests, read or not, and those that could not be read, in order of their ids.
     #[must_use]
     pub fn manifests(&self) -> Vec<Content> {
-        let all: BTreeMap<_, _> = self.read.iter().chain(&self.unread).collect();
+        let all: BTreeMap<_, _> = self.read.iter().chain(&self.unread).chain(&self.lost).collect();
         all.into_values().cloned().collect()
     }
 
@@ -82,6 +82,7 @@ impl Possession {
             std::mem::take(&mut self.unread).into_iter().partition(|(_, content)| stays(content));
         self.unread = unread;
         self.forgotten.extend(gone);
+        self.lost.retain(|_, content| stays(content));
     }
 
     /// The manifests that nobody has read yet.

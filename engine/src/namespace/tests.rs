@@ -298,7 +298,9 @@ fn an_append_that_nobody_knows_of_is_settled_by_its_dot() {
         }
         let effects = node.step(Input::Appended(Err(LogError::Unknown { what: "timeout".into() })));
         match (node.carry_out(effects), stored) {
-            (Outcome::Again(again), true) => assert_eq!(again, record),
+            (Outcome::Again(again), true) => {
+                assert_eq!((again.seq(), &again), (node.namespace.projections().head().seq, &record));
+            }
             (Outcome::Failed(LogError::Unavailable { .. }), false) => {
                 assert!(matches!(node.submit(batch), Outcome::Admitted(_)), "trying again is safe");
             }
@@ -353,9 +355,18 @@ fn what_manifests_list_is_covered_once_they_were_read() {
     assert!(!covers(&node, 7));
     let unread = node.namespace.possession().unread();
     assert_eq!(unread, std::slice::from_ref(&content));
+
+    // One that cannot be read is known to be lost until it is there again: nobody knows what it lists.
+    let lost = |node: &Node| node.namespace.possession().lost(node.namespace.projections());
+    assert_eq!(lost(&node), []);
+    node.namespace.possession_mut().read(&content, b"no manifest").unwrap_err();
+    assert_eq!((lost(&node), covers(&node, 7)), (vec![content.id], false));
+    let kept = Checkpoint::decode(&node.namespace.checkpoint()).unwrap();
+    let resumed = Namespace::from_checkpoint(kept, key(100));
+    assert_eq!(resumed.possession().unread(), std::slice::from_ref(&content), "it is tried again");
     node.namespace.possession_mut().read(&content, &manifest.unwrap()).unwrap();
     assert!(covers(&node, 7) && !covers(&node, 200));
-    assert_eq!(node.namespace.possession().unread(), []);
+    assert_eq!((node.namespace.possession().unread(), lost(&node)), (vec![], vec![]));
 }
 
 #[test]
@@ -406,4 +417,53 @@ fn a_checkpoint_that_was_altered_or_cut_is_refused() {
         assert!(Checkpoint::decode(&bytes[..at]).is_err(), "cut at {at}");
     }
     assert!(Checkpoint::decode(&bytes).is_ok());
+}
+
+#[test]
+fn what_one_manifest_lists_is_needed_still_when_another_was_forgotten() {
+    use annals_events::{ChunkId, ChunkRef, Content, Cut, Dot};
+    let mut node = Node::new();
+    let list = |from: u8| (from..from + 100).map(|n| ChunkRef { bytes: 9, id: ChunkId([n; 32]) }).collect();
+    let [(gone, gone_list), (kept, kept_list)] = [0, 100].map(|from| Content::new(Cut::SMALL, list(from)));
+    let id = node.namespace.projections().namespace();
+    let none = VersionVector::new();
+    let mut prev = node.sign(&["a"]).header().prev;
+    let mut clock = HlcClock::above(node.sign(&["a"]).events()[0].hlc);
+    for (counter, content) in (1..).zip([&gone, &kept]) {
+        let draft = Draft {
+            hlc: clock.tick(NOW_MS),
+            at: 0,
+            fact: Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::File },
+            body: Some(Body {
+                content: Some(content.clone()),
+                name: Some(Name::new(format!("f{counter}")).unwrap()),
+                ..Body::default()
+            }),
+        };
+        let batch =
+            Batch::sign(&key(1), id, counter, prev, &none, &none, DotSet::new(), vec![draft]).unwrap();
+        prev = Some(batch.hash());
+        assert!(matches!(node.submit(batch), Outcome::Admitted(_)));
+    }
+    for (content, list) in [(&gone, gone_list), (&kept, kept_list)] {
+        node.namespace.possession_mut().read(content, &list.unwrap()).unwrap();
+    }
+    let versions = DotSet::from_iter([Dot::new(DeviceId::of_key(&public(1)), 1)]);
+    let fact = Fact::VersionsExpired { versions };
+    let batch = node.namespace.issue(NOW_MS, vec![Issued { fact, body: None }]);
+    let head = node.namespace.projections().head();
+    let record =
+        Arc::new(Record::admit(batch, &key(100), head.epoch, Seq(head.seq.0 + 1), head.chain, NOW_MS));
+    node.namespace.replay(&[Logged { position: Position(9), record }]).unwrap();
+
+    // What the others list is asked for again: some of it may have been in both.
+    assert_eq!(node.namespace.possession().unread(), std::slice::from_ref(&kept));
+    let again = Content::new(Cut::SMALL, list(100)).1.unwrap();
+    node.namespace.possession_mut().read(&kept, &again).unwrap();
+    let (possession, log) = (node.namespace.possession(), node.namespace.projections());
+    let lists =
+        |n: u8| (possession.covers(log, ChunkId([n; 32])), possession.covers_lately(log, ChunkId([n; 32])));
+    assert_eq!((lists(150), lists(50), lists(250)), ((true, true), (false, true), (false, false)));
+    assert!(possession.needed(log).contains(&ChunkId([150; 32])));
+    assert!(!possession.needed(log).contains(&ChunkId([50; 32])));
 }
