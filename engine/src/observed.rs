@@ -31,7 +31,8 @@ pub struct LocalTree {
     /// What stands where something synced may be wanted and is not touched, and why: by path, which begins with NUL
     /// where it is no path that can be synced.
     pub obstacles: BTreeMap<String, String>,
-    /// Whether absence means that something is gone. While false nothing is taken for deleted.
+    /// Whether absence means that something is gone. While false, as where anything is unknown, nothing is taken for
+    /// deleted.
     pub complete: bool,
 }
 
@@ -102,24 +103,20 @@ impl LocalTree {
     }
 
     /// Takes note of what the file at `path` holds. `node` is the file as it was after reading: where it is
-    /// not what the scan saw, the file is being written and waits for a later scan. One that only `grew` meanwhile is
-    /// what was read of it, and is read again by the next scan.
-    pub fn read(&mut self, path: &str, node: &Node, content: Content, grew: bool) {
-        let Some(local) = self.nodes.get_mut(path) else { return };
+    /// not what the scan saw, the file is being written and waits for a later scan: false. One that only `grew` meanwhile
+    /// is what was read of it, and is read again by the next scan.
+    pub fn read(&mut self, path: &str, node: &Node, content: Content, grew: bool) -> bool {
+        let Some(local) = self.nodes.get_mut(path) else { return false };
         let number = |node: &Node| (node.kind, node.dev, node.ino);
         if grew && number(&local.node) == number(node) && local.node.size <= node.size {
             (local.node, local.settled, local.proven) = (node.clone(), false, false);
         }
-        if local.node.identity().is(&node.identity()) {
+        let is_seen = local.node.identity().is(&node.identity());
+        if is_seen {
             local.content = Some(content.id);
             self.contents.insert(content.id, content);
         }
-    }
-
-    /// Whether nothing can be said about `path`.
-    #[must_use]
-    pub fn is_unknown(&self, path: &str) -> bool {
-        self.unknown.contains(path) || ancestors(path).any(|above| self.unknown.contains(above))
+        is_seen
     }
 }
 
@@ -243,4 +240,48 @@ pub fn parent(path: &str) -> Option<&str> {
 #[must_use]
 pub fn name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_events::Cut;
+
+    #[test]
+    fn what_was_read_of_a_file_counts_only_if_the_file_is_what_the_scan_saw() {
+        let seen = Node {
+            kind: EntryKind::File,
+            size: 5,
+            mtime_ns: 10,
+            ctime_ns: 10,
+            dev: 1,
+            ino: 2,
+            executable: false,
+            target: None,
+        };
+        let rewritten = Node { mtime_ns: 20, ctime_ns: 20, ..seen.clone() };
+        let longer = Node { size: 9, ..rewritten.clone() };
+        let shorter = Node { size: 4, ..rewritten.clone() };
+        let another = Node { ino: 3, ..longer.clone() };
+        let content = Content::new(Cut::SMALL, Vec::new()).0;
+        for (what, after, grew, counts) in [
+            ("as it was", &seen, false, true),
+            ("rewritten", &rewritten, false, false),
+            ("longer, and nobody knows how", &longer, false, false),
+            ("only longer", &longer, true, true),
+            ("another one that is longer", &another, true, false),
+            ("shorter", &shorter, true, false),
+        ] {
+            let mut nodes = BTreeMap::new();
+            nodes.insert("f".to_owned(), seen.clone());
+            let scan = Scan { nodes, skipped: Vec::new(), complete: true, began_ns: 1_000_000_000 };
+            let (mut tree, unread) = LocalTree::of(scan, &SyncedTree::default());
+            assert_eq!(unread, ["f"]);
+            assert_eq!(tree.read("f", after, content.clone(), grew), counts, "{what}");
+            assert_eq!(tree.nodes["f"].content.is_some(), counts, "{what}");
+            assert_eq!(tree.contents.contains_key(&content.id), counts, "{what}");
+            // What grew is read again by the next scan, and planned with as it was then.
+            assert_eq!(tree.nodes["f"].node == *after && !tree.nodes["f"].settled, grew && counts, "{what}");
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! Stories too rare for chance: what happens at one moment of a round, told for every such moment.
 
-use annals_engine::{chunk_store::ChunkStore, journal::Identity, round::Wish};
-use annals_events::{ChunkId, NamespaceId, UserId};
+use annals_engine::{
+    chunk_store::ChunkStore,
+    journal::Identity,
+    round::{RoundError, Wish},
+};
+use annals_events::{ChunkId, NamespaceId, Record, UserId};
 use annals_simulations::{
     Seed,
     clock::WorldTime,
@@ -11,7 +15,12 @@ use annals_simulations::{
     transport::{TwinServer, TwinTransport, public},
 };
 use ed25519_dalek::SigningKey;
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+    sync::Arc,
+};
 
 /// A server and a device that is linked to it.
 fn linked() -> (WorldTime, Rc<RefCell<TwinServer>>, Device) {
@@ -66,4 +75,116 @@ fn what_was_saved_before_its_server_went_away_arrives_though_both_forgot_it_sinc
         }
     }
     assert!(kept >= 2, "before the first question, and between chunks and events");
+}
+
+/// What is to happen at the `nth` moment at which `at` says so; and whether it did.
+fn once(device: &Device, nth: u32, at: fn(Moment) -> bool, deed: impl Fn() + 'static) -> Rc<Cell<bool>> {
+    let (passed, happened) = (Cell::new(0), Rc::new(Cell::new(false)));
+    let happens = happened.clone();
+    device.machine.point.visit(move |moment| {
+        if at(moment) {
+            if passed.get() == nth {
+                deed();
+                happens.set(true);
+            }
+            passed.set(passed.get() + 1);
+        }
+    });
+    happened
+}
+
+#[test]
+fn a_save_while_a_file_is_read_and_sent_is_said_in_the_same_round_or_told_to_wait() {
+    let texts = [b"as it was".as_slice(), b"what was saved", b"and what came while that was sent"];
+    let mut said = 0;
+    for nth in 0.. {
+        let (time, server, mut device) = linked();
+        assert!(device.machine.volume.borrow_mut().write("a", texts[0]));
+        device.round(Wish::default()).unwrap();
+        time.pass(1000);
+        assert!(device.machine.volume.borrow_mut().write("a", texts[1]));
+        let volume = device.machine.volume.clone();
+        let came = once(
+            &device,
+            nth,
+            |moment| moment == Moment::Read,
+            move || {
+                assert!(volume.borrow_mut().write("a", texts[2]));
+            },
+        );
+        let report = device.round(Wish::default()).unwrap();
+        if !came.get() {
+            break;
+        }
+        let is_said = server.borrow().chunks().missing(&[ChunkId::of(texts[2])]).unwrap().is_empty();
+        assert!(is_said || report.waiting == ["a"], "at read {nth} of it: {:?}", report.waiting);
+        said += u32::from(is_said);
+    }
+    // While it is named, and while it is sent: it is looked at once more, and at once.
+    assert!(said >= 4, "{said}");
+}
+
+#[test]
+fn who_has_the_key_of_a_device_and_not_its_state_keeps_nothing_of_what_that_said() {
+    let (time, server, mut device) = linked();
+    assert!(device.machine.volume.borrow_mut().write("a", b"what it said"));
+    device.round(Wish::default()).unwrap();
+    let before = server.borrow().records_all().len();
+    let identity = Identity { namespace: NamespaceId([7; 16]), key: SigningKey::from_bytes(&[1; 32]) };
+    let point = Point::default();
+    let transport =
+        TwinTransport::new(server, identity.device(), Seed(1).of("copy"), point.clone(), Trace::default());
+    let mut copy = Device::new(Machine::new(identity, time.machine(0), transport, point));
+    let id = copy.id();
+    for _ in 0..2 {
+        assert!(matches!(copy.round(Wish::default()), Err(RoundError::PutBack(_))));
+        let own = |record: &&Arc<Record>| record.batch().header().device == id;
+        assert_eq!(copy.machine.records().iter().filter(own).count(), 0);
+        assert!(copy.machine.records().len() < before);
+    }
+}
+
+#[test]
+fn what_is_handed_back_to_a_server_that_is_put_back_once_more_is_not_let_go_of() {
+    for nth in 0.. {
+        let (time, server, mut device) = linked();
+        device.round(Wish::default()).unwrap();
+        let backup = server.borrow().backup();
+        time.pass(1000);
+        assert!(device.machine.volume.borrow_mut().write("a", b"of today"));
+        device.round(Wish::default()).unwrap();
+        let said = device.machine.records().to_vec();
+        // Nothing but the records tells what was said.
+        device.compact();
+        server.borrow_mut().put_back(&backup, true);
+        let again = server.clone();
+        let happened = once(
+            &device,
+            nth,
+            |moment| moment == Moment::Request,
+            move || {
+                again.borrow_mut().put_back(&backup, true);
+            },
+        );
+        let mut rounds = 0;
+        loop {
+            time.pass(1000);
+            rounds += 1;
+            if device.round(Wish::default()).is_ok() || rounds > 5 {
+                break;
+            }
+        }
+        device.machine.point.visit(|_| ());
+        device.round(Wish::default()).unwrap();
+        let log = server.borrow().records_all();
+        let there: BTreeSet<_> = log.iter().map(|logged| logged.record.batch().hash()).collect();
+        for record in said {
+            let (seq, hash) = (record.seq(), record.batch().hash());
+            assert!(there.contains(&hash), "record {seq}, where it was put back again at request {nth}");
+        }
+        if !happened.get() {
+            assert!(nth > 3);
+            break;
+        }
+    }
 }

@@ -20,8 +20,6 @@ pub(super) struct Slot {
     pub(super) synced: Option<SyncedNode>,
     /// Where it stood: folder and name.
     pub(super) was: Option<(Spot, String)>,
-    /// Its path then.
-    pub(super) old_path: String,
     /// What it is on the disk now; none where it was not found.
     pub(super) met: Option<Spot>,
     /// Whether it came to where something stood that is gone or elsewhere now.
@@ -46,7 +44,7 @@ pub(super) struct Matching<'a> {
 impl<'a> Matching<'a> {
     pub(super) fn new(scene: Scene<'a>) -> Self {
         let (paths, slots): (Vec<String>, Vec<Slot>) =
-            scene.synced.iter().map(|(path, node)| (path.clone(), Slot::known(path, node))).unzip();
+            scene.synced.iter().map(|(path, node)| (path, Slot::known(node))).unzip();
         let (mut tree, _) = WorkingTree::of(paths.iter().map(String::as_str).zip(slots));
         for spot in tree.spots() {
             let was = tree.place(spot).map(|(folder, name)| (folder, name.to_owned()));
@@ -311,7 +309,7 @@ impl<'a> Matching<'a> {
 
     fn appear(&mut self, local: Spot, folder: Spot, name: &str) {
         let displaced = self.displace(folder, name);
-        let slot = Slot { synced: None, was: None, old_path: String::new(), met: None, displaced };
+        let slot = Slot { synced: None, was: None, met: None, displaced };
         let spot = self.tree.add(folder, name, slot);
         self.meet(local, spot);
     }
@@ -334,8 +332,8 @@ impl<'a> Matching<'a> {
 }
 
 impl Slot {
-    fn known(path: String, node: SyncedNode) -> Self {
-        Self { synced: Some(node), was: None, old_path: path, met: None, displaced: None }
+    fn known(node: SyncedNode) -> Self {
+        Self { synced: Some(node), was: None, met: None, displaced: None }
     }
 }
 

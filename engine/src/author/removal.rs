@@ -19,8 +19,7 @@ impl Author<'_> {
     /// Whether it was known, is not there, and its absence means something.
     fn is_missing(&self, spot: Spot) -> bool {
         let slot = self.matching.slot(spot);
-        let known = slot.synced.is_some() && slot.met.is_none();
-        known && self.may_remove() && !self.scene.local.is_unknown(&slot.old_path)
+        slot.synced.is_some() && slot.met.is_none() && self.may_remove()
     }
 
     /// Whether it is missing, and that is said.

@@ -178,7 +178,9 @@ impl<H: Host> Round<'_, H> {
                 }
                 read => {
                     for (path, read) in read? {
-                        local.read(&path, &read.node, read.content, read.grew);
+                        if !local.read(&path, &read.node, read.content, read.grew) {
+                            self.report.waiting.push(path);
+                        }
                     }
                     files.path = None;
                     self.read_before = (files.done, files.bytes);
