@@ -205,3 +205,29 @@ fn a_bit_and_a_time_that_were_refused_arrive_once_their_author_may() {
     assert!(tree.contains("t=978307200") && tree.contains("plan.txt x=true"), "{tree}");
     assert_eq!(place.status("bobs")["set_aside"], serde_json::json!([]));
 }
+
+#[test]
+fn what_was_refused_keeps_its_text_also_where_the_folder_shows_a_later_one() {
+    let mut place = with_viewer();
+    place.stop_server();
+    for text in ["bob's first idea", "bob's second idea"] {
+        place.write("bobs/plan.txt", text);
+        place.sync("bobs").exits(4);
+    }
+    place.serve();
+    place.sync("bobs").fails(6, "refused");
+    place.sync("bobs").ok();
+    grant(&place, "editor");
+    place.sync_all(&["bobs", "adas"]);
+    assert_eq!(place.read("adas/plan.txt"), "bob's second idea");
+    let history = place.json(&["history", "adas/plan.txt", "--json"]);
+    let texts: Vec<String> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            place.annals(&["cat", "adas/plan.txt", "--version", line["version"].as_str().unwrap()]).ok().out
+        })
+        .collect();
+    assert!(texts.contains(&"bob's first idea".to_owned()), "{texts:?}");
+}

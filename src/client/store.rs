@@ -205,7 +205,6 @@ impl Store {
             let bytes = frame.map_err(store_error)?.bytes;
             let length = bytes.len() as u64;
             let Some((part, whole)) = whole_frame(&bytes) else {
-                anew.clear(); // Its end was never written.
                 changes.extend(StateChange::decode(&bytes).map_err(damaged)?);
                 self.grown += length;
                 continue;

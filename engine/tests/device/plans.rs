@@ -320,3 +320,37 @@ fn a_state_of_the_tree_is_read_back_from_its_changes() {
     let changes = synced.iter().map(|(path, node)| SyncedChange::Put(path, Box::new(node)));
     assert_eq!(changes.collect::<SyncedTree>(), synced);
 }
+
+fn thing_of(name: u8, kind: u8, there: bool) -> Thing {
+    Thing { folder: 0, name, kind, content: 0, there }
+}
+
+/// What `before` shows, agreed on.
+fn agreed(before: &RemoteTree, contents: &BTreeMap<ContentId, String>) -> SyncedTree {
+    let (mut folder, mut synced) = (Folder::default(), SyncedTree::default());
+    perform(&mut folder, &mut synced, before, contents);
+    synced
+}
+
+#[test]
+fn while_nothing_may_be_removed_nothing_is_also_where_it_is_in_the_way() {
+    let (file, folder) = (3, 0);
+    for (here, there) in [(file, folder), (folder, file)] {
+        let mut contents = BTreeMap::new();
+        let before = tree(&[thing_of(0, here, true), thing_of(0, there, false)], &mut contents);
+        let after = tree(&[thing_of(0, here, false), thing_of(0, there, true)], &mut contents);
+        let synced = agreed(&before, &contents);
+        assert!(!plan(&synced, &after, &BTreeSet::new(), true).ops.is_empty());
+        assert_eq!(plan(&synced, &after, &BTreeSet::new(), false).ops, []);
+    }
+}
+
+#[test]
+fn a_folder_in_which_something_cannot_be_touched_is_not_removed() {
+    let mut contents = BTreeMap::new();
+    let before = tree(&[thing_of(0, 0, true)], &mut contents);
+    let after = tree(&[thing_of(0, 0, false)], &mut contents);
+    let synced = agreed(&before, &contents);
+    assert_eq!(plan(&synced, &after, &BTreeSet::new(), true).ops.len(), 1);
+    assert_eq!(plan(&synced, &after, &BTreeSet::from(["a/what is not synced".to_owned()]), true).ops, []);
+}

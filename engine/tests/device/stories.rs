@@ -1,11 +1,13 @@
 //! Stories of devices around a server: what a person would see.
 
-use crate::world::{World, user};
+use crate::world::{NAMESPACE, World, content, user};
 use annals_engine::{
     author::Removals,
     disk::Listing,
+    journal::Identity,
+    names::NameRules,
     observed::LocalTree,
-    replica::{Effect, Input, Notice, Reach},
+    replica::{Effect, Input, Notice, Reach, ReopenError, Replica, StateChange},
 };
 use annals_events::{Chain, EntryKind, Record, Role, log::Logged};
 use std::{collections::BTreeSet, sync::Arc};
@@ -654,4 +656,64 @@ fn a_device_does_not_say_that_it_shows_what_it_does_not() {
     assert_eq!(acknowledged(&world), (vec![0, 0], 0));
     world.rest(1);
     assert_eq!(acknowledged(&world).1, 1);
+}
+
+#[test]
+fn what_nobody_knows_to_be_done_is_looked_at_before_any_record_is_believed() {
+    let mut world = linked(2);
+    ["a", "b", "c"].iter().for_each(|name| world.devices[0].folder.write(name, name));
+    world.scan(0);
+    world.push(0);
+    let mut replica = world.reopened(1);
+    let records = world.server.log[world.devices[1].records.len()..].to_vec();
+    let planned = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Materialise(plan) => Some(plan.clone()),
+            _ => None,
+        })
+    };
+    let plan = planned(&replica.step(1, Input::Pulled { records, caught_up: true })).unwrap();
+    assert_eq!(plan.ops.len(), 3);
+    // Two came about, and only the first is told.
+    let mut outcomes = world.devices[1].folder.apply(&plan.ops[..2], &world.contents);
+    outcomes.truncate(1);
+    let effects = replica.step(2, Input::Materialised { outcomes });
+    assert!(replica.is_half_done() && planned(&effects).is_none(), "{effects:?}");
+    let kept = effects.iter().filter_map(|effect| match effect {
+        Effect::Persist(changes) => Some(changes),
+        _ => None,
+    });
+    assert!(!kept.flatten().any(|change| *change == StateChange::AtWork(false)), "it is not over");
+    let look = |world: &mut World, replica: &Replica| {
+        let (mut local, unread) = LocalTree::of(world.devices[1].folder.scan(), replica.synced());
+        for path in unread {
+            let folder = &world.devices[1].folder;
+            let (content, node) = (content(folder.text(&path)), folder.look(&path).unwrap());
+            assert!(local.read(&path, &node, content, false));
+        }
+        Input::Looked { local, reach: Reach::Whole, removals: Removals::Ask }
+    };
+    let effects = replica.step(3, look(&mut world, &replica));
+    // What others said since goes first; and nothing of what the device did itself is said.
+    assert!(!replica.is_half_done() && planned(&effects).is_none(), "{effects:?}");
+    assert_eq!((replica.pending().count(), replica.synced().iter().count()), (0, 2));
+}
+
+#[test]
+fn a_device_whose_dots_are_in_the_log_for_something_else_than_it_signed_does_not_go_on() {
+    let (mut one, mut other) = (linked(1), linked(1));
+    one.devices[0].folder.write("a", "what it signed");
+    one.scan(0);
+    other.devices[0].folder.write("a", "what is in the log");
+    other.scan(0);
+    other.push(0);
+    let state: Vec<StateChange> = one.devices[0].replica.state().collect();
+    let identity = || Identity { namespace: NAMESPACE, key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]) };
+    let reopen = |state: &[StateChange], log: &[Logged]| {
+        Replica::reopen(identity(), NameRules::default(), state.to_vec(), log.to_vec())
+    };
+    assert_eq!(reopen(&state, &one.server.log).unwrap().pending().count(), 1);
+    assert!(matches!(reopen(&state, &other.server.log), Err(ReopenError::Record(_))));
+    one.push(0);
+    assert_eq!(reopen(&state, &one.server.log).unwrap().pending().count(), 0);
 }

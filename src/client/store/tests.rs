@@ -329,3 +329,75 @@ fn a_row_is_vouched_for_whenever_it_is_opened_and_after_some_groups() {
     open(&records, &state).unwrap();
     assert_eq!(said(), Some(end), "it was written anew");
 }
+
+#[test]
+fn nothing_is_written_to_a_state_that_somebody_else_wrote_to_or_took_away() {
+    let last = |state: &Path| state.join("state").join("00000001.segment");
+    type Deed<'a> = &'a dyn Fn(&Path);
+    let deeds: [(&str, Deed<'_>); 4] = [
+        ("written to", &|state| {
+            let bytes = fs::read(last(state)).unwrap();
+            fs::write(last(state), [&bytes[..], b"more"].concat()).unwrap();
+        }),
+        ("cut", &|state| fs::File::options().write(true).open(last(state)).unwrap().set_len(200).unwrap()),
+        ("a row more", &|state| fs::write(state.join("records").join("00000009.segment"), b"").unwrap()),
+        ("gone", &|state| fs::remove_dir_all(state).unwrap()),
+    ];
+    for (what, deed) in deeds {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join(".annals");
+        fs::create_dir(&state).unwrap();
+        let mut store = Store::open(&state, DEVICE).unwrap();
+        store.persist(&changes(1, 30)).unwrap();
+        store.keep(vec![Author::new(1, 1, Head::default()).record(2, 100)]).unwrap();
+        store.persist(&changes(2, 30)).unwrap();
+        deed(&state);
+        let replaced = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Replaced { .. }));
+        assert!(replaced(store.persist(&changes(3, 1))), "{what}");
+        assert!(replaced(store.keep(Vec::new()).map(drop)), "{what}");
+        assert!(replaced(store.replace_records(Seq(0), &[])), "{what}");
+        assert!(!state.join("records.new").exists(), "{what}");
+    }
+}
+
+#[test]
+fn records_that_cannot_be_read_are_not_replaced_by_what_there_is_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path(), DEVICE).unwrap();
+    let mut author = Author::new(1, 1, Head::default());
+    let records: Vec<_> = (0..3).map(|_| author.record(2, 100)).collect();
+    records.iter().for_each(|record| drop(store.keep(vec![record.clone()]).unwrap()));
+    let row = folder.path().join(RECORDS).join("00000001.segment");
+    let whole = fs::read(&row).unwrap();
+    let second = whole.windows(64).position(|bytes| bytes == &records[1].bytes()[..64]).unwrap();
+    let damaged = [&whole[..second], &[whole[second] ^ 1], &whole[second + 1..]].concat();
+    fs::write(&row, &damaged).unwrap();
+    let replaced = store.replace_records(records[1].last_seq(), &records[2..]);
+    assert!(matches!(replaced, Err(StoreError::Damaged { .. })), "{replaced:?}");
+    assert_eq!(fs::read(&row).unwrap(), damaged);
+    assert!(!folder.path().join(RECORDS_NEW).exists());
+}
+
+#[test]
+fn of_a_state_that_was_written_anew_twice_only_the_one_that_was_ended_counts() {
+    let all = changes(1, 60);
+    let (mut cut_off, each) = (0, || (0..24).flat_map(|first| (0..24).map(move |second| (first, second))));
+    for (steps, more) in each() {
+        let (records, state) = (ForgetfulDisk::new(), ForgetfulDisk::new());
+        let mut store = open(&records, &state).unwrap();
+        store.persist(&all).unwrap();
+        state.cut_power_after(steps);
+        let done = store.compact(all.clone()).is_ok();
+        state.crash(|_| 0);
+        let mut again = open(&records, &state).unwrap();
+        assert_eq!(again.changes().unwrap(), all, "power lost at step {steps}");
+        cut_off += u32::from(!done && again.state.numbers().unwrap().len() > 1);
+        // Nor does half of it count where the power goes again behind the next one.
+        state.cut_power_after(more);
+        drop(again.compact(all.clone()));
+        state.crash(|_| 0);
+        let found = open(&records, &state).unwrap().changes().unwrap();
+        assert_eq!(found, all, "power lost at step {steps}, and then at step {more}");
+    }
+    assert!(cut_off > 3);
+}

@@ -206,3 +206,74 @@ fn what_is_kept_for_ever_is_never_due() {
     (0..2).for_each(|n| years.step((7, n, 0, 0)));
     assert!(due(years.log(), u64::MAX, Some(&BTreeMap::new())).is_empty());
 }
+
+#[test]
+fn what_a_conflict_that_is_still_open_was_made_from_is_never_due() {
+    let mut years = Years::new();
+    years.step((0, 0, 0, 0));
+    (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    // Two edit it, neither knowing of the other.
+    years.step((1, 0, 0, 0));
+    years.step((1, 1, 0, 0));
+    for _ in 0..2 {
+        (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    }
+    let file = years.files(0)[0];
+    assert_eq!(years.log().human_heads(file).len(), 2);
+    assert_eq!(due(years.log(), u64::MAX, None), Due::default());
+    // Once it is decided, all but what was chosen goes.
+    years.step((5, 0, 0, 0));
+    for _ in 0..2 {
+        (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    }
+    assert_eq!(due(years.log(), u64::MAX, None).versions.len(), 2);
+}
+
+#[test]
+fn what_was_removed_is_due_once_everybody_knows_of_the_removal() {
+    let mut years = Years::new();
+    years.step((0, 0, 0, 0));
+    for _ in 0..2 {
+        (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    }
+    let file = years.files(0)[0];
+    years.step((3, 0, 0, 0));
+    for knows in 0..3 {
+        assert_eq!(due(years.log(), u64::MAX, None).entries, BTreeSet::new(), "{knows} know");
+        years.step((7, knows, 0, 0));
+    }
+    assert_eq!(due(years.log(), u64::MAX, None).entries, [file].into());
+}
+
+#[test]
+fn a_folder_goes_after_what_is_in_it() {
+    let mut years = Years::new();
+    years.says(0, vec![(create(EntryId::ROOT, EntryKind::Folder), Some(named("d")))]);
+    let folder = years.files(0)[0];
+    years.says(0, vec![(create(folder, EntryKind::File), Some(with_content("f", 9)))]);
+    let file = *years.files(0).iter().find(|entry| **entry != folder).unwrap();
+    (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    // One removes the folder while another edits what is in it, and removes that later.
+    let seen = years.seen(0);
+    let alive_by = |years: &Years, entry: EntryId, seen: &Seen| -> Vec<Dot> {
+        let (places, versions) =
+            (years.log().places_as_seen(entry, seen), years.log().maximal_as_seen(entry, seen));
+        places.into_iter().chain(versions).collect()
+    };
+    let both = [folder, file].iter().flat_map(|entry| alive_by(&years, *entry, &seen)).collect();
+    years.says(0, vec![(Fact::EntryDeleted { entries: dots(&[folder.0]), hides: both }, None)]);
+    let parents = years.log().maximal_as_seen(file, &years.seen(1)).into_iter().collect();
+    let edit = Fact::VersionUploaded { entry: file, parents };
+    years.says(1, vec![(edit, Some(Body { name: None, ..with_content("f", 10) }))]);
+    years.world.now += 1_000;
+    let then = years.world.now;
+    (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    let hides = alive_by(&years, file, &years.seen(1)).into_iter().collect();
+    years.says(1, vec![(Fact::EntryDeleted { entries: dots(&[file.0]), hides }, None)]);
+    for _ in 0..2 {
+        (0..3).for_each(|n| years.step((7, n, 0, 0)));
+    }
+    assert_eq!(years.log().removed().collect::<BTreeSet<_>>(), [folder, file].into());
+    assert_eq!(due(years.log(), then + 50, None).entries, BTreeSet::new(), "only the folder is old");
+    assert_eq!(due(years.log(), then + 1_000, None).entries, [folder, file].into());
+}

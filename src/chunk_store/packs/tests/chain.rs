@@ -204,3 +204,27 @@ fn differences_are_read_while_their_bases_are_moved_and_removed() {
     });
     assert_eq!(packs.missing(&ids).unwrap(), ids);
 }
+
+#[test]
+fn a_difference_whose_base_is_gone_is_nothing_to_an_index_that_is_made_anew() {
+    let place = Ground::new(600);
+    let packs = place.open().unwrap();
+    let versions = versions(2, 1);
+    let mut noise = dice(7);
+    // A pack of its own for the base; what is the difference to it lies beside something that stays.
+    take_each(&packs, &versions).unwrap();
+    let kept = SealedChunk::seal((0..2000).map(|_| noise(256) as u8).collect());
+    packs.put_all(std::slice::from_ref(&kept)).unwrap();
+    assert_eq!(place.packs().len(), 2);
+    let ids: Vec<ChunkId> = versions.iter().map(|version| version.whole.id).collect();
+    packs.remove(&ids).unwrap();
+    packs.compact().unwrap();
+    assert_eq!(place.packs(), ["00000002.segment"]);
+    drop(packs);
+    fs::remove_dir_all(place.index()).unwrap();
+    let packs = place.open().unwrap();
+    assert_eq!(packs.missing(&ids).unwrap(), ids, "who asks is told to send it");
+    take_each(&packs, &versions[1..]).unwrap();
+    assert_eq!(packs.get(&ids[1]).unwrap().as_ref(), Some(&versions[1].whole));
+    assert_holds(&packs, &[kept]);
+}

@@ -170,3 +170,24 @@ fn a_pack_that_is_gone_without_having_been_taken_away_is_damage() {
         );
     }
 }
+
+#[test]
+fn a_pack_that_holds_something_needed_that_cannot_be_read_stays_for_whoever_wants_to_look_at_it() {
+    let place = Ground::new(4000);
+    let all = samples(60);
+    let packs = place.open().unwrap();
+    all.chunks(10).for_each(|part| packs.put_all(part).unwrap());
+    let needed = all[0].id;
+    let at = packs.with_index(|index| index.get(&needed)).unwrap().unwrap().place;
+    let pack = annals_events::segment::file_name(at.number());
+    assert!(place.disk.flip(&pack, at.offset() + 60, 1));
+    assert!(matches!(packs.get(&needed), Err(ChunkStoreError::Damaged(_))));
+    let before = place.disk.contents(&pack);
+    packs.remove(&all[1..].iter().map(|chunk| chunk.id).collect::<Vec<_>>()).unwrap();
+    packs.compact().unwrap();
+    assert_eq!(place.disk.contents(&pack), before);
+    assert!(place.packs().contains(&pack) && place.packs().len() == 2, "{:?}", place.packs());
+    drop(packs);
+    let packs = place.open().unwrap();
+    assert!(matches!(packs.get(&needed), Err(ChunkStoreError::Damaged(damage)) if damage.id == Some(needed)));
+}
