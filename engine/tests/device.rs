@@ -10,6 +10,8 @@
 mod folder;
 #[path = "device/laws.rs"]
 mod laws;
+#[path = "device/making_room.rs"]
+mod making_room;
 #[path = "device/plans.rs"]
 mod plans;
 #[path = "device/rewinding.rs"]

@@ -443,9 +443,12 @@ impl World {
 
     /// A person removes every conflict copy, and renames every folder that is only shown for what is in it: as long as
     /// there are any, an act on one thing may, as it should, change how another is shown. Answers whether that came to
-    /// an end.
+    /// an end, and there is nothing that nobody can remove.
     fn resolve(&self) -> bool {
         for turn in 0..HEALING_MAX {
+            if checkers::is_a_head_lost(self) {
+                return false;
+            }
             let (copies, dead) = {
                 let server = self.server.borrow();
                 let log = server.projections();
@@ -454,10 +457,6 @@ impl World {
                 let copies: Vec<String> =
                     said.nodes.iter().filter(|(_, node)| node.copy).map(|(path, _)| path.clone()).collect();
                 let dead = said.nodes.iter().filter(|(_, node)| node.entries.iter().any(is_dead));
-                // What a server that was put back lost for good is shown by nobody.
-                let shown = self.volumes[0].borrow().visible();
-                let copies: Vec<String> =
-                    copies.into_iter().filter(|path| shown.contains_key(path)).collect();
                 (copies, dead.map(|(path, _)| path.clone()).next_back())
             };
             if copies.is_empty() && dead.is_none() {

@@ -121,10 +121,12 @@ impl<'a> Matching<'a> {
                 self.come(local, came, folder, &name);
                 continue;
             }
-            // Another number under the old name: made anew, unless the old one is found elsewhere.
-            let went = here_is_folder.filter(|spot| {
-                let elsewhere = self.synced(*spot).and_then(|node| found.get(&disk_number(node)));
+            // Another number under the old name: made anew, unless the old one is found elsewhere or this is another's.
+            let went = here_is_folder.and_then(|spot| self.synced(spot).map(|node| (spot, node)));
+            let went = went.filter(|(spot, node)| {
+                let elsewhere = found.get(&disk_number(node));
                 elsewhere.is_some_and(|other| *other != local && self.is_same_folder(*spot, *other))
+                    || self.is_said_of_another(node, local)
             });
             match here_is_folder {
                 Some(here) if went.is_none() => self.meet(local, here),

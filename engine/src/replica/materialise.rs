@@ -2,8 +2,8 @@
 
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
-    disk::{Blocked, DiskOp, Outcome},
-    observed::SyncedChange,
+    disk::{Blocked, DiskOp, Expect, Outcome},
+    observed::{SyncedChange, ancestors},
     plan::after,
 };
 use std::collections::BTreeSet;
@@ -13,8 +13,13 @@ impl Replica {
         let Some(working) = self.working.take() else { return };
         let (mut changes, mut blocked) = (Vec::new(), Vec::new());
         let unanswered = working.plan.ops.len().saturating_sub(outcomes.len());
+        let mut unclear = BTreeSet::new();
         for (op, outcome) in working.plan.ops.iter().zip(outcomes) {
             match outcome {
+                Ok(_) if self.is_unclear(op, &unclear) => {
+                    unclear.insert(op.path().to_owned());
+                    self.block(op);
+                }
                 Ok(done) => {
                     for change in after(op, done, &self.synced, &working.remote) {
                         if let SyncedChange::Move { from, to } = &change {
@@ -41,7 +46,7 @@ impl Replica {
         for op in working.plan.ops.iter().rev().take(unanswered) {
             self.block(op); // Unknown: the next scan tells.
         }
-        self.half_done |= unanswered > 0;
+        self.half_done |= unanswered > 0 || !unclear.is_empty();
         let sight = self.sight();
         self.settle(&sight);
         self.put_back(sight);
@@ -50,7 +55,7 @@ impl Replica {
         if !blocked.is_empty() {
             let changed = blocked.iter().any(is_local_change);
             effects.push(Effect::Notice(Notice::Blocked(blocked)));
-            if changed && self.working.is_none() {
+            if changed && self.working.is_none() || !unclear.is_empty() {
                 effects.push(Effect::Scan);
             }
         }
@@ -64,6 +69,25 @@ impl Replica {
         let end = plan.together + writes.count();
         plan.ops[plan.together..end].sort_by_cached_key(rank);
         Some(&plan.ops)
+    }
+
+    /// Whether what is known at its place, or above, could not make room for it: somebody was at that. Which is which the
+    /// next look tells, as after an end in mid-plan.
+    fn is_unclear(&self, op: &DiskOp, unclear: &BTreeSet<String>) -> bool {
+        let is_there =
+            |path: &str| unclear.contains(path) || ancestors(path).any(|above| unclear.contains(above));
+        let (comes, from) = match op {
+            DiskOp::MakeFolder { .. } | DiskOp::Unpark { .. } => (true, None),
+            DiskOp::WriteFile { expect, .. } | DiskOp::WriteSymlink { expect, .. } => {
+                (*expect == Expect::Absent, None)
+            }
+            DiskOp::Rename { from, .. } => (true, Some(from)),
+            DiskOp::Exchange { other, .. } => (false, Some(other)),
+            DiskOp::SetAttributes { .. } | DiskOp::Park { .. } | DiskOp::Remove { .. } => (false, None),
+        };
+        comes && self.synced.contains(op.path())
+            || is_there(op.path())
+            || from.is_some_and(|from| is_there(from))
     }
 
     fn block(&mut self, op: &DiskOp) {

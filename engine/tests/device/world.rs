@@ -117,6 +117,8 @@ pub(crate) struct Device {
     /// Effects until the power goes, if it does.
     pub(crate) power: Option<u32>,
     pub(crate) wants_scan: bool,
+    /// What a person does right before the next operations.
+    pub(crate) meanwhile: Option<fn(&mut Folder)>,
     pub(crate) removals: Removals,
     pub(crate) now_ms: u64,
 }
@@ -148,6 +150,7 @@ impl World {
             identity,
             power: None,
             wants_scan: false,
+            meanwhile: None,
             removals: Removals::Accept,
             now_ms: 1_000 + u64::from(n) * 7,
         });
@@ -190,6 +193,7 @@ impl World {
                     }
                     Effect::Submit(_) => {}
                     Effect::Materialise(plan) => {
+                        device.meanwhile.take().into_iter().for_each(|act| act(&mut device.folder));
                         let outcomes = device.folder.apply(&plan.ops, &self.contents);
                         device.folder.kept.clear();
                         inputs.push(Input::Materialised { outcomes });
