@@ -265,3 +265,92 @@ fn who_asks_a_daemon_is_answered_while_something_large_moves() {
     assert!(status.contains("paused") && !status.contains("in the way"), "{status}");
     assert_eq!(daemon.ends("INT"), Some(0));
 }
+
+#[test]
+fn what_was_saved_offline_goes_in_turns_and_says_how_far_it_is() {
+    let (mut place, wire, daemon) = with_one_far();
+    place.url = place.status("one")["server"].as_str().unwrap().to_owned();
+    place.stop_server();
+    place.write("far/plan.txt", "the first plan");
+    until("it is kept", || place.status("far")["pending_events"] == 1);
+    write_large(&place, "far/film.iso", 12 * MB);
+    until("it is kept as well", || place.status("far")["pending_events"] == 2);
+    place.write("far/plan.txt", "the second plan, which is longer");
+    until("all of it is kept", || place.status("far")["pending_events"] == 3);
+    let status = place.status("far");
+    assert_eq!((&status["state"], &status["waits_for"]), (&"offline".into(), &"server".into()), "{status}");
+    assert!(status["pending_bytes"].as_u64() > Some(11 * MB as u64), "{status}");
+    place.serve();
+    until("what is large is on its way", || moves(&place, "far", "film.iso"));
+    let status = place.status("far");
+    assert_eq!(status["last_error"], serde_json::Value::Null, "{status}");
+    assert!(status["state"] == "syncing" && status["offline_since"].is_null(), "{status}");
+    assert!(status["moving"]["seconds_left"].as_u64() > Some(0), "{status}");
+    assert!(
+        has(&place, "plan.txt") && place.read("two/plan.txt").starts_with("the second"),
+        "small things were first"
+    );
+    for name in ["note.txt", "another.txt"] {
+        place.write(&format!("far/{name}"), "needed now");
+        until("the small one is there", || has(&place, name));
+        assert!(!place.exists("two/film.iso"), "{name} went after what was saved before");
+    }
+    place.annals(&["tag", "far/a.txt", "+draft"]).ok();
+    let tagged = || place.annals(&["log", "one", "--json"]).out.contains("attributes_changed");
+    until("the tag is there", || {
+        place.sync("one").ok();
+        tagged()
+    });
+    assert!(!has(&place, "film.iso"), "a command waited for what was saved before");
+    place.annals(&["sync", "far", "--pause"]).ok();
+    until("nothing moves", || place.status("far")["moving"].is_null());
+    let status = place.status("far");
+    let left = status["pending_bytes"].as_u64().unwrap();
+    assert!((1..12 * MB as u64).contains(&left), "{left} bytes of 12 MiB are left: {status}");
+    place.annals(&["sync", "far", "--limit-rate", "off"]).ok();
+    place.annals(&["sync", "far", "--resume"]).ok();
+    until("the large one follows", || has(&place, "film.iso"));
+    let (sent, _) = wire.bytes();
+    assert!(sent < 13 * MB as u64, "{sent} bytes of 12 MiB were sent");
+    let versions = place.json(&["history", "two/plan.txt", "--json"]);
+    let sizes: Vec<u64> =
+        versions.as_array().unwrap().iter().filter_map(|line| line["bytes"].as_u64()).collect();
+    assert_eq!(sizes, [32, 14], "{versions}");
+    until("everything is there", || place.status("far")["state"] == "idle");
+    assert_eq!(place.tree("far"), place.tree("two"));
+    assert_eq!(daemon.ends("INT"), Some(0));
+}
+
+#[test]
+fn what_is_not_read_or_fetched_yet_is_counted_while_nothing_moves() {
+    let (place, _wire, daemon) = with_one_far();
+    write_large(&place, "far/film.iso", 12 * MB);
+    until("it is on its way", || moves(&place, "far", "film.iso"));
+    place.annals(&["sync", "far", "--pause"]).ok();
+    until("nothing moves", || place.status("far")["moving"].is_null());
+    let status = place.status("far");
+    assert!(status["pending_bytes"].as_u64() > Some(0), "{status}");
+    let said = place.annals(&["status", "far"]).ok().out;
+    assert!(said.contains("waiting to be sent: 1 "), "{said}");
+    place.annals(&["sync", "far", "--limit-rate", "off"]).ok();
+    place.annals(&["sync", "far", "--resume"]).ok();
+    until("it is there", || has(&place, "film.iso"));
+    until("all is well", || place.status("far")["state"] == "idle");
+    assert_eq!(place.status("far")["pending_bytes"], 0);
+    place.annals(&["sync", "far", "--limit-rate", "1MB"]).ok();
+    write_large(&place, "one/other.iso", 12 * MB);
+    place.sync("one").ok();
+    until("it comes", || moves(&place, "far", "other.iso"));
+    assert!(place.status("far")["moving"]["seconds_left"].as_u64() > Some(0));
+    place.annals(&["sync", "far", "--pause"]).ok();
+    until("nothing moves", || place.status("far")["moving"].is_null());
+    let status = place.status("far");
+    assert_eq!(
+        (&status["incoming_files"], &status["incoming_bytes"]),
+        (&1.into(), &(12 * MB).into()),
+        "{status}"
+    );
+    let said = place.annals(&["status", "far"]).ok().out;
+    assert!(said.contains("waiting to be fetched: 1 file, ") && said.contains("--resume"), "{said}");
+    assert_eq!(daemon.ends("INT"), Some(0));
+}

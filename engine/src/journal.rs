@@ -8,6 +8,7 @@
 //!
 //! Left out: where it is kept, and when it is sent.
 
+mod order;
 mod reissue;
 
 use crate::author::Deed;
@@ -21,6 +22,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// Room for what a batch holds beside its events.
 const MARGIN_BYTES: usize = 64 * 1024;
+/// A deed with as much content as this is said in a batch of its own.
+const ALONE_BYTES: u64 = 1 << 20;
 
 /// Who signs.
 #[derive(Clone)]
@@ -141,7 +144,8 @@ impl Journal {
         self.admitted = (Some(last), seen);
     }
 
-    /// Signs deeds as the next events: as few batches as the limits allow, no deed in two of them.
+    /// Signs deeds as the next events: as few batches as the limits allow, no deed in two of them; what has much content
+    /// is in one of its own, so that nothing else has to wait for that.
     pub fn sign(&mut self, deeds: Vec<Deed>, seen: &Seen, clock: &mut HlcClock, now_ms: u64) -> Vec<Pending> {
         let (mut signed, mut drafts, mut bytes) = (Vec::new(), Vec::new(), MARGIN_BYTES);
         let mut counter = self.next;
@@ -159,13 +163,18 @@ impl Journal {
                 })
                 .collect();
             let more: usize = deed.iter().map(draft_bytes).sum();
+            let alone = deed.iter().map(content_bytes).sum::<u64>() >= ALONE_BYTES;
             let full = drafts.len() + deed.len() > EVENTS_PER_BATCH_MAX || bytes + more > BATCH_BYTES_MAX;
-            if full && !drafts.is_empty() {
+            if (full || alone) && !drafts.is_empty() {
                 signed.extend(self.seal(std::mem::take(&mut drafts), seen));
                 bytes = MARGIN_BYTES;
             }
             drafts.extend(deed);
             bytes += more;
+            if alone {
+                signed.extend(self.seal(std::mem::take(&mut drafts), seen));
+                bytes = MARGIN_BYTES;
+            }
         }
         signed.extend(self.seal(drafts, seen));
         signed
@@ -200,6 +209,11 @@ impl Journal {
             Err(why) => unreachable!("one event is below every limit by its making: {why}"),
         }
     }
+}
+
+/// What an event's content has, in bytes.
+fn content_bytes(draft: &Draft) -> u64 {
+    draft.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, |content| content.size)
 }
 
 /// Roughly what an event takes in a batch, never less.

@@ -106,6 +106,11 @@ pub enum Input {
         /// Whether it is only that the chunks of these events are nowhere any more.
         lost: bool,
     },
+    /// What was signed shall go out in this [order](Replica::order_of_pending), of places in the queue.
+    Ordered {
+        /// All of them.
+        order: Vec<usize>,
+    },
     /// A person asked for something that is no change of the folder: tags, notes, restores, members.
     Asked {
         /// As events, the first with the counter [`Replica::next`].
@@ -284,6 +289,7 @@ impl Replica {
             Input::Refused { batch, dots, why, lost } => {
                 self.refused(now_ms, batch, &dots, why, lost, &mut effects);
             }
+            Input::Ordered { order } => self.ordered(now_ms, &order, &mut effects),
             Input::Asked { deeds } => {
                 self.sign(now_ms, deeds, Vec::new(), &mut effects);
                 self.make_plan(false, 0, &mut effects);
@@ -354,6 +360,14 @@ impl Replica {
     /// What was signed and is not in the log yet, in the order in which it must be sent.
     pub fn pending(&self) -> impl Iterator<Item = &Arc<Batch>> {
         self.journal.pending().map(|pending| &pending.batch)
+    }
+
+    /// The order in which what is pending is to go, by the bytes that each batch has to send, of which a `window` goes
+    /// together; none where it goes well as it is, or something builds on what is pending that would keep its old name.
+    #[must_use]
+    pub fn order_of_pending(&self, costs: &[u64], window: u64) -> Option<Vec<usize>> {
+        let is_free = self.aside.is_empty() && !self.is_at_work();
+        if is_free { self.journal.order(costs, window) } else { None }
     }
 
     /// The pending batch that holds `dot`: what the projections locate at [`PENDING`].

@@ -22,6 +22,7 @@ mod host;
 mod lists;
 mod look;
 mod materialise;
+mod outbox;
 mod report;
 mod send;
 mod sending;
@@ -34,6 +35,7 @@ pub use fetch::Fetcher;
 pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take, Turns, Unreadable};
 pub use lists::{Lists, MemoryLists};
 pub use look::Look;
+pub use outbox::left_to_send;
 pub use report::{Files, Report, RoundError, Step};
 pub use sift::scan;
 pub use sources::{OldFile, Sources};
@@ -106,6 +108,8 @@ pub fn exchange<H: Host>(
         is_first_look: true,
         is_looking: false,
         receives_later: false,
+        sends_later: false,
+        sent_before: 0,
         other_waits: false,
         reading: Files::default(),
         read_before: (0, 0),
@@ -172,6 +176,10 @@ struct Round<'a, H: Host> {
     is_looking: bool,
     /// Whether something that is to be received waits for what is sent.
     receives_later: bool,
+    /// Whether something that was signed waits for its turn to be sent.
+    sends_later: bool,
+    /// How many bytes of it were sent in this round before.
+    sent_before: u64,
     /// Whether what moves may be interrupted for the other direction.
     other_waits: bool,
     /// How far the reading of files is.
@@ -192,10 +200,11 @@ impl<H: Host> Round<'_, H> {
             let effects = self.replica.step(self.host.now_ms(), Input::ForgetAside);
             self.perform(effects)?;
         }
+        self.sends_later = online && self.has_outgoing()?;
         let mut turns = 0;
         while turns < TURNS_MAX {
             // Files that wait for their turn are no sign that it does not come to an end.
-            turns += usize::from(self.later.is_empty());
+            turns += usize::from(self.later.is_empty() && !self.sends_later);
             self.is_looking = online;
             if let Some(look) = self.rescan.take() {
                 self.owes_look = true;
@@ -228,7 +237,7 @@ impl<H: Host> Round<'_, H> {
             if self.gave_way {
                 return self.leave_rest();
             }
-            if sent > 0 || pulled > 0 || self.rescan.is_some() {
+            if sent > 0 || pulled > 0 || self.rescan.is_some() || self.sends_later {
                 continue;
             }
             if self.report.looks == 0 && !self.replica.is_settled() {

@@ -92,13 +92,8 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
     if let Some(unwatched) = &status.unwatched {
         talk.line(format_args!("  {unwatched}"))?;
     }
-    if status.pending_events > 0 {
-        talk.line(format_args!(
-            "  waiting to be sent: {}, {}{}",
-            many(status.pending_events, "event"),
-            size::human(status.pending_bytes),
-            until(status)
-        ))?;
+    for line in waiting(status) {
+        talk.line(format_args!("  {line}{}", until(status)))?;
     }
     if let Some(at) = &status.last_exchange {
         talk.line(format_args!("  everything was exchanged at {at}"))?;
@@ -148,7 +143,7 @@ pub(super) fn trouble(status: &Status) -> Vec<String> {
     let what = match status.state {
         State::Offline => {
             let since = status.offline_since.as_deref().unwrap_or("the last time");
-            let waits = match status.pending_events {
+            let waits = match status.pending_events + status.unread_files {
                 0 => "nothing waits".to_owned(),
                 1 => "1 change waits".to_owned(),
                 more => format!("{more} changes wait"),
@@ -173,6 +168,21 @@ pub(super) fn trouble(status: &Status) -> Vec<String> {
 
 /// What to do about changes that were refused once, as long as what they wrote is there.
 const REFUSED_HINT: &str = "what stands below lies here under its own name: move it to where you may write, or remove it to discard it";
+
+/// What waits to go in either direction, a line each.
+fn waiting(status: &Status) -> Vec<String> {
+    let Status { pending_events, unread_files, incoming_files, .. } = status;
+    let events = (*pending_events > 0).then(|| many(*pending_events, "event"));
+    let unread = (*unread_files > 0).then(|| format!("{} not read yet", many(*unread_files, "file")));
+    let sent: Vec<String> = events.into_iter().chain(unread).collect();
+    let sent = (!sent.is_empty())
+        .then(|| format!("waiting to be sent: {}, {}", sent.join(", "), size::human(status.pending_bytes)));
+    let fetched = (*incoming_files > 0).then(|| {
+        let (files, bytes) = (many(*incoming_files, "file"), size::human(status.incoming_bytes));
+        format!("waiting to be fetched: {files}, {bytes}")
+    });
+    sent.into_iter().chain(fetched).collect()
+}
 
 /// What has to happen for what waits to go on.
 fn until(status: &Status) -> &'static str {

@@ -49,7 +49,7 @@ pub struct Folder {
     http: Option<Http>,
     /// What was found in files, and what is half sent or fetched, since something else went first.
     pub(super) ahead: Ahead,
-    begun: Begun,
+    pub(super) begun: Begun,
     /// What a verb left to the daemon, and whether it is done without that.
     left_open: Option<LeftOpen>,
     /// Whether the last round did not get to all that it was to look at.
@@ -505,7 +505,7 @@ impl Folder {
         http.pause_by(paused_by(&self.root));
         http.wait_by(progress.stop().map(|stop| -> Wait { Arc::new(move |time| stop.pause(time)) }));
         let before = (http.traffic().sent(), http.traffic().received());
-        let mut noting = Noting::new(&self.root, progress, http.traffic());
+        let mut noting = Noting::new(&self.root, progress, http.traffic(), self.last.is_offline());
         let mut machine = Machine {
             disk: &mut self.disk,
             opener: &self.opener,

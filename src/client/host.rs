@@ -202,6 +202,7 @@ impl Host for Machine<'_> {
             Step::Pulling { done, of } => ("pulling events", Files { done, of, ..Files::default() }),
             Step::Scanning => ("looking at the folder", Files::default()),
             Step::Reading(files) => ("reading and sending files", files),
+            Step::Sending(files) => ("sending what was saved before", files),
             Step::Writing(files) => ("writing files", files),
         };
         self.flow.progress.step(&Doing { what, files });

@@ -11,7 +11,7 @@ use super::{
 use crate::{clock::Stopwatch, transport::Traffic};
 use annals_engine::flow::Others;
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
@@ -30,10 +30,19 @@ pub(super) struct Noting<'a> {
     /// Tells the thread that notes to end, by going.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// What was said of a server that was not reached, until it answers.
+    offline: Option<PathBuf>,
 }
 
 impl<'a> Noting<'a> {
-    pub(super) fn new(root: &Path, watching: &'a mut dyn Progress, traffic: &Arc<Traffic>) -> Self {
+    /// `offline`: the server was not reached the last time.
+    pub(super) fn new(
+        root: &Path,
+        watching: &'a mut dyn Progress,
+        traffic: &Arc<Traffic>,
+        offline: bool,
+    ) -> Self {
+        let offline = offline.then(|| root.to_owned());
         let meter = Meter::new(Arc::clone(traffic));
         let (shared, root) = (Arc::new(Mutex::new(meter)), root.to_owned());
         let (end, ended) = channel::<()>();
@@ -44,14 +53,22 @@ impl<'a> Noting<'a> {
                 note(&root, &mut status, &mut held(&noted));
             }
         });
-        Self { watching, shared, end: Some(end), thread: Some(thread) }
+        Self { watching, shared, end: Some(end), thread: Some(thread), offline }
     }
 }
 
 impl Progress for Noting<'_> {
     fn step(&mut self, doing: &Doing) {
         self.watching.step(doing);
-        held(&self.shared).step(doing);
+        let mut meter = held(&self.shared);
+        meter.step(doing);
+        if meter.is_answered()
+            && let Some(root) = self.offline.take()
+            && let Some(mut status) = standing::read(&root)
+        {
+            status.is_reached();
+            standing::write(&root, &status);
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -81,6 +98,9 @@ fn held(meter: &Mutex<Meter>) -> MutexGuard<'_, Meter> {
 fn note(root: &Path, status: &mut Option<Status>, meter: &mut Meter) {
     let Some(doing) = meter.doing.clone() else { return };
     let status = status.get_or_insert_with(|| standing::read(root).unwrap_or_default());
+    if meter.is_answered() {
+        status.is_reached();
+    }
     let (done, of) = (doing.files.done, doing.files.of);
     let what = doing.what;
     status.doing = Some(if of == 0 { what.to_owned() } else { format!("{what}, {done} of {of}") });
@@ -92,6 +112,8 @@ fn note(root: &Path, status: &mut Option<Status>, meter: &mut Meter) {
 struct Meter {
     traffic: Arc<Traffic>,
     doing: Option<Doing>,
+    /// Bytes that had come before the round.
+    received_before: u64,
     /// Bytes on the wire when the last step was said.
     at_step: u64,
     last: (Stopwatch, u64),
@@ -101,11 +123,17 @@ struct Meter {
 impl Meter {
     fn new(traffic: Arc<Traffic>) -> Self {
         let wire = traffic.sent() + traffic.received();
-        Self { traffic, doing: None, at_step: wire, last: (Stopwatch::start(), wire), bytes_per_second: None }
+        let (received_before, last) = (traffic.received(), (Stopwatch::start(), wire));
+        Self { traffic, doing: None, received_before, at_step: wire, last, bytes_per_second: None }
     }
 
     fn wire(&self) -> u64 {
         self.traffic.sent() + self.traffic.received()
+    }
+
+    /// Whether the server said anything in this round.
+    fn is_answered(&self) -> bool {
+        self.traffic.received() > self.received_before
     }
 
     fn step(&mut self, doing: &Doing) {

@@ -12,7 +12,7 @@ use annals_engine::{
     clock::Clock as _,
     observed::{Totals, parent},
     replica::is_acknowledgement,
-    round::{Look, Report, RoundError},
+    round::{self, Look, Report, RoundError},
     transport::TransportError,
     watch::{Due, PATHS_MAX},
 };
@@ -93,8 +93,14 @@ pub struct Status {
     pub cursor: u64,
     /// Events that wait to be sent.
     pub pending_events: u64,
-    /// Bytes of chunks that wait to be sent.
+    /// Bytes that wait to be sent, those of files that are not read yet included.
     pub pending_bytes: u64,
+    /// Files that were found changed, and of which nothing is said yet.
+    pub unread_files: u64,
+    /// Files whose content waits to be fetched.
+    pub incoming_files: u64,
+    /// Their bytes.
+    pub incoming_bytes: u64,
     /// Open conflicts.
     pub conflicts: u64,
     /// Whether nothing is sent or fetched for now.
@@ -245,6 +251,8 @@ pub(super) struct LastRound {
     moving: Option<Due>,
     /// Where the next round goes on.
     put_off: Option<Look>,
+    /// How many files wait to be read, and their bytes.
+    unread: (u64, u64),
 }
 
 impl LastRound {
@@ -263,7 +271,13 @@ impl LastRound {
             incomplete: false,
             moving: None,
             put_off: None,
+            unread: (0, 0),
         })
+    }
+
+    /// Whether the server was not reached.
+    pub(super) fn is_offline(&self) -> bool {
+        self.offline
     }
 
     pub(super) fn take(&mut self, kept: &[String], report: &Report, result: &Result<(), RoundError>) {
@@ -276,6 +290,10 @@ impl LastRound {
             _ => self.offline.then(|| rfc3339(SystemClock.now_ms())),
         };
         self.put_off = report.put_off.clone();
+        // Who did not get to reading knows no better than before.
+        if let Some(unread) = report.unread.or_else(|| result.is_ok().then_some((0, 0))) {
+            self.unread = unread;
+        }
         // Who made a pause knows of it, and giving way is nothing that went wrong.
         let is_wrong = |error: &&RoundError| !matches!(error, RoundError::Paused | RoundError::GaveWay);
         let error = result.as_ref().err().filter(is_wrong);
@@ -447,7 +465,8 @@ impl Folder {
     fn state_with(&mut self, set_aside: &[SetAsideLine]) -> State {
         // What was undone in the folder needs nobody any more.
         let attention = self.last.error.is_some() || set_aside.iter().any(|line| line.place.is_some());
-        match (self.last.offline, attention, self.replica.is_settled()) {
+        let is_settled = self.replica.is_settled() && self.last.unread.0 == 0;
+        match (self.last.offline, attention, is_settled) {
             (true, ..) => State::Offline,
             (_, true, _) => State::Attention,
             (_, _, true) => State::Idle,
@@ -473,6 +492,12 @@ impl Folder {
         conflicts.iter().map(line).collect()
     }
 
+    /// What has to be sent of what was said.
+    fn pending_bytes(&self) -> u64 {
+        let kept = self.store.outbox.stats().map_or(0, |stats| stats.stored_bytes);
+        round::left_to_send(&self.replica, &self.begun).map_or(kept, |left| left.min(kept))
+    }
+
     /// How the folder stands, by what is known here.
     pub fn status(&mut self) -> Status {
         let conflicts: Vec<_> =
@@ -483,6 +508,7 @@ impl Folder {
         let Totals { files, folders, bytes } = self.replica.synced().totals();
         let set_aside = self.set_aside();
         let settings = Settings::read(&self.root);
+        let (incoming_files, incoming_bytes) = self.replica.incoming();
         let state = self.state_with(&set_aside);
         let waits_for = match state {
             _ if settings.paused => Some("resume"),
@@ -498,7 +524,10 @@ impl Folder {
             seq: cursor + pending_events,
             cursor,
             pending_events,
-            pending_bytes: self.store.outbox.stats().map_or(0, |stats| stats.stored_bytes),
+            pending_bytes: self.pending_bytes() + self.last.unread.1,
+            unread_files: self.last.unread.0,
+            incoming_files,
+            incoming_bytes,
             conflicts: conflicts.len() as u64,
             conflicting,
             files,
@@ -523,6 +552,15 @@ impl Folder {
 }
 
 impl Status {
+    /// The server answers again: what was said of it while it did not is no longer so.
+    pub(super) fn is_reached(&mut self) {
+        if self.state == State::Offline {
+            (self.state, self.offline_since) = (State::Syncing, None);
+            (self.last_error, self.hint) = (None, None);
+            self.waits_for = Some("round".to_owned());
+        }
+    }
+
     /// What the link alone says.
     fn of(binding: &Binding) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! After a refusal: what is set aside, and what goes out again.
 
 use super::{Journal, Pending};
-use annals_events::{Batch, Dot, DotSet, Draft, EntryId, Fact, HlcClock};
+use annals_events::{Batch, Dot, DotSet, Draft, EntryId, Fact, Hlc, HlcClock};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What became of a journal after a refusal.
@@ -27,7 +27,7 @@ impl Journal {
         let mut out = Reissue { refused: refused.clone(), ..Reissue::default() };
         for Pending { batch, seen } in queue {
             let before = out.refused.len();
-            let drafts = self.rest_of(&batch, &mut out, clock, now_ms);
+            let drafts = self.rest_of(&batch, &mut out, |_| clock.tick(now_ms));
             if out.refused.len() > before || (0..batch.events().len()).any(|i| refused.contains(batch.dot(i)))
             {
                 out.aside.push(batch);
@@ -38,7 +38,13 @@ impl Journal {
         out
     }
 
-    fn rest_of(&self, batch: &Batch, out: &mut Reissue, clock: &mut HlcClock, now_ms: u64) -> Vec<Draft> {
+    /// The events of a batch that are not refused, under the names and with the stamps that they will have.
+    pub(super) fn rest_of(
+        &self,
+        batch: &Batch,
+        out: &mut Reissue,
+        mut stamp: impl FnMut(Hlc) -> Hlc,
+    ) -> Vec<Draft> {
         let (device, mut drafts) = (self.identity.device(), Vec::new());
         for (index, event) in batch.events().iter().enumerate() {
             let dot = batch.dot(index);
@@ -56,7 +62,7 @@ impl Journal {
                 body.salt = self.identity.salt(new);
             }
             out.names.insert(dot, new);
-            drafts.push(Draft { hlc: clock.tick(now_ms), at: event.at, fact, body });
+            drafts.push(Draft { hlc: stamp(event.hlc), at: event.at, fact, body });
         }
         drafts
     }

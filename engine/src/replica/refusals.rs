@@ -165,6 +165,21 @@ impl Replica {
         effects.push(Effect::Reopen);
     }
 
+    /// Has what is pending go out in another order, for which some of it is signed again.
+    pub(super) fn ordered(&mut self, now_ms: u64, order: &[usize], effects: &mut Vec<Effect>) {
+        let names = self.journal.reorder(order, &mut self.clock, now_ms);
+        let mut changes = vec![StateChange::JournalCleared { next: self.journal.next() }];
+        changes.extend(self.journal.pending().cloned().map(StateChange::Journaled));
+        for change in self.after_reissue(&names, &DotSet::new()) {
+            self.take_step(change.clone());
+            changes.push(StateChange::Synced(change));
+        }
+        self.persist(changes, effects);
+        // The projections know it under its old names.
+        self.broken = true;
+        effects.push(Effect::Reopen);
+    }
+
     /// What the synced tree says under new names, and what in it was refused.
     fn after_reissue(&self, names: &BTreeMap<Dot, Dot>, refused: &DotSet) -> Vec<SyncedChange> {
         let mut changes = Vec::new();

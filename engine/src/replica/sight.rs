@@ -146,6 +146,26 @@ impl Replica {
         unlike.difference(&known).copied().collect()
     }
 
+    /// Files whose content has to come before the folder can show what the log says, and their bytes.
+    pub fn incoming(&mut self) -> (u64, u64) {
+        let sight = self.sight();
+        let here = |path: &str| self.synced.get(path).and_then(|node| node.content);
+        let files = sight.remote().nodes.iter().filter(|(_, node)| node.kind == EntryKind::File);
+        let lacking: BTreeMap<_, u64> = files
+            .filter_map(|(path, node)| Some((path, node.content?, node.size)))
+            .filter(|(path, content, _)| here(path) != Some(*content))
+            .map(|(_, content, size)| (content, size))
+            .collect();
+        let known: BTreeSet<_> = match lacking.is_empty() {
+            true => BTreeSet::new(),
+            false => self.synced.iter().filter_map(|(_, node)| node.content).collect(),
+        };
+        let coming = lacking.iter().filter(|(content, _)| !known.contains(content));
+        let sizes: Vec<u64> = coming.map(|(_, size)| *size).collect();
+        self.put_back(sight);
+        (sizes.len() as u64, sizes.iter().sum())
+    }
+
     /// What the disk shows by now is seen.
     pub(super) fn settle(&mut self, sight: &Sight) {
         if self.unsettled.is_empty() {

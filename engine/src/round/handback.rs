@@ -35,6 +35,8 @@ struct Branch {
 impl<H: Host> Round<'_, H> {
     /// Gives the server what it lost, and goes on from what it has then.
     pub(super) fn hand_back(&mut self) -> Result<(), RoundError> {
+        // What it had of what is on its way may be lost as well.
+        self.host.begun().clear();
         let kept = self.host.records()?;
         let common = self.last_in_common(&kept)?;
         let place = kept.partition_point(|record| record.last_seq() <= common.seq);

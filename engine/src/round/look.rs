@@ -159,7 +159,8 @@ impl<H: Host> Round<'_, H> {
         let ((done, bytes), (later, later_bytes)) = (self.read_before, self.read_later);
         let (of, of_bytes) = (done + unread.len() as u64 + later, bytes + now + later_bytes);
         let mut files = Files { done, of, bytes, of_bytes, path: None };
-        self.turn_to(online && self.receives_later);
+        self.report.unread = Some((of - done, of_bytes - bytes));
+        self.turn_to(online && (self.receives_later || self.sends_later));
         let mut end = Reading::Done;
         while let Some(group) = groups.pop_front() {
             files.path = group.first().map(|file| file.path.clone());
@@ -184,6 +185,7 @@ impl<H: Host> Round<'_, H> {
                     }
                     files.path = None;
                     self.read_before = (files.done, files.bytes);
+                    self.report.unread = Some((of - files.done, of_bytes - files.bytes));
                     self.go_on(Step::Reading(files.clone()))?;
                 }
             }
@@ -213,17 +215,23 @@ impl<H: Host> Round<'_, H> {
         ranked.sort_by_key(|(rank, ..)| *rank);
         let order: Vec<(Rank, u64)> = ranked.iter().map(|(rank, size, _)| (*rank, *size)).collect();
         let now = urgent_first(&order);
-        if now < ranked.len() && online && !self.put_off && self.has_all(local, folders) {
-            (self.put_off, self.rescan) = (true, Some(Look::Whole));
-            ranked.truncate(now);
-        }
         self.later.clear();
         (self.little_waits, self.read_later) = (false, (0, 0));
+        if now < ranked.len() && online && !self.put_off && self.has_all(local, folders) {
+            (self.put_off, self.rescan) = (true, Some(Look::Whole));
+            self.reads_later(&ranked.split_off(now));
+        }
         if online {
             self.put_off_what_waits(&mut ranked, local, folders);
         }
         self.is_first_look = false;
         ranked.into_iter().map(|(.., path)| path).collect()
+    }
+
+    fn reads_later(&mut self, rest: &[(Rank, u64, String)]) {
+        let (count, bytes) = self.read_later;
+        self.read_later =
+            (count + rest.len() as u64, bytes + rest.iter().map(|(_, size, _)| *size).sum::<u64>());
     }
 
     /// Leaves those that go together now: one that takes long, or what goes before it. Before anything takes long, what is
@@ -252,7 +260,7 @@ impl<H: Host> Round<'_, H> {
         }
         let rest = ranked.split_off(now);
         self.little_waits = rest.iter().any(|(_, size, _)| !is_long(*size));
-        self.read_later = (rest.len() as u64, rest.iter().map(|(_, size, _)| *size).sum());
+        self.reads_later(&rest);
         self.later = rest.into_iter().map(|(.., path)| path).collect();
         if !self.later.is_empty() && self.rescan.is_none() {
             self.rescan = Some(Look::At(self.later.clone()));

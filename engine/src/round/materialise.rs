@@ -55,7 +55,7 @@ impl<H: Host> Round<'_, H> {
         let mut ends = false;
         let unsaid = self.is_looking && self.replica.pending().next().is_some();
         let little_goes_first = self.gave_way || self.little_waits || unsaid;
-        self.turn_to(!self.later.is_empty());
+        self.turn_to(self.sends_later || !self.later.is_empty());
         for group in groups {
             if ends || little_goes_first && takes_long(&group[0], window) {
                 ends = true;

@@ -47,6 +47,8 @@ pub struct Report {
     pub owes_look: bool,
     /// Where the next one has to look, because this one gave way to what goes first.
     pub put_off: Option<Look>,
+    /// Files that were found changed and wait for their turn to be read, and their bytes; none where it read none.
+    pub unread: Option<(u64, u64)>,
     /// Files that are being written, and wait.
     pub waiting: Vec<String>,
     /// What is not synced, and why.
@@ -71,6 +73,8 @@ pub enum Step {
     Scanning,
     /// Changed files are read, and sent.
     Reading(Files),
+    /// What was saved while no server was in reach is sent.
+    Sending(Files),
     /// The folder is brought up to date.
     Writing(Files),
 }

@@ -287,108 +287,6 @@ impl<H: Host> Round<'_, H> {
             self.host.progress(Step::Reading(Files { bytes, ..self.reading.clone() }));
         }
     }
-
-    /// Sends what waits in the outbox and pending batches name.
-    pub(super) fn send_outbox(&mut self) -> Result<(), RoundError> {
-        if self.host.parts().outbox.stats()?.chunks == 0
-            || self.trouble.as_ref().is_some_and(RoundError::is_refusal)
-        {
-            return Ok(());
-        }
-        let mut chunks = Vec::new();
-        for content in self.pending_contents() {
-            chunks.extend(content.roots());
-            if let Some(root) = content.manifest
-                && let Some(sealed) = self.host.parts().outbox.get(&root.id)?
-                && let Ok(plain) = sealed.open()
-                && let Ok(manifest) = Manifest::decode(&plain, &content)
-            {
-                chunks.extend(manifest.chunks);
-            }
-        }
-        let namespace = self.replica.namespace();
-        let answer = missing(self.host.parts().transport, namespace, &unique(chunks.into_iter()), 0);
-        match answer {
-            Ok(lacking) => self.send_from_outbox(&lacking.into_iter().collect::<Vec<_>>()).map(drop),
-            Err(TransportError::Refused(problem)) if problem.class() == Class::Forbidden => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn pending_contents(&self) -> Vec<Content> {
-        let bodies = self
-            .replica
-            .pending()
-            .flat_map(|batch| (0..batch.events().len()).filter_map(|i| batch.body(i).ok().flatten()));
-        bodies.filter_map(|body| body.content).collect()
-    }
-
-    /// Chunks that the server asked for although they had been sent, or should have been there; answers with those
-    /// that are not to be found.
-    pub(super) fn send_again(&mut self, chunks: &[ChunkId]) -> Result<BTreeSet<ChunkId>, RoundError> {
-        let left = self.send_from_outbox(chunks)?;
-        self.find_in_folder(left, true)
-    }
-
-    /// The server went away before it took what was signed: the chunks of that go into the outbox while the folder still
-    /// has them, for the server may forget what it was sent.
-    pub(super) fn keep_pending_chunks(&mut self) -> Result<(), RoundError> {
-        let roots =
-            self.pending_contents().into_iter().flat_map(|content| content.roots().collect::<Vec<_>>());
-        let ids: Vec<ChunkId> = unique(roots).iter().map(|chunk| chunk.id).collect();
-        let lacking = self.host.parts().outbox.missing(&ids)?;
-        self.find_in_folder(lacking.into_iter().collect(), false).map(drop)
-    }
-
-    /// Looks for chunks of pending events in the files that had them, and sends them or puts them into the outbox.
-    /// Answers with those that are not there any more.
-    fn find_in_folder(
-        &mut self,
-        lacking: BTreeSet<ChunkId>,
-        online: bool,
-    ) -> Result<BTreeSet<ChunkId>, RoundError> {
-        if lacking.is_empty() {
-            return Ok(lacking);
-        }
-        let contents: BTreeSet<_> = self.pending_contents().into_iter().map(|content| content.id).collect();
-        let held = self
-            .replica
-            .synced()
-            .iter()
-            .filter(|(_, node)| node.content.is_some_and(|id| contents.contains(&id)));
-        let paths: Vec<(String, u64)> = held.map(|(path, node)| (path.clone(), node.disk.size)).collect();
-        let files: Vec<FileToRead> = paths
-            .into_iter()
-            .map(|(path, size)| FileToRead { path, size, replaced: None, first: None })
-            .collect();
-        let lacking = Mutex::new(lacking);
-        let wanted = |id: &ChunkId| lacking.lock().expect("nobody panics holding it").remove(id);
-        let mut delivery = Delivery::new(self.replica.namespace(), online);
-        self.host
-            .cut(&files, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
-        let parts = self.host.parts();
-        delivery.finish(parts.transport, parts.outbox)?;
-        Ok(lacking.into_inner().expect("nobody panics holding it"))
-    }
-
-    /// Sends those of `chunks` that the outbox has; answers with the others.
-    fn send_from_outbox(&mut self, chunks: &[ChunkId]) -> Result<BTreeSet<ChunkId>, RoundError> {
-        let (mut left, mut delivery) = (BTreeSet::new(), Delivery::new(self.replica.namespace(), true));
-        let parts = self.host.parts();
-        for id in chunks {
-            match parts.outbox.get(id)? {
-                Some(chunk) => {
-                    delivery.add(chunk, parts.transport, parts.outbox)?;
-                }
-                None => drop(left.insert(*id)),
-            }
-        }
-        delivery.finish(parts.transport, parts.outbox)?;
-        let (chunks, bytes) = delivery.sending.take_counts();
-        self.report.new_chunks += chunks;
-        self.report.chunk_bytes_sent += bytes;
-        Ok(left)
-    }
 }
 
 fn contents_of(files: &[(FileToRead, FileRead)]) -> Vec<ContentId> {
@@ -443,7 +341,7 @@ impl Before {
 }
 
 /// Which of `chunks` the server lacks; asks for room for `adds` bytes with the first question.
-fn missing(
+pub(super) fn missing(
     transport: &dyn Transport,
     namespace: NamespaceId,
     chunks: &[ChunkRef],
@@ -461,7 +359,7 @@ fn missing(
     Ok(lacking)
 }
 
-fn unique(chunks: impl Iterator<Item = ChunkRef>) -> Vec<ChunkRef> {
+pub(super) fn unique(chunks: impl Iterator<Item = ChunkRef>) -> Vec<ChunkRef> {
     let by_id: BTreeMap<ChunkId, ChunkRef> = chunks.map(|chunk| (chunk.id, chunk)).collect();
     by_id.into_values().collect()
 }

@@ -3,7 +3,7 @@
 //! What must always hold: a refusal of some events costs no others; chunks that a server forgot are sent once more
 //! before anything is given up for them.
 
-use super::{HAND_BACKS_MAX, Host, Look, Round, RoundError, TURNS_MAX, said_in};
+use super::{HAND_BACKS_MAX, Host, Look, Round, RoundError, TURNS_MAX, outbox::Outgoing, said_in};
 use crate::{
     protocol::{BATCHES_BYTES_MAX, BatchOutcome, Batches, Class, Code, Refused},
     replica::Input,
@@ -20,11 +20,15 @@ fn is_about_the_past(code: Code) -> bool {
 }
 
 impl<H: Host> Round<'_, H> {
-    /// Sends what was signed, and takes what became of it. Answers how many events were taken or set aside.
+    /// Sends what was signed, and takes what became of it. Answers how many events were taken or set aside. Where it is
+    /// another's turn, the rest waits.
     pub(super) fn submit(&mut self) -> Result<u64, RoundError> {
         let mut settled = 0;
-        while let Some((batches, hashes)) = self.next_batches() {
-            self.send_outbox()?;
+        self.sends_later = false;
+        self.put_pending_in_order()?;
+        while self.replica.pending().next().is_some() {
+            let Outgoing::There(count) = self.send_outgoing()? else { break };
+            let Some((batches, hashes)) = self.next_batches(count) else { break };
             let namespace = self.replica.namespace();
             let answer = self.host.parts().transport.submit(namespace, &batches);
             let outcomes = match answer {
@@ -53,9 +57,10 @@ impl<H: Host> Round<'_, H> {
         Ok(settled)
     }
 
-    fn next_batches(&self) -> Option<(Batches, Vec<(annals_events::Hash, u64)>)> {
+    /// Of the first `count`, as many as go together.
+    fn next_batches(&self, count: usize) -> Option<(Batches, Vec<(annals_events::Hash, u64)>)> {
         let (mut batches, mut hashes, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for batch in self.replica.pending() {
+        for batch in self.replica.pending().take(count) {
             bytes += batch.bytes().len() + 16;
             if bytes > BATCHES_BYTES_MAX && !batches.is_empty() {
                 break;

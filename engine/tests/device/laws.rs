@@ -19,6 +19,8 @@ pub(crate) enum Step {
     Restart(u8),
     /// The power goes after so many effects.
     Crash(u8, u8),
+    /// What is pending has that much to send, and goes in the order that is better.
+    Order(u8, u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), any::<u8>()).prop_map(|(d, n)| Step::Pull(d, n)),
         1 => any::<u8>().prop_map(Step::Restart),
         1 => (any::<u8>(), 0u8..6).prop_map(|(d, n)| Step::Crash(d, n)),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(d, n)| Step::Order(d, n)),
     ]
 }
 
@@ -244,6 +247,7 @@ pub(crate) fn play(world: &mut World, steps: &[Step]) {
             Step::Pull(d, most) => world.pull(*d as usize % devices, 1 + *most as usize % 8),
             Step::Restart(d) => world.restart(*d as usize % devices),
             Step::Crash(d, n) => world.devices[*d as usize % devices].power = Some(u32::from(*n)),
+            Step::Order(d, n) => world.order(*d as usize % devices, *n),
         }
     }
     (0..devices).for_each(|d| world.pull(d, usize::MAX));
@@ -281,6 +285,7 @@ fn run_apart(devices: usize, steps: &[Step]) {
             Step::Pull(d, most) => world.pull(*d as usize % devices, 1 + *most as usize % 8),
             Step::Restart(d) => world.restart(*d as usize % devices),
             Step::Crash(d, n) => world.devices[*d as usize % devices].power = Some(u32::from(*n)),
+            Step::Order(d, n) => world.order(*d as usize % devices, *n),
         }
     }
     let left: Vec<Picture> = (0..devices).map(|d| own(&world.devices[d].folder, d)).collect();
@@ -365,6 +370,7 @@ fn run_with_a_held_guard(emptied: bool, grew: bool, steps: &[Step]) -> (World, M
             Step::Push(d) => world.push(*d as usize % 2),
             Step::Pull(d, most) => world.pull(*d as usize % 2, 1 + *most as usize % 8),
             Step::Restart(d) | Step::Crash(d, _) => world.restart(*d as usize % 2),
+            Step::Order(d, n) => world.order(*d as usize % 2, *n),
         }
         // Somebody put something else in its place.
         let folder = &world.devices[0].folder;
@@ -460,6 +466,7 @@ fn run_with_rights(steps: &[(Step, Option<bool>)]) {
             Step::Push(d) => world.push(*d as usize % 2),
             Step::Pull(d, most) => pull_and_retry(&mut world, *d as usize % 2, 1 + *most as usize % 8),
             Step::Restart(d) | Step::Crash(d, _) => world.restart(*d as usize % 2),
+            Step::Order(d, n) => world.order(*d as usize % 2, *n),
         }
     }
     // What is under way is looked at before the right comes back.
