@@ -178,7 +178,7 @@ impl Folder {
         let place = self.place(path).map_err(|errno| io_error(path, errno))?;
         // Not even opened: some devices do something when they are.
         let stat = node::stat_at(place.folder.as_fd(), place.name).map_err(|errno| io_error(path, errno))?;
-        if stat.as_ref().and_then(node::kind_of) != Some(EntryKind::File) {
+        if stat.and_then(|stat| node::kind_of(stat.st_mode)) != Some(EntryKind::File) {
             return Err(missing());
         }
         // NONBLOCK: should a pipe have taken the name since, opening it must not wait for a writer.
@@ -205,8 +205,8 @@ impl io::Read for OpenFile {
 
 impl Reading for OpenFile {
     fn node(&self) -> Result<Node, DiskError> {
-        let stat = fs::fstat(&self.file).map_err(|errno| io_error(&self.path, errno))?;
-        node::node_of(&stat).ok_or_else(|| DiskError::Missing { path: self.path.clone() })
+        let found = node::Told::open(&self.file).map_err(|errno| io_error(&self.path, errno))?;
+        found.node().ok_or_else(|| DiskError::Missing { path: self.path.clone() })
     }
 
     fn pass_by(&mut self, bytes: u64) -> io::Result<()> {

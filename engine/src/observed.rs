@@ -256,6 +256,7 @@ mod tests {
             ctime_ns: 10,
             dev: 1,
             ino: 2,
+            born_ns: None,
             executable: false,
             target: None,
         };

@@ -8,6 +8,8 @@
 
 #[path = "device/folder.rs"]
 mod folder;
+#[path = "device/identity.rs"]
+mod identity;
 #[path = "device/laws.rs"]
 mod laws;
 #[path = "device/making_room.rs"]

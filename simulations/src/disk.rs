@@ -32,6 +32,8 @@ const STATE: &str = ".annals";
 #[derive(Debug)]
 pub struct Volume {
     clock: MachineClock,
+    /// Whether it knows when things were made.
+    tells_births: bool,
     inodes: BTreeMap<u64, Inode>,
     free: Vec<u64>,
     last: u64,
@@ -52,6 +54,7 @@ struct Inode {
     target: Option<Vec<u8>>,
     mtime_ns: i64,
     ctime_ns: i64,
+    born_ns: i64,
     executable: bool,
     children: BTreeMap<String, u64>,
 }
@@ -85,11 +88,12 @@ pub enum Visible {
 }
 
 impl Volume {
-    /// An empty folder on a machine with this clock.
+    /// An empty folder on a machine with this clock. Some file systems tell when a thing was made, others do not.
     #[must_use]
-    pub fn new(clock: MachineClock) -> Self {
+    pub fn new(clock: MachineClock, tells_births: bool) -> Self {
         let mut volume = Self {
             clock,
+            tells_births,
             inodes: BTreeMap::new(),
             free: Vec::new(),
             last: 0,
@@ -237,6 +241,7 @@ impl Volume {
             ctime_ns: inode.ctime_ns,
             dev: DEV,
             ino,
+            born_ns: self.tells_births.then_some(inode.born_ns),
             executable: inode.executable,
             target: inode.target.clone(),
         }
@@ -267,6 +272,7 @@ impl Volume {
             target: None,
             mtime_ns: now,
             ctime_ns: now,
+            born_ns: now,
             executable: false,
             children: BTreeMap::new(),
         };

@@ -57,6 +57,7 @@ fn node(size: usize) -> Node {
         ctime_ns: 6,
         dev: 1,
         ino: 2,
+        born_ns: None,
         executable: false,
         target: None,
     }

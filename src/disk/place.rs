@@ -9,7 +9,7 @@ use super::{
     apply::{Group, Parked, done},
     calls::{self as fs, AtFlags, Mode, OFlags, RenameFlags},
     folder::{Place, blocked, check, rename_into_free},
-    node::{identity_at, node_at, node_of, stat_at},
+    node::{Told, identity_at, node_at, plain_node_at, stat_at},
     proof::still_holds,
     stage::{Staged, fit, is_replaceable, mode_like, modified_at, old_file},
 };
@@ -107,7 +107,7 @@ fn put(group: &mut Group<'_>, path: &str, staged: &Staged) -> Outcome {
 
 /// What we put at `place`. If somebody replaced it already, it is told as it was: the next scan sees theirs.
 fn node_of_ours(place: &Place<'_>, staged: &Staged) -> Node {
-    let found = stat_at(place.folder.as_fd(), place.name).ok().flatten().and_then(|stat| node_of(&stat));
+    let found = plain_node_at(place.folder.as_fd(), place.name).ok().flatten();
     let ours = found.filter(|node| (node.dev, node.ino) == staged.number());
     // Not what is there, but what we wrote, the change time aside: a write since then must show as a change.
     let ctime_ns = ours.as_ref().filter(|node| staged.node.identity().is_but_moved(&node.identity()));
@@ -445,7 +445,8 @@ fn set_attributes(
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = fs::openat(&place.folder, place.name, flags, Mode::empty()).map_err(met)?;
     let stat = fs::fstat(&file).map_err(met)?;
-    if !node_of(&stat).is_some_and(|now| group.is_expected(expect, &now.identity())) {
+    let now = || Told::open(&file).map(|found| found.node()).ok().flatten();
+    if !now().is_some_and(|now| group.is_expected(expect, &now.identity())) {
         return Err(changed(path, &place));
     }
     if let Some(executable) = executable {
@@ -455,7 +456,7 @@ fn set_attributes(
         fs::futimens(&file, &modified_at(mtime_ns)).map_err(met)?;
     }
     group.touch_file(&file).map_err(met)?;
-    let mut node = fs::fstat(&file).ok().and_then(|stat| node_of(&stat)).ok_or_else(|| met(Errno::IO))?;
+    let mut node = now().ok_or_else(|| met(Errno::IO))?;
     let written = node.size != expect.size || mtime_ns.is_none() && node.mtime_ns != expect.mtime_ns;
     if written {
         return Err(Blocked::Changed { path: path.into(), found: Some(node.identity()) });

@@ -12,13 +12,13 @@
 use super::{
     folder::Folder,
     ignoring::Judge,
-    node::{identity_at, node_at, node_of},
+    node::{self, identity_at, node_at},
 };
 use annals_engine::disk::{DiskError, Listing, Node, Scan, Skipped, SkippedBecause, TICK_NS};
 use annals_events::{EntryKind, path::is_reserved};
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{self, AtFlags, FileType, RawDir, Stat, Timespec, Timestamps, UTIME_NOW},
+    fs::{self, FileType, RawDir, RawMode, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
 use std::{
@@ -59,9 +59,10 @@ fn clock_of(folder: &Folder) -> i64 {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let touch = |state: OwnedFd| {
         fs::futimens(&state, &Timestamps { last_access: now, last_modification: now })?;
-        fs::fstat(&state)
+        node::Told::open(&state)
     };
-    folder.state().and_then(touch).ok().and_then(|stat| node_of(&stat)).map_or(i64::MIN, |node| node.mtime_ns)
+    let touched = folder.state().and_then(touch).ok().and_then(|found| found.node());
+    touched.map_or(i64::MIN, |node| node.mtime_ns)
 }
 
 /// A folder that is to be listed.
@@ -197,12 +198,11 @@ fn try_list(
     below: &mut Vec<String>,
 ) -> Result<(), Errno> {
     let opened = folder.folder(path)?;
-    let stat = fs::fstat(&opened)?;
-    if stat.st_dev != folder.dev() {
+    let stat = node::Told::open(&opened)?;
+    if stat.dev != folder.dev() {
         return Err(Errno::XDEV);
     }
-    let changed_ns = node_of(&stat).map_or(i64::MIN, |node| node.ctime_ns);
-    found.listed.push((path.to_owned(), changed_ns));
+    found.listed.push((path.to_owned(), stat.ctime_ns));
     let judge = folder.ignoring.judge(path, &opened);
     let mut names = RawDir::new(&opened, buffer);
     while let Some(entry) = names.next() {
@@ -237,12 +237,12 @@ fn look(
     found: &mut Found,
     below: &mut Vec<String>,
 ) {
-    let stat = match fs::statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+    let stat = match node::Told::at(opened, name) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return,
         Err(errno) => return found.skip(path, SkippedBecause::Unreadable { error: errno.to_string() }),
     };
-    let Some(mut node) = node_of(&stat) else { return found.skip(path, special(&stat)) };
+    let Some(mut node) = stat.node() else { return found.skip(path, special(stat.mode)) };
     let ignored = judge.ignored(&path, node.kind == EntryKind::Folder);
     match node.kind {
         EntryKind::Folder if ignored.is_none() || judge.looks_into(&path) => below.push(path.clone()),
@@ -259,8 +259,8 @@ fn look(
     found.nodes.push((path, node));
 }
 
-fn special(stat: &Stat) -> SkippedBecause {
-    match FileType::from_raw_mode(stat.st_mode) {
+fn special(mode: RawMode) -> SkippedBecause {
+    match FileType::from_raw_mode(mode) {
         FileType::Socket => SkippedBecause::Socket,
         FileType::Fifo => SkippedBecause::Pipe,
         _ => SkippedBecause::Device,
@@ -370,7 +370,7 @@ fn is_below(path: &str, tops: &BTreeSet<String>) -> bool {
 
 fn changed_ns(folder: &Folder, path: &str) -> Option<i64> {
     let identity = if path.is_empty() {
-        node_of(&fs::fstat(folder.root()).ok()?)?.identity()
+        node::Told::open(folder.root()).ok()?.node()?.identity()
     } else {
         let place = folder.place(path).ok()?;
         identity_at(place.folder.as_fd(), place.name).ok()??

@@ -8,7 +8,7 @@ use super::{
     apply::Group,
     calls::{self as fs, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
     folder::{Folder, blocked, check},
-    node::{node_of, stat_at},
+    node::{Told, plain_node_at, stat_at},
     part::{self, PART_BYTES_MIN},
     sink::Sink,
 };
@@ -103,12 +103,12 @@ fn stage_file(
     if let Some(mtime_ns) = wanted.mtime_ns {
         fs::futimens(&file, &modified_at(mtime_ns)).map_err(met)?;
     }
-    let stat = fs::fstat(&file).map_err(met)?;
+    let found = Told::open(&file).map_err(met)?;
     if group.sync_each {
         fs::fsync(&file).map_err(met)?;
     }
-    let node = node_of(&stat).ok_or_else(|| met(Errno::IO))?;
-    Ok(Staged { name: name.into(), node, mode: Mode::from_raw_mode(stat.st_mode) })
+    let node = found.node().ok_or_else(|| met(Errno::IO))?;
+    Ok(Staged { name: name.into(), node, mode: Mode::from_raw_mode(found.mode) })
 }
 
 /// Makes a large file of what there is of it, and gives it its name in `.annals/tmp` once it is whole. Where its source
@@ -162,8 +162,8 @@ fn stage_symlink(group: &mut Group<'_>, path: &str, name: &str, target: &[u8]) -
         }
         _ => blocked_beside(path, errno),
     })?;
-    let stat = stat_at(group.tmp, name).ok().flatten();
-    let mut node = stat.and_then(|stat| node_of(&stat)).ok_or_else(|| blocked_beside(path, Errno::IO))?;
+    let found = plain_node_at(group.tmp, name).ok().flatten();
+    let mut node = found.ok_or_else(|| blocked_beside(path, Errno::IO))?;
     node.target = Some(target.into());
     Ok(Staged { name: name.into(), node, mode: Mode::empty() })
 }

@@ -8,7 +8,7 @@
 use super::{
     folder::{Folder, STATE},
     ignoring::Judge,
-    node::node_of,
+    node::Told,
     scan::{Task, in_parallel, join},
 };
 use annals_engine::{
@@ -18,7 +18,7 @@ use annals_engine::{
 use annals_events::{EntryKind, path::is_reserved};
 use rustix::{
     fd::OwnedFd,
-    fs::{self, AtFlags, RawDir},
+    fs::{self, RawDir},
     io::Errno,
 };
 use std::{collections::BTreeSet, ffi::CStr, mem::MaybeUninit};
@@ -106,10 +106,10 @@ fn is_as_known(
     if path.is_empty() && is_reserved(text) {
         return false;
     }
-    let node: Node = match fs::statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+    let node: Node = match Told::at(opened, name) {
         Err(Errno::NOENT) => return true,
         Err(_) => return false,
-        Ok(stat) => match node_of(&stat) {
+        Ok(found) => match found.node() {
             Some(node) => node,
             None => return false,
         },

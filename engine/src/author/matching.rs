@@ -135,11 +135,15 @@ impl<'a> Matching<'a> {
         }
     }
 
-    /// Whether a folder is the known one, and not another that got its number: they have a child in common,
-    /// or both are empty, or it is where the log has it by now: this device was ended while it moved it.
+    /// Whether a folder is the known one, and not another that got its number: both were made at one time, or, where
+    /// that is not known, they have a child in common, or both are empty. Or it is where the log has it by now: this
+    /// device was ended while it moved it.
     fn is_same_folder(&self, known: Spot, local: Spot) -> bool {
         if self.is_said(known, local) {
             return true;
+        }
+        if let Some(same) = self.is_born_with(known, local) {
+            return same;
         }
         let mut before = self.tree.children(known).peekable();
         if before.peek().is_none() {
@@ -147,10 +151,33 @@ impl<'a> Matching<'a> {
             return empty && self.synced(known).is_some_and(|before| !self.is_said_of_another(before, local));
         }
         before.any(|(name, child)| {
-            let number_before = self.synced(child).map(disk_number);
-            let now = self.local.child(local, name).map(|child| number(self.node(child)));
-            number_before.is_some() && number_before == now
+            let now = self.local.child(local, name).filter(|now| self.has_number(child, *now));
+            now.is_some_and(|now| match self.node(now).node.kind {
+                EntryKind::Folder => self.is_same_folder(child, now),
+                EntryKind::File | EntryKind::Symlink => self.is_equal(child, now),
+            })
         })
+    }
+
+    /// Whether both were made at one time, as far as the file system says.
+    fn is_born_with(&self, known: Spot, local: Spot) -> Option<bool> {
+        self.synced(known).and_then(|before| before.disk.is_born_with(&self.node(local).node))
+    }
+
+    /// Whether it is of the same kind and bears the same number.
+    fn has_number(&self, known: Spot, local: Spot) -> bool {
+        let (before, now) = (self.synced(known), self.node(local));
+        before.is_some_and(|before| before.kind == now.node.kind && disk_number(before) == number(now))
+    }
+
+    /// Whether it holds what the known one held, as far as that was read; otherwise whether size and time are the same.
+    fn is_equal(&self, known: Spot, local: Spot) -> bool {
+        let (Some(before), now) = (self.synced(known), self.node(local)) else { return false };
+        match (before.kind, before.content, now.content) {
+            (EntryKind::Symlink, ..) => before.disk.target == now.node.target,
+            (_, Some(before), Some(now)) => before == now,
+            _ => (before.disk.size, before.disk.mtime_ns) == (now.node.size, now.node.mtime_ns),
+        }
     }
 
     /// Whether the log has the known one there: at that path, or in that folder wherever it went meanwhile.
@@ -264,19 +291,17 @@ impl<'a> Matching<'a> {
     }
 
     fn is_like(&self, known: Spot, local: Spot) -> bool {
-        let (Some(before), now) = (self.synced(known), self.node(local)) else { return false };
+        let Some(before) = self.synced(known) else { return false };
         let same_name = self.slot(known).was.as_ref().map(|(_, name)| name.as_str())
             == self.local.place(local).map(|(_, name)| name);
-        let same_stat = (before.disk.size, before.disk.mtime_ns) == (now.node.size, now.node.mtime_ns);
-        match before.kind {
-            EntryKind::Symlink => before.disk.target == now.node.target,
-            _ if same_name && !self.scene.strict => {
-                before.content == now.content || !self.is_said_of_another(before, local)
+        match self.is_born_with(known, local) {
+            Some(false) => false,
+            // Edited on its way.
+            Some(true) if same_name && before.kind == EntryKind::File && !self.scene.strict => {
+                self.is_equal(known, local) || !self.is_said_of_another(before, local)
             }
-            _ => match (before.content, now.content) {
-                (Some(before), Some(now)) => before == now,
-                _ => same_stat,
-            },
+            // What bears a number that was given away again has another content.
+            _ => self.is_equal(known, local),
         }
     }
 

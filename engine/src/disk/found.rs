@@ -26,6 +26,9 @@ pub struct Node {
     pub dev: u64,
     /// Its number there.
     pub ino: u64,
+    /// When it was made, where the file system knows: numbers are given away again, this is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born_ns: Option<i64>,
     /// Whether its owner may execute it; false for all but files.
     pub executable: bool,
     /// What a symlink says, byte for byte.
@@ -37,8 +40,21 @@ impl Node {
     /// What an operation expects to find if nothing happens in between.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let Self { kind, dev, ino, size, mtime_ns, ctime_ns, .. } = *self;
-        Identity { kind, dev, ino, size, mtime_ns, ctime_ns }
+        let Self { kind, dev, ino, born_ns, size, mtime_ns, ctime_ns, .. } = *self;
+        Identity { kind, dev, ino, born_ns, size, mtime_ns, ctime_ns }
+    }
+
+    /// Whether `now` bears the same number and is not known to be another thing by its birth.
+    #[must_use]
+    pub fn may_be(&self, now: &Self) -> bool {
+        (self.dev, self.ino) == (now.dev, now.ino) && self.is_born_with(now) != Some(false)
+    }
+
+    /// Whether both were made at one time: then, with one number, they are one thing. None where the file system does not
+    /// say, or did not when this was looked at.
+    #[must_use]
+    pub fn is_born_with(&self, now: &Self) -> Option<bool> {
+        self.born_ns.zip(now.born_ns).map(|(before, now)| before == now)
     }
 
     /// Whether a later change is sure to show: file systems count time in ticks, so a file that was
@@ -72,6 +88,9 @@ pub struct Identity {
     pub dev: u64,
     /// Its number there.
     pub ino: u64,
+    /// When it was made, where the file system knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born_ns: Option<i64>,
     /// Bytes of a file.
     pub size: u64,
     /// When its content last changed.
@@ -91,7 +110,8 @@ impl Identity {
     /// The same thing after its name was changed, which sets `ctime_ns` on most file systems.
     #[must_use]
     pub fn is_but_moved(&self, now: &Self) -> bool {
-        let same = (self.kind, self.dev, self.ino) == (now.kind, now.dev, now.ino);
+        let same = (self.kind, self.dev, self.ino) == (now.kind, now.dev, now.ino)
+            && self.born_ns.zip(now.born_ns).is_none_or(|(before, now)| before == now);
         same && (self.kind == EntryKind::Folder || (self.size, self.mtime_ns) == (now.size, now.mtime_ns))
     }
 }
@@ -221,8 +241,15 @@ impl fmt::Display for SkippedBecause {
 mod tests {
     use super::*;
 
-    const SEEN: Identity =
-        Identity { kind: EntryKind::File, dev: 1, ino: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+    const SEEN: Identity = Identity {
+        kind: EntryKind::File,
+        dev: 1,
+        ino: 2,
+        born_ns: Some(0),
+        size: 3,
+        mtime_ns: 4,
+        ctime_ns: 5,
+    };
 
     #[test]
     fn a_file_is_the_one_that_was_seen_while_nothing_about_it_changed() {
@@ -231,6 +258,7 @@ mod tests {
             Identity { kind: EntryKind::Symlink, ..SEEN },
             Identity { dev: 9, ..SEEN },
             Identity { ino: 9, ..SEEN },
+            Identity { born_ns: Some(9), ..SEEN },
             Identity { size: 9, ..SEEN },
             Identity { mtime_ns: 9, ..SEEN },
             Identity { ctime_ns: 9, ..SEEN },
@@ -245,5 +273,12 @@ mod tests {
         let folder = Identity { kind: EntryKind::Folder, ..SEEN };
         assert!(folder.is(&Identity { mtime_ns: 9, ctime_ns: 9, ..folder }));
         assert!(!folder.is(&Identity { ino: 9, ..folder }));
+        assert!(!folder.is(&Identity { born_ns: Some(9), ..folder }));
+    }
+
+    #[test]
+    fn where_a_birth_is_not_known_the_number_has_to_do() {
+        let unknown = Identity { born_ns: None, ..SEEN };
+        assert!(SEEN.is(&unknown) && unknown.is(&SEEN) && unknown.is(&unknown));
     }
 }

@@ -59,7 +59,7 @@ pub struct SyncedNode {
     pub settled: bool,
     /// Whether a file's times vouch for its content. While they do not it is read before it is let go of, and once more
     /// when somebody closes it who may have written.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proven: bool,
     /// Holds something that was refused: it stays as it is and is not synced until it changes.
     pub aside: bool,

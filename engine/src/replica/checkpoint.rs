@@ -6,7 +6,7 @@
 //! What must always hold: a replica that goes on from one is what it would be had it begun with the first record.
 //!
 //! ```text
-//! "annals replica 1\0"
+//! "annals replica 2\0"
 //! length of what the device alone knows u64 big-endian, that as CBOR, SHA-256 of all before
 //! the projections' own checkpoint
 //! ```
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
 
-const MAGIC: &[u8] = b"annals replica 1\0";
+const MAGIC: &[u8] = b"annals replica 2\0";
 
 /// What the projections do not hold.
 #[derive(Serialize, Deserialize)]

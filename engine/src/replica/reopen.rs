@@ -270,3 +270,29 @@ impl Replica {
         tree.chain(changes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a device wrote them that knew neither of births nor of what its times vouch for.
+    const BEFORE_BIRTHS: &str = include_str!("../../golden/synced_rows_1.hex");
+
+    #[test]
+    fn what_was_written_before_births_were_known_is_read_and_written_as_it_was() {
+        let digits: Vec<u8> = BEFORE_BIRTHS.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let bytes: Vec<u8> = digits.chunks(2).map(byte).collect();
+        let changes = StateChange::decode(&bytes).unwrap();
+        let [file, link] = &changes[..] else { panic!("{changes:?}") };
+        let node = |change: &StateChange, path: &str| match change {
+            StateChange::Synced(SyncedChange::Put(at, node)) if at == path => (**node).clone(),
+            other => panic!("{other:?}"),
+        };
+        let (file, link) = (node(file, "a.txt"), node(link, "link"));
+        assert_eq!((file.disk.size, file.disk.born_ns, file.settled, file.proven), (6, None, true, false));
+        assert!(file.to_be_proven().is_some(), "it is read before it is let go of");
+        assert_eq!((link.disk.target.as_deref(), link.disk.born_ns), (Some(&b"target"[..]), None));
+        assert_eq!(StateChange::encode(&changes), bytes);
+    }
+}

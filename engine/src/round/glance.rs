@@ -175,7 +175,7 @@ impl<D: Disk> Search<'_, D> {
         let before = self.synced.select(|_, node| !node.aside && strange.contains_key(&number(node)));
         for (was, before) in before.collect::<Vec<_>>() {
             let number = (before.disk.dev, before.disk.ino);
-            let Some(path) = strange.get(&number).filter(|path| scan.nodes[**path].kind == before.kind)
+            let Some(path) = strange.get(&number).filter(|path| is_number(&before, &scan.nodes[**path]))
             else {
                 continue;
             };
@@ -216,5 +216,5 @@ impl<D: Disk> Search<'_, D> {
 }
 
 fn is_number(before: &SyncedNode, now: &Node) -> bool {
-    before.kind == now.kind && (before.disk.dev, before.disk.ino) == (now.dev, now.ino)
+    before.kind == now.kind && before.disk.may_be(now)
 }

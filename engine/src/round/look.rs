@@ -411,7 +411,7 @@ mod tests {
         let changed_at = |ctime_ns: i64| {
             let (size, dev, ino, executable) = (5, 1, 2, false);
             let (kind, target) = (EntryKind::File, None);
-            Node { kind, size, mtime_ns: ctime_ns, ctime_ns, dev, ino, executable, target }
+            Node { kind, size, mtime_ns: ctime_ns, ctime_ns, dev, ino, born_ns: None, executable, target }
         };
         let (quiet, busy) = (changed_at(999), changed_at(1_000));
         let hints = BTreeSet::from(["dir/saved".to_owned(), "came".to_owned()]);

@@ -14,6 +14,8 @@ pub(crate) struct Inode {
     pub(crate) mtime: i64,
     pub(crate) ctime: i64,
     pub(crate) executable: bool,
+    /// When it was made, where the file system says so.
+    born: Option<i64>,
     /// When a store through a memory map was stamped.
     stored: Option<i64>,
 }
@@ -27,6 +29,8 @@ pub(crate) struct Folder {
     pub(crate) kept: Vec<String>,
     /// Whether something in it cannot be looked into, a disk that is mounted there, say.
     pub(crate) passed_by: bool,
+    /// Whether the file system knows when things were made.
+    tells_births: bool,
     last_ino: u64,
     now: i64,
 }
@@ -35,6 +39,11 @@ pub(crate) struct Folder {
 pub(crate) type Picture = BTreeMap<String, (EntryKind, String, i64, bool)>;
 
 impl Folder {
+    /// Empty, on a disk that knows when things were made, or on one that does not.
+    pub(crate) fn on_a_disk(tells_births: bool) -> Self {
+        Self { tells_births, ..Self::default() }
+    }
+
     pub(crate) fn tick(&mut self) -> i64 {
         self.now += 1_000_000_000;
         self.now
@@ -50,6 +59,7 @@ impl Folder {
             ctime_ns: inode.ctime,
             dev: 1,
             ino,
+            born_ns: inode.born,
             executable: inode.executable,
             target: inode.target.clone(),
         })
@@ -108,7 +118,8 @@ impl Folder {
         let target = (kind == EntryKind::Symlink).then(|| text.as_bytes().to_vec());
         let text = if kind == EntryKind::File { text.to_owned() } else { String::new() };
         let (mtime, ctime, executable, stored) = (now, now, false, None);
-        let ino = self.new_inode(Inode { kind, text, target, mtime, ctime, executable, stored });
+        let born = self.tells_births.then_some(now);
+        let ino = self.new_inode(Inode { kind, text, target, mtime, ctime, executable, born, stored });
         self.names.insert(path.into(), ino);
     }
 

@@ -12,14 +12,14 @@ use annals_engine::{
 use annals_events::{Chain, EntryKind, Record, Role, log::Logged};
 use std::{collections::BTreeSet, sync::Arc};
 
-fn linked(devices: usize) -> World {
+pub(crate) fn linked(devices: usize) -> World {
     let mut world = World::new(devices);
     (0..devices).for_each(|d| world.pull(d, usize::MAX));
     world
 }
 
 /// The kinds of the events since `from`, without the server's own.
-fn since(world: &World, from: usize) -> Vec<&'static str> {
+pub(crate) fn since(world: &World, from: usize) -> Vec<&'static str> {
     world.facts().split_off(from)
 }
 
@@ -73,58 +73,6 @@ fn a_folder_reaches_another_device_as_it_is() {
     world.heal();
     world.assert_equal();
     assert_eq!(world.devices[1].folder.names.len(), 5);
-}
-
-#[test]
-fn what_was_stored_through_a_map_without_a_stamp_is_kept_whatever_comes_from_elsewhere() {
-    for removed in [false, true] {
-        for heard in [false, true] {
-            let mut world = linked(2);
-            world.devices[0].folder.write("db", "as it began");
-            world.heal();
-            world.devices[0].folder.store("db", "one  stored");
-            world.heal();
-            let before = world.devices[0].folder.look("db");
-            world.devices[0].folder.store("db", "two  stored");
-            assert_eq!(world.devices[0].folder.look("db"), before, "nothing tells of it");
-            if heard {
-                world.close_maps(0);
-            }
-            match removed {
-                true => world.devices[1].folder.remove("db"),
-                false => world.devices[1].folder.write("db", "from elsewhere"),
-            }
-            world.scan(1);
-            world.push(1);
-            world.pull(0, usize::MAX);
-            world.heal();
-            world.assert_equal();
-            let texts: BTreeSet<String> =
-                world.devices[1].folder.picture().into_values().map(|(_, text, ..)| text).collect();
-            let mut expected = BTreeSet::from(["two  stored".to_owned()]);
-            expected.extend((!removed).then(|| "from elsewhere".to_owned()));
-            assert_eq!(texts, expected, "removed: {removed}, heard: {heard}");
-        }
-    }
-}
-
-#[test]
-fn what_was_closed_is_read_again_only_while_its_times_do_not_vouch_for_it() {
-    let mut world = linked(1);
-    world.devices[0].folder.write("db", "text");
-    world.heal();
-    let unread = |world: &mut World| {
-        let device = &mut world.devices[0];
-        device.replica.doubt([&"db".to_owned()]);
-        LocalTree::of(device.folder.scan(), device.replica.synced()).1
-    };
-    assert_eq!(unread(&mut world), ["db"]);
-    for _ in 0..1_000 {
-        world.devices[0].folder.tick();
-    }
-    assert_eq!(unread(&mut world), ["db"], "what is known of it was read before");
-    world.scan(0);
-    assert!(unread(&mut world).is_empty());
 }
 
 #[test]

@@ -386,7 +386,7 @@ impl Call {
 
 impl Volume {
     /// Puts what was in our hands back to where it was (or `onward` to where it was going); answers where that is.
-    fn put_back(&mut self, held: InHand, onward: bool) -> Result<String, InHand> {
+    fn put_back(&mut self, held: InHand, onward: bool) -> Result<String, Box<InHand>> {
         let onward = held.onward.as_ref().filter(|_| onward);
         for path in [Some(&held.path), onward].into_iter().flatten() {
             if self.find(path).is_none()
@@ -396,7 +396,7 @@ impl Volume {
                 return Ok(path.clone());
             }
         }
-        Err(held)
+        Err(Box::new(held))
     }
 
     fn keep(&mut self, held: &InHand) -> String {

@@ -25,7 +25,7 @@ impl Fixture {
     /// A folder with the files `a` and `b` and the folder `d` with `d/f`.
     fn new() -> Self {
         let time = WorldTime::default();
-        let volume = Rc::new(RefCell::new(Volume::new(time.machine(0))));
+        let volume = Rc::new(RefCell::new(Volume::new(time.machine(0), true)));
         let point = Point::default();
         let disk = TwinDisk::new(volume.clone(), point.clone());
         {

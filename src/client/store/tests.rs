@@ -97,6 +97,7 @@ fn step() -> impl Strategy<Value = Option<StateChange>> {
             ctime_ns: 3,
             dev: 4,
             ino: number,
+            born_ns: None,
             executable: false,
             target: None,
         };

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use annals_engine::{
-    disk::{Listing, Scan, SkippedBecause, TICK_NS},
+    disk::{Listing, Reading, Scan, SkippedBecause, TICK_NS},
     observed::{SyncedChange, SyncedNode, SyncedTree, differing},
 };
 use annals_events::{DeviceId, Dot, EntryId, EntryKind};
@@ -197,6 +197,24 @@ fn what_never_rests_while_the_folder_is_scanned_is_found_or_the_scan_is_not_comp
         assert!(there || !scan.complete, "{:?}", scan.skipped);
     }
     assert!(folder.disk.scan().unwrap().complete, "at rest again");
+}
+
+#[test]
+fn a_birth_is_told_alike_by_every_look_and_stays_through_a_move() {
+    let mut folder = Fixture::new();
+    let write = folder.write("a", "text", Expect::Absent);
+    let made = node(&folder.one(write));
+    assert_eq!(folder.node("a"), made);
+    fs::create_dir(folder.path("d")).unwrap();
+    fs::rename(folder.path("a"), folder.path("d/b")).unwrap();
+    fs::write(folder.path("d/b"), "edited").unwrap();
+    let now = folder.node("d/b");
+    assert_eq!((now.ino, now.born_ns), (made.ino, made.born_ns));
+    assert_eq!(folder.disk.scan().unwrap().nodes["d/b"], now);
+    assert_eq!(Reading::node(&folder.disk.open_read("d/b").unwrap()).unwrap(), now);
+    let born = fs::metadata(folder.path("d/b")).unwrap().created().ok();
+    let since_1970 = born.map(|born| born.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos());
+    assert_eq!(now.born_ns.map(i128::from), since_1970.map(|ns| i128::try_from(ns).unwrap()));
 }
 
 #[test]

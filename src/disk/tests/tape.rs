@@ -384,7 +384,7 @@ impl Left {
             .into_iter()
             .map(|intent| Intent {
                 ours: intent.ours.map(|(_, number)| (dev, now(number))),
-                expect: Identity { dev, ino: now(intent.expect.ino), ..intent.expect },
+                expect: Identity { dev, ino: now(intent.expect.ino), born_ns: None, ..intent.expect },
                 ..intent
             })
             .collect();

@@ -2,7 +2,8 @@
 //! devices are numbered.
 //!
 //! ```text
-//! flags u16 | number of the file: dev, ino | size | mtime, i64 | ctime - mtime, zigzag | what the flags announce
+//! flags u16 | kind u8 | number of the file: dev, ino | size | mtime, i64 | ctime - mtime, zigzag
+//! | with bit 2 of the kind: ctime - birth, zigzag | what the flags announce
 //! ```
 //!
 //! Integers are LEB128 unless said otherwise, fixed ones little-endian. What must always hold: a node that was put in
@@ -33,6 +34,8 @@ const OTHER_HEAD: u16 = 1 << 13;
 /// The versions behind are not just the one that is shown, or none where none is; they follow.
 const OTHER_HEADS: u16 = 1 << 14;
 const PROVEN: u16 = 1 << 15;
+/// Of the disk's kind.
+const BORN: u16 = 1 << 2;
 
 /// Devices by number.
 #[derive(Clone, Debug, Default)]
@@ -115,12 +118,14 @@ pub(super) fn encode(node: &SyncedNode, devices: &mut Devices) -> Vec<u8> {
     // The disk's kind is the node's own but where something is badly wrong; it has two bits of its own then.
     let mut out = Vec::with_capacity(96);
     out.extend_from_slice(&flags.to_le_bytes());
-    out.push(u8::try_from(kind_bits(disk.kind)).expect("two bits"));
+    let born = if disk.born_ns.is_some() { BORN } else { 0 };
+    out.push(u8::try_from(kind_bits(disk.kind) | born).expect("three bits"));
     put(&mut out, disk.dev);
     put(&mut out, disk.ino);
     put(&mut out, disk.size);
     out.extend_from_slice(&disk.mtime_ns.to_le_bytes());
     put(&mut out, zigzag(disk.ctime_ns.wrapping_sub(disk.mtime_ns)));
+    disk.born_ns.iter().for_each(|born| put(&mut out, zigzag(disk.ctime_ns.wrapping_sub(*born))));
     let dots = |out: &mut Vec<u8>, dots: &[Dot], devices: &mut Devices| {
         put(out, dots.len() as u64);
         dots.iter().for_each(|dot| put_dot(out, *dot, devices));
@@ -169,7 +174,7 @@ pub(super) fn decode(row: &[u8], devices: &Devices) -> SyncedNode {
         (true, true) => Some(rest.fixed()),
     };
     let content = is(CONTENT).then(|| ContentId(rest.array()));
-    let Identity { kind, dev, ino, size, mtime_ns, ctime_ns } = identity;
+    let Identity { kind, dev, ino, born_ns, size, mtime_ns, ctime_ns } = identity;
     let target = is(TARGET).then(|| rest.0.to_vec());
     let executable = is(DISK_EXECUTABLE);
     SyncedNode {
@@ -181,7 +186,7 @@ pub(super) fn decode(row: &[u8], devices: &Devices) -> SyncedNode {
         mtime,
         executable: is(EXECUTABLE),
         copy: is(COPY),
-        disk: Node { kind, size, mtime_ns, ctime_ns, dev, ino, executable, target },
+        disk: Node { kind, size, mtime_ns, ctime_ns, dev, ino, born_ns, executable, target },
         settled: is(SETTLED),
         proven: is(PROVEN),
         aside: is(ASIDE),
@@ -195,7 +200,9 @@ fn begin(row: &[u8]) -> (u16, Identity, Bytes<'_>) {
     let [kind] = rest.array();
     let (dev, ino, size, mtime_ns) = (rest.number(), rest.number(), rest.number(), rest.fixed());
     let ctime_ns = mtime_ns.wrapping_add(unzigzag(rest.number()));
-    (flags, Identity { kind: kind_of(u16::from(kind)), dev, ino, size, mtime_ns, ctime_ns }, rest)
+    let kind = u16::from(kind);
+    let born_ns = (kind & BORN != 0).then(|| ctime_ns.wrapping_sub(unzigzag(rest.number())));
+    (flags, Identity { kind: kind_of(kind), dev, ino, born_ns, size, mtime_ns, ctime_ns }, rest)
 }
 
 fn kind_bits(kind: EntryKind) -> u16 {

@@ -383,12 +383,20 @@ mod tests {
         let kind = prop::sample::select(vec![EntryKind::File, EntryKind::Folder, EntryKind::Symlink]);
         let time = || prop_oneof![any::<i64>(), 5..8_i64];
         let size = prop_oneof![0..300_u64, 0..u64::from(u32::MAX)];
-        let disk = (kind.clone(), size, time(), time(), any::<u32>(), any::<u64>(), any::<bool>());
+        let disk = (
+            kind.clone(),
+            size,
+            time(),
+            time(),
+            any::<u32>(),
+            any::<u64>(),
+            (prop::option::of(time()), any::<bool>()),
+        );
         let target = prop::option::weighted(0.2, prop::collection::vec(any::<u8>(), 0..4));
         let said = (dots(), prop::option::of(dot.clone()), dots(), prop::option::of(time()), 0..4_u8);
         let bits = (kind, any::<[bool; 6]>(), prop::option::of(any::<[u8; 32]>()));
         (disk, target, said, bits).prop_map(|(disk, target, (entries, head, heads, mtime, alike), bits)| {
-            let (disk_kind, size, mtime_ns, ctime_ns, dev, ino, disk_executable) = disk;
+            let (disk_kind, size, mtime_ns, ctime_ns, dev, ino, (born_ns, disk_executable)) = disk;
             let (kind, [executable, copy, settled, proven, aside, same], content) = bits;
             let disk = Node {
                 kind: disk_kind,
@@ -397,6 +405,7 @@ mod tests {
                 ctime_ns,
                 dev: u64::from(dev),
                 ino,
+                born_ns,
                 executable: disk_executable,
                 target,
             };
@@ -525,6 +534,7 @@ mod tests {
                     ctime_ns: mtime_ns + 90_000_000_000_000,
                     dev: 0xfe00,
                     ino,
+                    born_ns: None,
                     executable: false,
                     target: None,
                 },
