@@ -30,10 +30,10 @@ fn write_large(place: &Place, path: &str, bytes: usize) {
     fs::rename(made, place.path(path)).unwrap();
 }
 
-/// Two linked folders; what `one` sends goes slowly.
-fn slowly() -> Place {
+/// Two linked folders; what `one` sends goes slowly, at that rate.
+fn slowly(rate: &str) -> Place {
     let place = linked();
-    place.annals(&["sync", "one", "--limit-rate", "4MB"]).ok();
+    place.annals(&["sync", "one", "--limit-rate", rate]).ok();
     place
 }
 
@@ -81,7 +81,8 @@ fn has(place: &Place, path: &str) -> bool {
 
 #[test]
 fn a_small_save_does_not_wait_for_a_large_file_that_is_on_its_way() {
-    let place = slowly();
+    // On a busy machine, too, what is small is there before the large one can be.
+    let place = slowly("500kB");
     let mut daemon = place.start(&["sync", "one"]);
     daemon.says("in sync");
     write_large(&place, "one/film.iso", 48 * MB);
@@ -94,8 +95,12 @@ fn a_small_save_does_not_wait_for_a_large_file_that_is_on_its_way() {
         until("the small one is there", || has(&place, name));
         assert!(!place.exists("two/film.iso"), "{name} went after the large one");
     }
-    let text = place.annals(&["status", "one"]).ok().out;
-    assert!(!text.contains("being written"), "{text}");
+    // What was written down in the middle of a save holds until the next round.
+    until("nothing is said to be written", || {
+        !place.annals(&["status", "one"]).ok().out.contains("being written")
+    });
+    assert!(!has(&place, "film.iso"));
+    place.annals(&["sync", "one", "--limit-rate", "off"]).ok();
     until("the large one follows", || has(&place, "film.iso"));
     assert_eq!(place.tree("one"), place.tree("two"));
     assert_eq!(daemon.ends("INT"), Some(0));
@@ -103,7 +108,7 @@ fn a_small_save_does_not_wait_for_a_large_file_that_is_on_its_way() {
 
 #[test]
 fn what_is_asked_for_beside_a_daemon_is_handed_to_it_and_goes_next() {
-    let place = slowly();
+    let place = slowly("4MB");
     let mut daemon = place.start(&["sync", "one"]);
     daemon.says("in sync");
     write_large(&place, "one/a.iso", 40 * MB);
@@ -135,12 +140,12 @@ fn what_is_meant_beside_a_daemon_is_done_by_it() {
 
 #[test]
 fn what_is_small_is_written_before_what_is_large() {
-    let place = slowly();
+    let place = slowly("4MB");
     write_large(&place, "one/a.iso", 24 * MB);
     place.annals(&["sync", "one", "--limit-rate", "off"]).ok();
     place.write("one/z.txt", "small");
     place.sync("one").ok();
-    place.annals(&["sync", "two", "--limit-rate", "4MB"]).ok();
+    place.annals(&["sync", "two", "--limit-rate", "1MB"]).ok();
     let syncing = place.start(&["sync", "two", "--once"]);
     until("the small one is there", || place.exists("two/z.txt"));
     assert!(!place.exists("two/a.iso"));

@@ -145,6 +145,36 @@ fn a_log_file_that_stays_open_is_synced_whenever_it_rests() {
 }
 
 #[test]
+fn what_was_made_or_emptied_and_is_not_written_yet_is_no_version() {
+    let place = Place::with_server();
+    place.write("one/plan.txt", "the first plan");
+    let pair = Pair::of(place);
+    let versions = |path: &str| {
+        let said = pair.place.annals(&["history", path, "--json"]);
+        let lines: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+        lines.as_array().map_or(0, Vec::len)
+    };
+    for (path, before) in [("one/film.iso", 0), ("one/new/deep/film.iso", 0), ("one/plan.txt", 1)] {
+        fs::create_dir_all(pair.place.path(path).parent().unwrap()).unwrap();
+        let mut file = File::create(pair.place.path(path)).unwrap();
+        // Whatever is saved beside it.
+        pair.place.write("one/note.txt", path);
+        pair.has("two/note.txt", path);
+        let name = path.strip_prefix("one/").unwrap();
+        until("it was looked at", || {
+            let status = pair.place.status("one");
+            let waits = |line: &serde_json::Value| line["path"] == name;
+            status["skipped"].as_array().unwrap().iter().any(waits) || versions(path) > before
+        });
+        file.write_all(b"written at last").unwrap();
+        drop(file);
+        pair.has(&path.replace("one/", "two/"), "written at last");
+        assert_eq!(versions(path), before + 1, "{path}");
+    }
+    pair.same();
+}
+
+#[test]
 fn a_log_that_never_rests_is_synced_as_far_as_it_is_and_whole_in_the_end() {
     let pair = Pair::of(Place::with_server());
     let path = pair.place.path("one/log");

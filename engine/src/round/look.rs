@@ -16,6 +16,7 @@ use crate::{
     replica::{Input, Reach},
     watch::QUIET_MS,
 };
+use annals_events::EntryKind;
 use std::collections::{BTreeSet, VecDeque};
 
 /// How much of the folder is looked at.
@@ -32,6 +33,9 @@ pub enum Look {
 
 /// A file beside what was hinted at is read once it was left alone for so long, as one that is open for writing is.
 const QUIET_NS: i64 = (QUIET_MS * 1_000_000).cast_signed();
+
+/// A file that is empty, and that a program has open, waits for so long to be written to.
+const EMPTY_NS: i64 = 60_000_000_000;
 
 /// Files that are read, and sent, together.
 const FILES_PER_GROUP: usize = 512;
@@ -67,7 +71,9 @@ impl<H: Host> Round<'_, H> {
         let scan = self.scan()?;
         self.begin_report(told(&scan));
         self.report.incomplete = !scan.complete;
+        let began_ns = scan.began_ns;
         let (mut local, unread) = LocalTree::of(scan, self.replica.synced());
+        let unread = self.pass_by_unwritten(unread, &local, began_ns);
         match self.read(&mut local, unread, None, online)? {
             Reading::Done => self.take_look(local, Reach::Whole),
             Reading::ToBeginAgain => Ok(()),
@@ -116,16 +122,32 @@ impl<H: Host> Round<'_, H> {
         self.report.waiting.retain(|path| !is_near(path));
         self.report.skipped.extend(told(&scan));
         self.report.glanced.extend(folders.iter().cloned());
-        let quiet_ns = scan.began_ns.saturating_sub(QUIET_NS);
+        let began_ns = scan.began_ns;
+        let quiet_ns = began_ns.saturating_sub(QUIET_NS);
         let (mut local, unread) = LocalTree::of(scan, &synced);
         let is_done =
             |path: &String| is_done(path, local.nodes.get(path).map(|found| &found.node), hints, quiet_ns);
         let (unread, later): (Vec<String>, Vec<String>) = unread.into_iter().partition(is_done);
         self.report.waiting.extend(later);
+        let unread = self.pass_by_unwritten(unread, &local, began_ns);
         match self.read(&mut local, unread, Some(&folders), online)? {
             Reading::Done => self.take_look(local, Reach::Folders { paths: folders, searched }),
             Reading::ToBeginAgain => Ok(()),
         }
+    }
+
+    /// Leaves files for a later look that a program made, or emptied, and has not written to yet.
+    fn pass_by_unwritten(&mut self, unread: Vec<String>, local: &LocalTree, began_ns: i64) -> Vec<String> {
+        let is_fresh =
+            |path: &String| local.nodes.get(path).is_some_and(|found| is_fresh(&found.node, began_ns));
+        // To ask what is open costs more than the look, and mostly nothing is empty.
+        if !unread.iter().any(is_fresh) {
+            return unread;
+        }
+        let open = self.host.open_now();
+        let (unwritten, unread) = unread.into_iter().partition(|path| is_fresh(path) && open.contains(path));
+        self.report.waiting.extend::<Vec<String>>(unwritten);
+        unread
     }
 
     /// Whether something that is missing where somebody looked may be anywhere else, by its number: then it moved. Costs
@@ -376,6 +398,11 @@ fn is_done(path: &str, node: Option<&Node>, hints: Option<&BTreeSet<String>>, qu
     hints.is_none_or(is_hinted) || node.is_none_or(|node| node.ctime_ns < quiet_ns)
 }
 
+/// Whether whoever made this file, or emptied it, may be about to write to it.
+fn is_fresh(node: &Node, began_ns: i64) -> bool {
+    node.kind == EntryKind::File && node.size == 0 && node.ctime_ns > began_ns.saturating_sub(EMPTY_NS)
+}
+
 /// What a person is told of that is not synced. What is ignored is so because somebody wants it.
 fn told(scan: &Scan) -> Vec<(String, String)> {
     let told = scan.skipped.iter().filter(|skipped| !matches!(skipped.why, SkippedBecause::Ignored { .. }));
@@ -404,7 +431,6 @@ pub(super) fn groups_of(files: Vec<FileToRead>, window: u64) -> VecDeque<Vec<Fil
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_events::EntryKind;
 
     #[test]
     fn a_file_beside_what_was_hinted_at_is_read_once_it_was_left_alone() {
@@ -426,5 +452,23 @@ mod tests {
             assert_eq!(is_done(path, Some(node), hints, 1_000), done, "{path}");
         }
         assert!(is_done("gone", None, Some(&hints), 1_000));
+    }
+
+    #[test]
+    fn an_empty_file_may_be_about_to_be_written_to_for_a_minute() {
+        let node = |size: u64, ctime_ns: i64| {
+            let (dev, ino, executable, target) = (1, 2, false, None);
+            Node { kind: EntryKind::File, size, mtime_ns: 0, ctime_ns, dev, ino, executable, target }
+        };
+        let now = 2 * EMPTY_NS;
+        for (size, ctime_ns, fresh) in [
+            (0, now, true),
+            (0, now - EMPTY_NS + 1, true),
+            (0, now - EMPTY_NS, false),
+            // What is written to by now is for the debouncer.
+            (1, now, false),
+        ] {
+            assert_eq!(is_fresh(&node(size, ctime_ns), now), fresh, "{size} bytes since {ctime_ns}");
+        }
     }
 }
