@@ -410,10 +410,13 @@ impl InMemory {
 
     /// Takes away the copy that a process which was killed left.
     pub(super) fn forget(folder: &Path) -> io::Result<()> {
-        match std::fs::remove_dir_all(Self::place_for(folder)?) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        Self::remove(&Self::place_for(folder)?)
+    }
+
+    /// Takes away what is at `place`, and what was [moved aside](move_aside) there because it could not be opened.
+    fn remove(place: &Path) -> io::Result<()> {
+        remove_if_there(place)?;
+        remove_if_there(&aside(place))
     }
 
     fn place_for(folder: &Path) -> io::Result<PathBuf> {
@@ -433,7 +436,7 @@ impl InMemory {
 impl Drop for InMemory {
     fn drop(&mut self) {
         wait_for_last_user(&self.0);
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = Self::remove(&self.0) {
             tracing::warn!(place = %self.0.display(), %error, "a copy of the index of chunks is left");
         }
     }
@@ -455,10 +458,47 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Keeps one unreadable index for whoever wants to look at it.
 fn move_aside(folder: &Path) -> io::Result<()> {
-    let aside = PathBuf::from(format!("{}.damaged", folder.display()));
-    match std::fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let aside = aside(folder);
+    remove_if_there(&aside)?;
     std::fs::rename(folder, aside)
+}
+
+fn aside(folder: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.damaged", folder.display()))
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A copy in memory of an index that cannot be opened, and of which there is therefore another beside it.
+    fn copied() -> (tempfile::TempDir, InMemory, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("conf"), "not what sled writes").unwrap();
+        std::fs::write(folder.path().join("db"), "nor this").unwrap();
+        let memory = InMemory::copy_of(folder.path()).unwrap();
+        drop(Index::open(memory.place()).unwrap());
+        let beside = aside(memory.place());
+        assert!(beside.is_dir());
+        (folder, memory, beside)
+    }
+
+    #[test]
+    fn nothing_is_left_in_memory_of_a_copy_that_could_not_be_opened() {
+        let (_folder, memory, beside) = copied();
+        drop(memory);
+        assert!(!beside.exists());
+        // Nor by the next start where the process was killed.
+        let (folder, memory, beside) = copied();
+        std::mem::forget(memory);
+        InMemory::forget(folder.path()).unwrap();
+        assert!(!beside.exists() && !InMemory::place_for(folder.path()).unwrap().exists());
+    }
 }
