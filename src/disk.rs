@@ -272,3 +272,9 @@ impl std::fmt::Debug for Steps {
         f.write_str("Steps")
     }
 }
+
+/// What is free on the disk of `folder`, for whoever runs this; none where that cannot be told.
+pub(crate) fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}

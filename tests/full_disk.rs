@@ -1,7 +1,7 @@
 //! Full disks, the real thing: a small disk of its own for a folder, filled to the last byte. It is said, nothing
 //! that was there is lost, and it goes on when there is room.
 
-use crate::place::Place;
+use crate::place::{Place, until};
 use std::{
     env, fs,
     io::Write,
@@ -129,7 +129,7 @@ fn a_server_starts_on_a_disk_without_room_and_takes_more_as_soon_as_there_is_som
         place.stop_server();
         fill(&place, "server/ballast", 0);
         let starting = place.start(&["serve", "--data", "server"]);
-        crate::place::until("it is being started", || in_memory.exists());
+        until("it is being started", || in_memory.exists());
         assert_eq!(starting.ends("TERM"), Some(0));
         assert!(!in_memory.exists());
         place.remove("server/ballast");
@@ -221,5 +221,35 @@ fn a_device_without_room_takes_what_fits_later_and_keeps_every_save() {
             assert_eq!(place.tree("one"), place.tree("two"));
         }
         place.annals(&["verify", "two"]).ok();
+    });
+}
+
+#[test]
+fn a_daemon_without_room_says_so_once_and_goes_on_when_there_is_some() {
+    with_own_mounts("a_daemon_without_room_says_so_once_and_goes_on_when_there_is_some", || {
+        let place = Place::with_server();
+        small_disk(&place, "two", 32);
+        place.write("one/before", "before");
+        place.link("ada", "one");
+        place.link("ada", "two");
+        let mut daemon = place.start(&["sync", "two"]);
+        daemon.says("in sync");
+        fill(&place, "two/.annals/ballast", 64);
+        (0..8).for_each(|nth| place.write(&format!("one/large {nth}"), &noise(nth, 1 << 20)));
+        place.sync("one").ok();
+        until("it says so", || {
+            let status = place.status("two");
+            status["last_error"].as_str().is_some_and(|why| why.starts_with("no space left"))
+        });
+        let said = place.annals(&["status", "two"]).exits(3).out;
+        assert!(said.matches("no space left").count() <= 2, "{said}");
+        assert!(!said.contains("in the way"), "{said}");
+        let doctor = place.annals(&["doctor", "two"]).exits(3).out;
+        assert_eq!(doctor.matches("make room").count(), 1, "{doctor}");
+        assert!(!doctor.contains("in the way") && !doctor.contains("make it readable"), "{doctor}");
+        place.remove("two/.annals/ballast");
+        until("it goes on", || place.tree("two") == place.tree("one"));
+        until("nothing is wrong", || place.status("two")["state"] == "idle");
+        assert_eq!(daemon.ends("INT"), Some(0));
     });
 }

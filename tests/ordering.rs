@@ -119,6 +119,8 @@ fn what_is_asked_for_beside_a_daemon_is_handed_to_it_and_goes_next() {
     place.annals(&["sync", "one"]).fails(1, "in use");
     let said = place.annals(&["sync", "one", "--first", "one/c.iso"]).ok();
     assert!(said.err.contains("takes this first"), "{}", said.err);
+    place.annals(&["sync", "one", "--first", "one/d.iso"]).fails(2, "d.iso is not known here");
+    place.annals(&["sync", "one", "--first", "one/c.iso"]).ok();
     until("one of them is there", || has(&place, "c.iso") || has(&place, "b.iso"));
     assert!(place.exists("two/c.iso") && !place.exists("two/b.iso"), "{:?}", fs::read_dir(place.path("two")));
     assert!(!place.exists("two/a.iso"), "what was begun gave way");

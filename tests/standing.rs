@@ -220,3 +220,40 @@ fn each_conflict_is_told_with_both_names_and_the_lines_that_resolve_it() {
         assert_eq!(place.tree(folder).len(), 3, "{:?}", place.tree(folder));
     }
 }
+
+#[test]
+fn two_files_that_want_one_name_are_told_apart_and_what_is_to_be_typed_keeps_both() {
+    let place = Place::with_server();
+    for folder in ["one", "two"] {
+        place.link("ada", folder);
+    }
+    for folder in ["one", "two"] {
+        place.write(&format!("{folder}/in/a b.txt"), &format!("{folder}'s"));
+    }
+    place.sync_all(&["one", "two", "one"]);
+    let said = status(&place, "one");
+    let lines = said["conflicting"].as_array().unwrap();
+    assert_eq!((&lines[0]["why"], &lines[0]["path"]), (&"name".into(), &"in/a b.txt".into()), "{said}");
+    let copy = lines[0]["copies"][0].as_str().unwrap();
+    assert_ne!(place.read(&format!("one/{copy}")), place.read("one/in/a b.txt"));
+    let text = place.annals(&["status", "one"]).ok().out;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("to keep both: ")).unwrap();
+    place.types(&line.replace("ANOTHER-NAME", "'one/in/c d.txt'")).ok();
+    place.sync_all(&["one", "two"]);
+    assert_eq!(status(&place, "one")["conflicts"], 0);
+    assert_eq!(place.tree("one").len(), 3, "{:?}", place.tree("one"));
+}
+
+#[test]
+fn what_is_to_be_typed_about_a_folder_can_be_typed_whatever_it_is_called() {
+    let place = Place::with_server();
+    let linked = place.annals(&["link", &place.url, "my files", "--user", "ada"]).ok().err;
+    let line =
+        linked.lines().find_map(|line| line.strip_prefix("next: ")).unwrap_or_else(|| panic!("{linked}"));
+    place.types(line).ok();
+    let text = place.annals(&["status", "my files"]).ok().out;
+    let keeps = text.lines().find(|line| line.contains("no daemon keeps it")).unwrap();
+    assert!(crate::place::commands_in(keeps).iter().all(|line| line.ends_with("/my files'")), "{keeps}");
+    let doctor = place.annals(&["doctor", "my files"]).out;
+    assert!(!doctor.contains("sync /"), "{doctor}");
+}

@@ -88,6 +88,13 @@ fn a_ticket_says_which_certificate_and_another_one_is_a_matter_for_a_person() {
     let cut = &arguments.last().unwrap()[..code.len() + 3];
     place.annals(&["link", &url, "two", "--ticket", cut]).fails(6, "ticket");
     place.annals(&["link", &url, "two", "--ticket", code]).fails(3, "cannot be trusted");
+    // One with a slip in its end is about another server: that is said of the ticket.
+    let ticket = *arguments.last().unwrap();
+    let slip = if ticket.ends_with('A') { "B" } else { "A" };
+    let mistyped = [&ticket[..ticket.len() - 1], slip].concat();
+    let said =
+        place.annals(&["link", &url, "two", "--ticket", &mistyped]).fails(3, "this ticket is not one of");
+    assert!(said.err.contains("mistyped") && !said.err.contains("fingerprint"), "{}", said.err);
     place.annals(&arguments).ok();
     place.sync("two").ok();
     assert_eq!(place.read("two/a.txt"), "text");

@@ -164,10 +164,14 @@ fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
     fs::create_dir(place.path("one/inside")).unwrap();
     place.sync("one").ok();
     fs::create_dir(place.path("plain")).unwrap();
+    place.write("one/unsaid.txt", "not synced yet");
     let url = place.url.clone();
     let rows: &[(&[&str], i32, &str)] = &[
         (&["status", "plain"], 2, "not in a linked folder"),
         (&["history", "one/nothing.txt"], 2, "not known here"),
+        (&["history", "one/unsaid.txt"], 1, "has no version yet"),
+        (&["trash", "empty", "one"], 3, "annals trash empty "),
+        (&["trash", "empty", "one", "a b"], 3, "/one 'a b' --yes"),
         (&["history", "one/inside"], 2, "not"),
         (&["link", &url, "one", "--user", "ada"], 2, "already linked"),
         (&["link", &url, "one/inside", "--user", "ada"], 2, "lies inside the linked folder"),
@@ -204,6 +208,8 @@ fn mistakes_get_a_clear_error_a_hint_and_an_exit_code() {
     for (arguments, code, why) in rows {
         place.annals(arguments).fails(*code, why);
     }
+    let first = ["sync", "one", "--once", "--first", "one/nothing.txt"];
+    place.annals(&first).fails(2, "nothing.txt is not known here");
     assert!(place.annals(&["frobnicate"]).exits(2).err.contains("unrecognized subcommand"));
     assert!(place.annals(&["sync", "--once", "--help"]).ok().out.contains("Example"));
 }

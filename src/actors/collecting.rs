@@ -39,6 +39,8 @@ pub struct Collected {
     pub freed: ChunkStats,
     /// Garbage that is still within its grace period.
     pub waiting: ChunkStats,
+    /// What no namespace needs, and an account sent lately: it may be about to be named.
+    pub sent: ChunkStats,
     /// Files, before and after.
     pub packs: Compacted,
 }
@@ -83,19 +85,23 @@ impl Handler<Needed> for NamespaceActor {
 pub async fn collect(node: &Arc<Node>, grace_ms: u64, dry_run: bool) -> Result<Collected, Problem> {
     let _alone = node.collecting.lock().await;
     let now = node.now_ms();
-    let needed = needed(node, None).await?;
+    let named = named(node, None).await?;
+    let mut sent = sent(node).await?;
+    sent.retain(|chunk| named.binary_search(chunk).is_err());
+    let needed = merged(named, sent.clone());
     let looking = Arc::clone(node);
     let garbage = blocking(move || look(&looking, &needed, now)).await?;
     let ripe = garbage.ripe(now, grace_ms);
     let mut collected = Collected::default();
     let measuring = (Arc::clone(node), garbage.chunks(), ripe.clone());
-    let (all, due) = blocking(move || {
+    let (all, due, sent) = blocking(move || {
         let (node, all, ripe) = measuring;
         let measure = |ids: &[ChunkId]| node.chunks.measure(ids).map_err(|error| chunk_problem(&error));
-        Ok((measure(&all)?, measure(&ripe)?))
+        Ok((measure(&all)?, measure(&ripe)?, measure(&sent)?))
     })
     .await?;
     collected.waiting = without(all, due);
+    collected.sent = sent;
     if dry_run {
         collected.freed = due;
         return Ok(collected);
@@ -125,19 +131,38 @@ pub fn forget_garbage(place: &Path) {
 
 /// Everything that is needed, or those of `of` that are, in order.
 async fn needed(node: &Arc<Node>, of: Option<Arc<Vec<ChunkId>>>) -> Result<Vec<ChunkId>, Problem> {
+    Ok(merged(named(node, of).await?, sent(node).await?))
+}
+
+fn merged(one: Vec<ChunkId>, other: Vec<ChunkId>) -> Vec<ChunkId> {
+    let mut all = one;
+    all.extend(other);
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What namespaces need, in order.
+async fn named(node: &Arc<Node>, of: Option<Arc<Vec<ChunkId>>>) -> Result<Vec<ChunkId>, Problem> {
     let directory = node.directory.read(annals_engine::directory::Directory::id);
     let namespaces = node.log.namespaces().await.map_err(|error| log_problem(&error))?;
     let mut needed = Vec::new();
     for id in namespaces.into_iter().filter(|id| *id != directory) {
         needed.extend(node.ask_namespace(id, Needed(of.clone())).await??);
     }
-    let users: Vec<UserId> = node.directory.read(|directory| directory.users().collect());
-    for user in users {
-        needed.extend(node.ask_user(user, InFlight).await?);
-    }
     needed.sort_unstable();
     needed.dedup();
     Ok(needed)
+}
+
+/// What was sent and is not named yet.
+async fn sent(node: &Arc<Node>) -> Result<Vec<ChunkId>, Problem> {
+    let users: Vec<UserId> = node.directory.read(|directory| directory.users().collect());
+    let mut sent = Vec::new();
+    for user in users {
+        sent.extend(node.ask_user(user, InFlight).await?);
+    }
+    Ok(sent)
 }
 
 fn look(node: &Node, needed: &[ChunkId], now_ms: u64) -> Result<Garbage, Problem> {

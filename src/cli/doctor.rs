@@ -8,6 +8,7 @@ use super::{
     failure::{Exit, Failure},
     place,
     size::{human, many},
+    status::{NO_ROOM, by_reason},
     talk::Talk,
     verify::Scratch,
 };
@@ -129,7 +130,7 @@ fn examine(root: &Path, directory: &Path, found: &mut Findings) {
     file_system(root, found);
     let hint = format!(
         "make room there: what does not fit waits meanwhile, and nothing is lost; then a daemon goes on by itself, or `annals sync {} --once` does",
-        root.display()
+        place::typed(root)
     );
     room("room", root, &hint, found);
     if let Some(data) = binding.data.as_deref().map(Path::new) {
@@ -168,7 +169,7 @@ fn state(root: &Path, directory: &Path, found: &mut Findings) -> Option<Status> 
             found.warn(
                 "daemon",
                 "none keeps it in sync now",
-                format!("annals sync {0}, or for good: annals service install {0}", root.display()),
+                format!("annals sync {0}, or for good: annals service install {0}", place::typed(root)),
             );
             found.ok("state", "can be read");
             Some(status)
@@ -219,8 +220,7 @@ fn file_system(root: &Path, found: &mut Findings) {
 }
 
 fn room(what: &'static str, at: &Path, hint: &str, found: &mut Findings) {
-    let Ok(disk) = rustix::fs::statvfs(at) else { return };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let Some(free) = disk::free_bytes(at) else { return };
     let text = format!("{} free on the disk of {}", human(free), at.display());
     match free {
         ..ROOM_NONE => found.bad(what, Failure::failed(text).hint(hint)),
@@ -249,10 +249,13 @@ fn watches(status: &Status, found: &mut Findings) {
 fn contents(status: &Status, found: &mut Findings) {
     if let Some(error) = &status.last_error {
         let (failure, hint) = (Failure::new(Exit::NeedsPerson, error.clone()), status.hint.as_deref());
+        // Said with the room there is.
+        let is_room = !found.is_well("room") && error.starts_with(NO_ROOM);
         match status.state {
             crate::client::State::Offline => {
                 found.warn("last round", error.clone(), hint.unwrap_or("it is tried again"));
             }
+            _ if is_room => found.bad("last round", failure),
             _ => {
                 let hint = hint.unwrap_or("`annals sync --once` tries again and says what to do");
                 found.bad("last round", failure.hint(hint));
@@ -266,9 +269,12 @@ fn contents(status: &Status, found: &mut Findings) {
         let waiting = many(status.pending_events, "change");
         found.warn("waiting", format!("{waiting} not sent yet"), "they go out with the next round");
     }
-    for line in &status.in_the_way {
-        let text = format!("{} ({})", line.path, line.why);
-        found.bad("in the way", Failure::new(Exit::NeedsPerson, text).hint("move it, or make it readable"));
+    for cause in by_reason(&status.in_the_way) {
+        let waits = Failure::new(Exit::NeedsPerson, format!("{} ({})", cause.paths(), cause.why));
+        match cause.is_room() {
+            true => found.bad("waits", waits),
+            false => found.bad("in the way", waits.hint("move it, or make it readable")),
+        }
     }
     for line in &status.set_aside {
         let text = format!("refused: {} ({})", line.path, line.why);

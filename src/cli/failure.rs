@@ -7,7 +7,7 @@ use super::{arguments::CommandLine, place::typed};
 use crate::client::{ClientError, binding::BindingError};
 use annals_engine::{
     chunk_store::ChunkStoreError,
-    disk::DiskError,
+    disk::{Blocked, DiskError},
     protocol::Class,
     round::{RoundError, StoreError},
     transport::TransportError,
@@ -135,7 +135,7 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         }
         ClientError::Stranger { folder, server, user, device, .. } => {
             let (folder, device) = (typed(folder), typed(Path::new(device)));
-            Failure::new(Exit::NeedsPerson, message).hint(format!("nothing was deleted. Is it the right server, and was it to begin anew? Then stop the daemon that keeps this folder, if one does; make the account there again, on the server's machine (with --data as its `annals serve` has it): `annals user add {user} --server {server}`; and link the folder anew, which merges both sides and deletes nothing: `annals link {server} {folder} --user {user} --device {device}`"))
+            Failure::new(Exit::NeedsPerson, message).hint(format!("nothing was deleted. Is it the right server, and was it to begin anew? Then stop the daemon that keeps this folder, if one does; make the account there again, on the server's machine (with --data as its `annals serve` has it): `annals user add {user} --server {server}`; and link the folder anew: `annals link {server} {folder} --user {user} --device {device}`. The files of both sides are merged then, nothing is deleted; tags, notes and history are those of the new log, what this device knew of the old one stays in .annals/was-*"))
         }
         ClientError::Unsent { folder, .. } => {
             let folder = typed(folder);
@@ -148,6 +148,7 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         }
         ClientError::NoSuchPath { .. } => Failure::usage(message)
             .hint("check the spelling; a file that was never synced is known after `annals sync --once`"),
+        ClientError::Unsaid { .. } => Failure::failed(message).hint_at("it gets one when it was read, at the next round: `annals status FOLDER` says what is on its way, waits or is paused, `annals ignore check PATH` whether it is to stay here"),
         ClientError::NotInTrash { .. } => Failure::usage(message).hint("`annals trash list` shows what is"),
         ClientError::NotAFile { .. } => {
             Failure::usage(message).hint("contents and versions are those of files: name one")
@@ -285,11 +286,16 @@ fn paused(message: String) -> Failure {
         .hint_at("annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then")
 }
 
+/// What to do about a disk that takes nothing.
+const MAKE_ROOM: &str =
+    "make room on that disk: nothing was lost, and a daemon goes on by itself then; without one, sync again";
+
 fn of_round(error: &RoundError, message: String) -> Failure {
     match error {
         RoundError::Transport(error) => of_transport(error, message),
         RoundError::Store(error) => of_store(error, message),
         RoundError::Disk(error) => of_disk(error, message),
+        RoundError::Blocked(Blocked::Full { .. }) => Failure::failed(message).hint(MAKE_ROOM),
         RoundError::Blocked(_) => Failure::failed(message).hint("nothing was lost: put that right, then sync again"),
         RoundError::InTheWay(_) => Failure::new(Exit::NeedsPerson, message).hint("move it out of the way, or make it readable: what belongs there comes by itself then; everything else was exchanged"),
         RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint_at("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
@@ -305,9 +311,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
 
 fn of_store(error: &StoreError, message: String) -> Failure {
     match error {
-        StoreError::Full { .. } => {
-            Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
-        }
+        StoreError::Full { .. } => Failure::failed(message).hint(MAKE_ROOM),
         StoreError::Damaged { .. } => Failure::new(Exit::Verification, message)
             .hint_at("`annals unlink FOLDER`, then link it anew: both sides are merged, nothing is deleted. Versions that were not sent yet are not in the history then; what there is of them stays in FOLDER/.annals, in a folder was-…"),
         StoreError::Replaced { .. } => Failure::new(Exit::NeedsPerson, message).hint_at("nothing of it was taken for a person's doing. Where a backup was put back: annals sync FOLDER goes on as a device of its own, both sides are merged, nothing is deleted. Where it was removed: link the folder anew, or leave it at that"),
@@ -318,9 +322,7 @@ fn of_store(error: &StoreError, message: String) -> Failure {
 
 fn of_disk(error: &DiskError, message: String) -> Failure {
     match error {
-        DiskError::Full { .. } => {
-            Failure::failed(message).hint("make room on that disk, then sync again; nothing was lost")
-        }
+        DiskError::Full { .. } => Failure::failed(message).hint(MAKE_ROOM),
         DiskError::ReadOnly { .. } => Failure::failed(message).hint("the folder must be writable"),
         DiskError::NoFolder { .. } => {
             Failure::new(Exit::NeedsPerson, message).hint("is the disk mounted? it goes on once it is")
@@ -339,7 +341,6 @@ mod tests {
     use super::*;
     use annals_engine::{
         author::MassDelete,
-        disk::Blocked,
         protocol::{Code, Fingerprint, Problem},
     };
     use annals_events::Role;
@@ -405,6 +406,7 @@ mod tests {
         let text = || String::from("t");
         let mut all = vec![
             RoundError::Blocked(Blocked::NotEmpty { path: text() }),
+            RoundError::Blocked(Blocked::Full { path: text() }),
             RoundError::InTheWay(Vec::new()),
             RoundError::Outbox(ChunkStoreError::Full { place: text() }),
             RoundError::Outbox(ChunkStoreError::Unavailable { what: text() }),
@@ -476,6 +478,7 @@ mod tests {
             ClientError::Held { folder: folder.clone() },
             ClientError::Folder { folder, source: io_error() },
             ClientError::NoSuchPath { path: text() },
+            ClientError::Unsaid { path: text() },
             ClientError::NotInTrash { path: text() },
             ClientError::NotAFile { path: text(), what: "a folder" },
             ClientError::Changed { path: text() },

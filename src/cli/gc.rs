@@ -66,7 +66,7 @@ fn say(
     collected: &Collected,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let Collected { freed, waiting, packs } = collected;
+    let Collected { freed, waiting, sent, packs } = collected;
     if talk.output.json {
         talk.json(&serde_json::json!({
             "dry_run": dry_run,
@@ -77,6 +77,8 @@ fn say(
             "bytes": freed.stored_bytes,
             "waiting_chunks": waiting.chunks,
             "waiting_bytes": waiting.stored_bytes,
+            "sent_chunks": sent.chunks,
+            "sent_bytes": sent.stored_bytes,
             "packs_before": packs.packs_before,
             "packs_after": packs.packs_after,
             "pack_bytes_before": packs.bytes_before,
@@ -100,6 +102,13 @@ fn say(
             "not needed, and within the grace period: {}, {}",
             many(waiting.chunks, "chunk"),
             human(waiting.stored_bytes)
+        ))?;
+    }
+    if sent.chunks > 0 {
+        talk.line(format_args!(
+            "in no version, but sent lately: {}, {}; they are kept for an hour, for an upload that may go on",
+            many(sent.chunks, "chunk"),
+            human(sent.stored_bytes)
         ))?;
     }
     if !dry_run {

@@ -54,6 +54,12 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         {
             client::link(&folder, LinkWish { certificate: Some(found), ..wish })?
         }
+        Err(ClientError::Transport(TransportError::Untrusted { pinned: true, server, .. }))
+            if link.ticket.is_some() && link.fingerprint.is_none() =>
+        {
+            let what = format!("this ticket is not one of the server at {server}");
+            return Err(Failure::new(Exit::NeedsPerson, what).hint(OTHER_TICKET));
+        }
         Err(error @ ClientError::Transport(TransportError::Untrusted { pinned: true, .. })) => {
             return Err(Failure::new(Exit::NeedsPerson, error.to_string()).hint(OTHER_CERTIFICATE));
         }
@@ -72,13 +78,16 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
     } else {
         let (name, label, user) = (&binding.namespace_label, &binding.device_label, &binding.user_name);
         talk.line(format_args!("linked {} to `{name}` as {user}'s device `{label}`", folder.display()))?;
-        talk.remark(format_args!("next: annals sync {} --once", folder.display()))?;
+        talk.remark(format_args!("next: annals sync {} --once", place::typed(&folder)))?;
     }
     Ok(Exit::Done)
 }
 
 /// What to do where a folder is to be linked and the server shows another certificate than the one that was named.
 const OTHER_CERTIFICATE: &str = "compare it with what `annals serve` prints on the server: was --fingerprint, or the ticket, of another server, or mistyped? If that server does show another one, somebody stands in between. Nothing was said to them";
+
+/// What to do where the end of a ticket is about another certificate.
+const OTHER_TICKET: &str = "was it mistyped, or is it for another address? Copy the whole line that `annals invite` shows, or make another ticket. If it is right to the last letter, somebody stands in between. Nothing was said to them";
 
 /// Whether a person, if there is one, takes this certificate for the server's.
 fn accepts(server: &str, found: &Fingerprint, what: &str, talk: &mut Talk<'_>) -> Result<bool, Failure> {

@@ -30,6 +30,7 @@ pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_
         })?;
     }
     let now = folder.retention();
+    let is_shortened = matches!(retention, Retention::Set { keep: Some(_), .. }) && now.versions().is_some();
     let (keep, silence) = (now.versions(), now.silence());
     if talk.output.json {
         talk.json(
@@ -45,8 +46,14 @@ pub(super) fn run(retention: &Retention, folder: &mut Folder, talk: &mut Talk<'_
         ))?,
         None => talk.line("every device is waited for, however long it is silent")?,
     }
+    if is_shortened {
+        talk.remark(WHEN)?;
+    }
     Ok(Exit::Done)
 }
+
+/// Why nothing is forgotten at once.
+const WHEN: &str = "what is older than that is not forgotten at once: the server looks once a day (`annals gc --data DIR` there does it now), what goes has to be known to every device of the folder first (each says so once a day, when it is here), and its room is given back a day later (`--grace 0s`: at once)";
 
 /// What is forgotten cannot be brought back: whoever shortens it far enough has to say so.
 fn ask_first(keep_ms: u64, folder: &Folder) -> Result<(), Failure> {

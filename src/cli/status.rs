@@ -63,7 +63,7 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
     talk.line(format_args!("{word}  {}", root.display()))?;
     trouble(status).iter().try_for_each(|line| talk.line(format_args!("  {line}")))?;
     if stopped {
-        let root = root.display();
+        let root = place::typed(root);
         talk.line(format_args!("  no daemon keeps it in sync: `annals sync {root}` does, `annals service install {root}` from login on"))?;
     }
     let Status { namespace_name, owner, user, device, server, .. } = status;
@@ -119,11 +119,15 @@ fn choices(line: &ConflictLine, root: &Path) -> Vec<String> {
     let typed = |path: &str| place::typed(&root.join(path));
     let beside = line.copies.iter().flat_map(|copy| {
         let (one, other) = (typed(&line.path), typed(copy));
-        [
+        let there = [
             format!("  beside it: {copy}"),
             format!("    to keep the first: rm {other}"),
             format!("    to keep this: mv {other} {one}"),
-        ]
+        ];
+        // Into a folder it would only be moved.
+        let kept = if root.join(&line.path).is_dir() || root.join(copy).is_dir() { 1 } else { there.len() };
+        let named = (line.why == "name").then(|| format!("    to keep both: mv {other} ANOTHER-NAME"));
+        there.into_iter().take(kept).chain(named)
     });
     std::iter::once(format!("{} ({})", line.path, line.why)).chain(beside).collect()
 }
@@ -224,7 +228,7 @@ pub(super) fn attention(
     skipped: &[client::PathLine],
     in_the_way: &[client::PathLine],
 ) -> Vec<String> {
-    let counts = (set_aside.len(), in_the_way.len());
+    let count = set_aside.len();
     let set_aside = set_aside.iter().map(|line| {
         let what = if line.path.is_empty() { &line.kind } else { &line.path };
         match line.place.as_deref().filter(|place| place != what) {
@@ -233,19 +237,123 @@ pub(super) fn attention(
             None => format!("set aside: {what} ({})", line.why),
         }
     });
-    let in_the_way = in_the_way.iter().map(|line| format!("in the way: {} ({})", line.path, line.why));
-    let more = |all: usize, what: &str| {
-        let more = all.saturating_sub(LINES_MAX);
-        (more > 0).then(|| format!("{what}: {more} more, {all} in all; `annals status --json` lists them"))
-    };
-    let said = skipped.iter().map(|line| format!("not synced: {} ({})", line.path, line.why));
-    let (set_aside, in_the_way, said) =
-        (set_aside.take(LINES_MAX), in_the_way.take(LINES_MAX), said.take(LINES_MAX));
-    set_aside
-        .chain(more(counts.0, "set aside"))
-        .chain(in_the_way)
-        .chain(more(counts.1, "in the way"))
-        .chain(said)
-        .chain(more(skipped.len(), "not synced"))
-        .collect()
+    let more = count.saturating_sub(LINES_MAX);
+    let more = (more > 0)
+        .then(|| format!("set aside: {more} more, {count} in all; `annals status --json` lists them"));
+    let in_the_way = by_reason(in_the_way).into_iter().flat_map(|cause| cause.lines("in the way"));
+    let skipped = by_reason(skipped).into_iter().flat_map(|cause| cause.lines("not synced"));
+    set_aside.take(LINES_MAX).chain(more).chain(in_the_way).chain(skipped).collect()
+}
+
+/// Paths with which the same is the matter.
+pub(super) struct Cause<'a> {
+    /// What, in words that name none of them.
+    pub(super) why: String,
+    /// Each with what is said of it.
+    lines: Vec<&'a client::PathLine>,
+}
+
+/// So many paths are named of those with which the same is the matter.
+const NAMED_MAX: usize = 3;
+
+impl Cause<'_> {
+    /// Whether it is that the disk has no room: nothing is in the way then.
+    pub(super) fn is_room(&self) -> bool {
+        self.why.starts_with(NO_ROOM)
+    }
+
+    /// One of them by its name, many by some.
+    pub(super) fn paths(&self) -> String {
+        let named: Vec<&str> = self.lines.iter().take(NAMED_MAX).map(|line| line.path.as_str()).collect();
+        match self.lines.len() {
+            ..=NAMED_MAX => named.join(", "),
+            all => format!("{}, such as {}", many(all as u64, "path"), named.join(", ")),
+        }
+    }
+
+    fn lines(&self, word: &str) -> Vec<String> {
+        let word = if self.is_room() { "waits for room" } else { word };
+        if self.lines.len() > NAMED_MAX {
+            return vec![format!(
+                "{word}: {} ({}); `annals status --json` lists them",
+                self.paths(),
+                self.why
+            )];
+        }
+        self.lines.iter().map(|line| format!("{word}: {} ({})", line.path, line.why)).collect()
+    }
+}
+
+/// How what is said of a path begins that there is no room for, and of a folder.
+pub(super) const NO_ROOM: &str = "no space left";
+
+/// Reasons in the order in which they come, each once.
+pub(super) fn by_reason(lines: &[client::PathLine]) -> Vec<Cause<'_>> {
+    let mut causes: Vec<Cause<'_>> = Vec::new();
+    for line in lines {
+        let why = line.why.replace(&format!("{:?}", line.path), "it");
+        match causes.iter_mut().find(|cause| cause.why == why) {
+            Some(cause) => cause.lines.push(line),
+            None => causes.push(Cause { why, lines: vec![line] }),
+        }
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_engine::disk::{Blocked, DiskError};
+
+    fn line(path: &str, why: impl ToString) -> client::PathLine {
+        client::PathLine { path: path.into(), why: why.to_string() }
+    }
+
+    fn full(path: &str) -> client::PathLine {
+        line(path, Blocked::Full { path: path.into() })
+    }
+
+    #[test]
+    fn one_reason_for_many_paths_is_said_once() {
+        assert!(DiskError::Full { folder: String::new() }.to_string().starts_with(NO_ROOM));
+        for (in_the_way, said) in [
+            (vec![], vec![]),
+            (vec![line("a", "a pipe")], vec!["in the way: a (a pipe)"]),
+            (
+                vec![full("a"), full("b")],
+                vec![
+                    "waits for room: a (no space left on the disk for \"a\")",
+                    "waits for room: b (no space left on the disk for \"b\")",
+                ],
+            ),
+            (
+                vec![full("a"), full("b"), line("c", "a pipe"), full("d"), full("e")],
+                vec![
+                    "waits for room: 4 paths, such as a, b, d (no space left on the disk for it); `annals status --json` lists them",
+                    "in the way: c (a pipe)",
+                ],
+            ),
+        ] {
+            assert_eq!(attention(&[], &[], &in_the_way), said);
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_typed_for_a_conflict_is_about_two_files() {
+        let line = ConflictLine {
+            path: "in/a b.txt".into(),
+            why: "name".into(),
+            copies: vec!["in/a b (conflict).txt".into()],
+        };
+        assert_eq!(
+            choices(&line, Path::new("/f")),
+            [
+                "in/a b.txt (name)",
+                "  beside it: in/a b (conflict).txt",
+                "    to keep the first: rm '/f/in/a b (conflict).txt'",
+                "    to keep this: mv '/f/in/a b (conflict).txt' '/f/in/a b.txt'",
+                "    to keep both: mv '/f/in/a b (conflict).txt' ANOTHER-NAME",
+            ]
+        );
+    }
 }

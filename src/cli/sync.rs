@@ -25,7 +25,7 @@ pub(super) fn run_once(
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     know_by(sync, folder)?;
-    send_first(sync, folder, directory)?;
+    let named = send_first(sync, folder, directory)?;
     if sync.is_setting() {
         // It is set by now: said to a daemon that goes on by it.
         folder.leave_to_daemon();
@@ -33,6 +33,7 @@ pub(super) fn run_once(
     }
     if !(sync.once || sync.accept_deletes) {
         // Said to a daemon that is at it: it goes on, in another order.
+        all_there(&named, folder)?;
         talk.remark("the daemon that keeps it in sync takes this first from now on")?;
         return Ok(Exit::Done);
     }
@@ -51,7 +52,17 @@ pub(super) fn run_once(
         talk.remark(line)?;
     }
     result?;
+    // What others have was not known before.
+    all_there(&named, folder)?;
     Ok(Exit::Done)
+}
+
+/// What was asked for by name is to be sent or fetched, or was.
+fn all_there(named: &[String], folder: &mut Folder) -> Result<(), Failure> {
+    match named.iter().find(|path| !folder.has(path)) {
+        Some(path) => Err(ClientError::NoSuchPath { path: path.clone() }.into()),
+        None => Ok(()),
+    }
 }
 
 /// From now on the server is known by the certificate that was named, if one was.
@@ -63,16 +74,17 @@ fn know_by(sync: &Sync, folder: &mut Folder) -> Result<(), Failure> {
 }
 
 /// What was asked for by name goes first. Paths are taken from where they were typed, or else from the folder.
-fn send_first(sync: &Sync, folder: &mut Folder, directory: &Path) -> Result<(), Failure> {
+/// Answers with them.
+fn send_first(sync: &Sync, folder: &mut Folder, directory: &Path) -> Result<Vec<String>, Failure> {
     if sync.first.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let root = folder.root();
     let in_folder =
         |path: &PathBuf| place::path_in(root, path, directory).or_else(|_| place::path_in(root, path, root));
-    let paths = sync.first.iter().map(in_folder).collect::<Result<_, _>>()?;
-    folder.send_first(paths);
-    Ok(())
+    let paths: Vec<String> = sync.first.iter().map(in_folder).collect::<Result<_, _>>()?;
+    folder.send_first(paths.clone());
+    Ok(paths)
 }
 
 /// Opens a linked folder; a copy of one becomes a device of its own, with a word about it.
@@ -246,7 +258,11 @@ pub(super) fn run_daemon(
     let mut folder = opened.map_err(|error| Failure::from(error).at(&root))?;
     know_by(sync, &mut folder)?;
     folder.accept_deletes(sync.accept_deletes);
-    send_first(sync, &mut folder, directory)?;
+    for path in send_first(sync, &mut folder, directory)? {
+        if !folder.has(&path) {
+            talk.remark(format_args!("{path} is not known here yet: it goes first if it comes"))?;
+        }
+    }
     talk.remark(format_args!("keeping {} in sync; Ctrl-C ends it", root.display()))?;
     let stop = Stop::default();
     let told = stop.clone();

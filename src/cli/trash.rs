@@ -69,8 +69,12 @@ pub(super) fn run(
         }
         Trash::Empty { yes: true, .. } => empty(path.as_deref(), folder, talk),
         Trash::Empty { .. } => {
-            Err(Failure::new(Exit::NeedsPerson, "what is forgotten cannot be brought back")
-                .hint("look at it with `annals trash list`, then say so: annals trash empty --yes"))
+            let path = path.filter(|path| !path.is_empty());
+            let path = path.map_or_else(String::new, |path| format!(" {}", place::typed(Path::new(&path))));
+            let what = format!("{}{path}", place::typed(folder.root()));
+            Err(Failure::new(Exit::NeedsPerson, "what is forgotten cannot be brought back").hint(format!(
+                "look at it with `annals trash list {what}`, then say so: annals trash empty {what} --yes"
+            )))
         }
     }
 }

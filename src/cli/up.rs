@@ -145,7 +145,8 @@ fn linked(wanted: &Path, data: &str, serving: &Serving, talk: &mut Talk<'_>) -> 
             link_anew(wanted, serving, &binding.namespace_label)
         }
         Ok((binding, _)) => {
-            let (folder, server) = (wanted.display(), &binding.server);
+            let (folder, data) = (place::typed(wanted), place::typed(Path::new(data)));
+            let server = &binding.server;
             Err(Failure::usage(format!(
                 "{folder} is linked to another server, {server}, or to data that was here before"
             ))

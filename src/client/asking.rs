@@ -49,7 +49,7 @@ impl Folder {
     /// What stands at `path`, or stood there last: the entries behind it, the shown ones first.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchPath`].
+    /// [`ClientError::NoSuchPath`], [`ClientError::Unsaid`].
     pub fn entries_at(&mut self, path: &str) -> Result<Vec<EntryId>, ClientError> {
         if path.is_empty() {
             return Ok(vec![EntryId::ROOT]);
@@ -65,7 +65,20 @@ impl Folder {
             .filter(is_it)
             .filter(|entry| self.path_of_entry(*entry).as_deref() == Some(path))
             .collect();
-        if gone.is_empty() { Err(ClientError::NoSuchPath { path: path.into() }) } else { Ok(gone) }
+        match () {
+            () if !gone.is_empty() => Ok(gone),
+            () if self.root.join(path).symlink_metadata().is_ok() => {
+                Err(ClientError::Unsaid { path: path.into() })
+            }
+            () => Err(ClientError::NoSuchPath { path: path.into() }),
+        }
+    }
+
+    /// Whether something is at `path`, in the folder or by what others said as far as it was pulled.
+    pub fn has(&mut self, path: &str) -> bool {
+        path.is_empty()
+            || self.replica.remote().nodes.contains_key(path)
+            || self.root.join(path).symlink_metadata().is_ok()
     }
 
     /// Where an entry is, or was last, by the names that the log has.

@@ -20,7 +20,7 @@ use super::{
     host::Doing,
     watching::Watching,
 };
-use crate::clock::Stopwatch;
+use crate::{clock::Stopwatch, disk::free_bytes};
 use annals_engine::{
     flow::Others, ignore::RULES_FILE, retry, round::RoundError, transport::TransportError, watch::Due,
 };
@@ -37,6 +37,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(2);
 /// How often it is asked whether the folder is still where it was, while nothing happens.
 const PLACE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether there is room again on a disk that was full, and how much more has to be free for a round.
+const ROOM: Duration = Duration::from_secs(2);
+const ROOM_BYTES: u64 = 1 << 20;
 
 /// Tells a daemon to end.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +117,7 @@ pub fn run(
         failures: 0,
         asked_wait_ms: None,
         last: None,
+        short_of_room: None,
         offline: false,
         lost: None,
         left: None,
@@ -148,6 +153,8 @@ struct Work<'a> {
     asked_wait_ms: Option<u64>,
     /// What the last one said.
     last: Option<String>,
+    /// How many bytes were free after it, if that was that the disk is full.
+    short_of_room: Option<u64>,
     /// Whether that was that the server is not there.
     offline: bool,
     /// Why the server is not there, or does not talk to this device, as the feed has it.
@@ -275,6 +282,8 @@ impl Work<'_> {
         {
             tell(News::StateLost(*report));
         }
+        let is_full = result.as_ref().is_err_and(ClientError::is_full);
+        self.short_of_room = if is_full { free_bytes(self.root) } else { None };
         self.asked_wait_ms = result.as_ref().err().and_then(ClientError::asked_wait_ms);
         // A pause is waited out: whoever ends it says so.
         let paused = matches!(&result, Err(ClientError::Round(RoundError::Paused)));
@@ -320,6 +329,12 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the disk was full and somebody made room since.
+    fn has_room_again(&self) -> bool {
+        let before = self.short_of_room;
+        before.is_some_and(|before| free_bytes(self.root) >= Some(before.saturating_add(ROOM_BYTES)))
+    }
+
     /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
     fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
         if let Some(left) = self.left.take() {
@@ -339,7 +354,8 @@ impl Work<'_> {
             let came_lately = self.came_lately.then_some(PAUSE);
             let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
             let next = if self.noted { next } else { next.min(PAUSE) };
-            let next = next.min(slept.elapsed() + PLACE);
+            let look = if self.short_of_room.is_some() { ROOM } else { PLACE };
+            let next = next.min(slept.elapsed() + look);
             let Woken { stopped, reached, lost, asked, nudged, head, due, came, closed } =
                 self.stop.0.wait(left(next));
             if stopped {
@@ -353,7 +369,12 @@ impl Work<'_> {
                 self.noted = true;
             }
             let is_time = again.is_some_and(|again| left(again).is_zero());
-            if nudged || left(next_look).is_zero() || is_time || self.came_lately && left(PAUSE).is_zero() {
+            if nudged
+                || left(next_look).is_zero()
+                || is_time
+                || self.has_room_again()
+                || self.came_lately && left(PAUSE).is_zero()
+            {
                 // What failed may have been a look that did not get done.
                 return Some((Due::Whole, came));
             }

@@ -2,7 +2,8 @@
 
 use super::binding::BindingError;
 use annals_engine::{
-    disk::DiskError,
+    chunk_store::ChunkStoreError,
+    disk::{Blocked, DiskError},
     protocol::Problem,
     round::{RoundError, StoreError},
     transport::TransportError,
@@ -79,6 +80,12 @@ pub enum ClientError {
     /// Nothing of that path was ever here.
     #[error("{path} is not known here")]
     NoSuchPath {
+        /// Which.
+        path: String,
+    },
+    /// It is in the folder, and nothing was said of it yet.
+    #[error("{path} has no version yet")]
+    Unsaid {
         /// Which.
         path: String,
     },
@@ -211,6 +218,22 @@ impl ClientError {
             Self::Disk(DiskError::ReadOnly { .. }) => true,
             _ => false,
         }
+    }
+
+    /// Whether this disk has no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Disk(DiskError::Full { .. })
+                | Self::Store(StoreError::Full { .. })
+                | Self::Round(
+                    RoundError::Disk(DiskError::Full { .. })
+                        | RoundError::Store(StoreError::Full { .. })
+                        | RoundError::Outbox(ChunkStoreError::Full { .. })
+                        | RoundError::Blocked(Blocked::Full { .. })
+                )
+        )
     }
 
     /// What the server said, where that is it.

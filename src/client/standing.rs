@@ -5,7 +5,7 @@
 //! work, and where nothing can be written. It is a word for people and programs, and the next process goes on from it
 //! in what it says itself; nothing is done to files by it, and it is not durable on purpose.
 
-use super::{ClientError, Folder, STATE_FOLDER, binding::Binding, settings::Settings};
+use super::{ClientError, ConflictLine, Folder, STATE_FOLDER, binding::Binding, settings::Settings};
 use crate::{clock::SystemClock, disk::KEPT, whole};
 use annals_engine::{
     chunk_store::ChunkStore as _,
@@ -17,7 +17,6 @@ use annals_engine::{
     watch::{Due, PATHS_MAX},
 };
 use annals_events::{EntryId, Fact};
-use annals_projections::Conflict;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -216,18 +215,6 @@ pub struct PathLine {
     pub path: String,
     /// What about it.
     pub why: String,
-}
-
-/// A file with a conflict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ConflictLine {
-    /// Which.
-    pub path: String,
-    /// The kind of conflict.
-    pub why: String,
-    /// What the folder shows beside it: the other sides.
-    pub copies: Vec<String>,
 }
 
 /// How the last round went.
@@ -472,24 +459,6 @@ impl Folder {
             (_, _, true) => State::Idle,
             _ => State::Syncing,
         }
-    }
-
-    fn in_lines(&self, conflicts: &[Conflict]) -> Vec<ConflictLine> {
-        let mut copies: BTreeMap<EntryId, Vec<String>> = BTreeMap::new();
-        if !conflicts.is_empty() {
-            let folders: BTreeSet<Option<&str>> =
-                conflicts.iter().map(|conflict| parent(&conflict.path)).collect();
-            let beside = self.replica.synced().select(|path, _| folders.contains(&parent(path)));
-            for (path, node) in beside.filter(|(_, node)| node.copy) {
-                copies.entry(node.entry()).or_default().push(path);
-            }
-        }
-        let line = |conflict: &Conflict| ConflictLine {
-            path: conflict.path.clone(),
-            why: conflict.kind.word().to_owned(),
-            copies: copies.get(&conflict.entry).cloned().unwrap_or_default(),
-        };
-        conflicts.iter().map(line).collect()
     }
 
     /// What has to be sent of what was said.
