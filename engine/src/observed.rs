@@ -73,8 +73,8 @@ impl LocalTree {
             if node.kind == EntryKind::File && known.is_none() {
                 unread.push(path.clone());
             }
-            let settled = known.is_some() || node.is_settled(&scan);
-            let proven = known.map_or_else(|| node.is_proven(&scan), |(_, proven)| proven);
+            let settled = known.is_some() || node.is_settled(began_ns);
+            let proven = known.map_or_else(|| node.is_proven(began_ns), |(_, proven)| proven);
             let content = known.map(|(content, _)| content);
             tree.nodes.insert(path, LocalNode { node, content, settled, proven });
         }

@@ -8,7 +8,7 @@ use annals_engine::{
 use annals_events::{ChunkId, NamespaceId, Record, UserId};
 use annals_simulations::{
     Seed,
-    clock::WorldTime,
+    clock::{MachineClock, WorldTime},
     device::{Device, Machine},
     point::{Moment, Point},
     trace::Trace,
@@ -22,17 +22,26 @@ use std::{
     sync::Arc,
 };
 
+const NAMESPACE: NamespaceId = NamespaceId([7; 16]);
+const OWNER: UserId = UserId([1; 16]);
+
 /// A server and a device that is linked to it.
 fn linked() -> (WorldTime, Rc<RefCell<TwinServer>>, Device) {
-    let (time, owner, namespace) = (WorldTime::default(), UserId([1; 16]), NamespaceId([7; 16]));
-    let mut server = TwinServer::new(namespace, SigningKey::from_bytes(&[200; 32]), time.machine(0), owner);
-    let identity = Identity { namespace, key: SigningKey::from_bytes(&[1; 32]) };
-    server.link(public(&identity.key), owner, "laptop");
-    let (server, point) = (Rc::new(RefCell::new(server)), Point::default());
-    let link = Seed(1).of("link");
+    let time = WorldTime::default();
+    let key = SigningKey::from_bytes(&[200; 32]);
+    let server = Rc::new(RefCell::new(TwinServer::new(NAMESPACE, key, time.machine(0), OWNER)));
+    let device = another(&server, 1, time.machine(0));
+    (time, server, device)
+}
+
+/// Another device that is linked to it.
+fn another(server: &Rc<RefCell<TwinServer>>, nth: u8, clock: MachineClock) -> Device {
+    let identity = Identity { namespace: NAMESPACE, key: SigningKey::from_bytes(&[nth; 32]) };
+    server.borrow_mut().link(public(&identity.key), OWNER, &format!("device {nth}"));
+    let (link, point) = (Seed(u64::from(nth)).of("link"), Point::default());
     let transport =
         TwinTransport::new(server.clone(), identity.device(), link, point.clone(), Trace::default());
-    (time.clone(), server, Device::new(Machine::new(identity, time.machine(0), transport, point)))
+    Device::new(Machine::new(identity, clock, transport, point))
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn who_has_the_key_of_a_device_and_not_its_state_keeps_nothing_of_what_that_said
     assert!(device.machine.volume.borrow_mut().write("a", b"what it said"));
     device.round(Wish::default()).unwrap();
     let before = server.borrow().records_all().len();
-    let identity = Identity { namespace: NamespaceId([7; 16]), key: SigningKey::from_bytes(&[1; 32]) };
+    let identity = Identity { namespace: NAMESPACE, key: SigningKey::from_bytes(&[1; 32]) };
     let point = Point::default();
     let transport =
         TwinTransport::new(server, identity.device(), Seed(1).of("copy"), point.clone(), Trace::default());
@@ -187,4 +196,44 @@ fn what_is_handed_back_to_a_server_that_is_put_back_once_more_is_not_let_go_of()
             break;
         }
     }
+}
+
+/// Two files that a laptop saved, and a desktop that shows them, whose clock is two days behind. Each of them takes long
+/// there: it has a look of its own.
+fn saved_under_a_clock_that_is_ahead() -> (WorldTime, Device, Device) {
+    let (time, server, mut laptop) = linked();
+    let mut desktop = another(&server, 2, time.machine(-2 * 24 * 3_600_000));
+    desktop.machine.transport.set_window(64);
+    for (name, text) in [("a", [b'a'; 300]), ("b", [b'b'; 300])] {
+        assert!(laptop.machine.volume.borrow_mut().write(name, &text));
+    }
+    laptop.round(Wish::default()).expect("nothing is in the way");
+    desktop.round(Wish::default()).expect("nothing is in the way");
+    time.pass(1000);
+    (time, laptop, desktop)
+}
+
+#[test]
+fn what_was_saved_under_a_clock_that_is_ahead_gives_its_name_to_another() {
+    let (time, mut laptop, mut desktop) = saved_under_a_clock_that_is_ahead();
+    assert!(laptop.machine.volume.borrow_mut().swap("a", "b"));
+    laptop.round(Wish::default()).unwrap();
+    for _ in 0..3 {
+        time.pass(1000);
+        desktop.round(Wish::default()).unwrap();
+    }
+    assert_eq!(desktop.machine.volume.borrow().visible(), laptop.machine.volume.borrow().visible());
+}
+
+#[test]
+fn what_was_saved_under_a_clock_that_is_ahead_is_not_read_at_each_look() {
+    let (time, _, mut desktop) = saved_under_a_clock_that_is_ahead();
+    let bytes_read = |desktop: &mut Device| {
+        time.pass(1000);
+        desktop.round(Wish::default()).unwrap().plain_bytes
+    };
+    assert_eq!(bytes_read(&mut desktop), 0, "it is what was written");
+    assert!(desktop.machine.volume.borrow_mut().rename("a", "c"));
+    assert!(bytes_read(&mut desktop) > 0);
+    assert_eq!(bytes_read(&mut desktop), 0, "it was read");
 }

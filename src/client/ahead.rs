@@ -16,7 +16,7 @@ use crate::{
 use annals_engine::{
     clock::Clock as _,
     content::SealedChunk,
-    disk::{Node, Reading as _, TICK_NS},
+    disk::{Reading as _, TICK_NS},
     flow,
     round::{FileToRead, Turns},
 };
@@ -174,7 +174,7 @@ impl Ahead {
             self.kept.insert(path, (asked, KeptFile { file, plain }));
             return;
         }
-        let settled = is_settled(&cut.node, began_ns);
+        let settled = cut.node.is_settled(began_ns);
         let sealed = file.chunks.iter().all(|chunk| self.chunks.contains_key(&chunk.id));
         if !cut.grew && (settled || sealed) {
             self.last.insert(path, Known { asked, file, settled, sealed, begun: false });
@@ -316,11 +316,6 @@ fn bytes_of(files: &[FileToRead]) -> u64 {
 /// How often it is asked whose turn it is while a file that takes long is read.
 const ASKED: Duration = Duration::from_millis(5);
 
-/// Whether a change after it was read is sure to show.
-fn is_settled(node: &Node, began_ns: i64) -> bool {
-    node.mtime_ns.max(node.ctime_ns) < began_ns.saturating_sub(TICK_NS)
-}
-
 fn now_ns() -> i64 {
     i64::try_from(SystemClock.now_ms()).unwrap_or(0).saturating_mul(1_000_000)
 }
@@ -328,7 +323,7 @@ fn now_ns() -> i64 {
 /// Waits until a change of a large file that was just saved would show: then it need not be read twice.
 fn wait_for_tick(folder: &Folder, path: &str) {
     let node = folder.open_file(path).and_then(|file| file.node());
-    if node.is_ok_and(|node| !is_settled(&node, now_ns())) {
+    if node.is_ok_and(|node| !node.is_settled(now_ns())) {
         pause(Duration::from_nanos(TICK_NS.unsigned_abs() + 1_000_000));
     }
 }

@@ -57,18 +57,19 @@ impl Node {
         self.born_ns.zip(now.born_ns).map(|(before, now)| before == now)
     }
 
-    /// Whether a later change is sure to show: file systems count time in ticks, so a file that was
-    /// changed in the very tick in which a scan looked at it may change again and look the same.
+    /// Whether a later change is sure to show in what a look sees that began then: file systems count time in ticks, so a
+    /// file that was changed in the very tick in which a scan looked at it may change again and look the same. Each change
+    /// is stamped in `ctime_ns`; `mtime_ns` is what somebody says, and may lie ahead for good.
     #[must_use]
-    pub fn is_settled(&self, scan: &Scan) -> bool {
-        self.mtime_ns.max(self.ctime_ns) < scan.began_ns.saturating_sub(TICK_NS)
+    pub fn is_settled(&self, began_ns: i64) -> bool {
+        self.ctime_ns < began_ns.saturating_sub(TICK_NS)
     }
 
-    /// Whether what is read after this scan began is all that its times stand for: a store through a memory map leaves
-    /// them as they are while its page waits to be written back.
+    /// Whether what is read after a look began is all that its times stand for: a store through a memory map leaves them as
+    /// they are while its page waits to be written back.
     #[must_use]
-    pub fn is_proven(&self, scan: &Scan) -> bool {
-        self.mtime_ns.max(self.ctime_ns) < scan.began_ns.saturating_sub(WRITTEN_BACK_NS)
+    pub fn is_proven(&self, began_ns: i64) -> bool {
+        self.ctime_ns < began_ns.saturating_sub(WRITTEN_BACK_NS)
     }
 }
 

@@ -69,8 +69,9 @@ impl SyncedNode {
     /// What is agreed after `disk` was made to show `remote`.
     #[must_use]
     pub fn written(remote: &RemoteNode, disk: Node) -> Self {
-        // A file that got an older time than that of the writing shows any later change by its time.
-        let settled = disk.kind != EntryKind::File || disk.mtime_ns < disk.ctime_ns.saturating_sub(TICK_NS);
+        // A file that got another time than that of the writing shows any later change by its time.
+        let is_other = disk.mtime_ns.abs_diff(disk.ctime_ns) > TICK_NS.unsigned_abs();
+        let settled = disk.kind != EntryKind::File || is_other;
         // What was synced here has no page that waits: the first store to it stamps it.
         Self { settled, proven: settled, ..Self::shown(remote, disk) }
     }

@@ -156,7 +156,7 @@ fn within_a_tick_a_change_of_the_same_size_does_not_show_and_is_not_settled() {
     folder.volume.borrow_mut().write("a", b"x");
     let seen = folder.now("a");
     let scan = folder.disk.scan().unwrap();
-    assert!(!scan.nodes["a"].is_settled(&scan) && scan.nodes["b"].is_settled(&scan));
+    assert!(!scan.nodes["a"].is_settled(scan.began_ns) && scan.nodes["b"].is_settled(scan.began_ns));
     folder.volume.borrow_mut().write("a", b"y");
     assert!(seen.is(&folder.now("a")));
     folder.time.pass(crate::clock::TICK_MS);

@@ -116,11 +116,11 @@ fn what_was_changed_just_now_is_not_settled() {
     folder.disk.folder().plant_guard("guard").unwrap();
     folder.given("new", "");
     let mut scan = folder.disk.scan().unwrap();
-    assert!(!scan.nodes["new"].is_settled(&scan));
+    assert!(!scan.nodes["new"].is_settled(scan.began_ns));
     scan.began_ns += 2 * TICK_NS + scan.nodes["new"].ctime_ns - scan.began_ns;
-    assert!(scan.nodes["new"].is_settled(&scan));
+    assert!(scan.nodes["new"].is_settled(scan.began_ns));
     scan.began_ns = i64::MIN;
-    assert!(!scan.nodes["new"].is_settled(&scan), "nothing is where the clock cannot be read");
+    assert!(!scan.nodes["new"].is_settled(scan.began_ns), "nothing is where the clock cannot be read");
 }
 
 #[test]
