@@ -457,8 +457,8 @@ mod tests {
     #[test]
     fn an_empty_file_may_be_about_to_be_written_to_for_a_minute() {
         let node = |size: u64, ctime_ns: i64| {
-            let (dev, ino, executable, target) = (1, 2, false, None);
-            Node { kind: EntryKind::File, size, mtime_ns: 0, ctime_ns, dev, ino, executable, target }
+            let (kind, dev, ino, executable, target) = (EntryKind::File, 1, 2, false, None);
+            Node { kind, size, mtime_ns: 0, ctime_ns, dev, ino, born_ns: None, executable, target }
         };
         let now = 2 * EMPTY_NS;
         for (size, ctime_ns, fresh) in [
