@@ -217,7 +217,8 @@ impl Serving {
     }
 
     fn join(&mut self) -> Result<(), ServeError> {
-        let failed = |_| ServeError::Failed { what: "it panicked".into() };
+        let place = self.address.to_string();
+        let failed = |_| ServeError::Failed { place, what: "it panicked".into() };
         self.thread.take().map_or(Ok(()), |thread| thread.join().map_err(failed)?)
     }
 }
@@ -277,7 +278,7 @@ pub fn serve(config: Config) -> Result<Serving, ServeError> {
 /// # Errors
 /// [`ServeError`]; then nothing runs.
 pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<Serving, ServeError> {
-    let is_tls = config.spoken().is_some();
+    let (is_tls, place) = (config.spoken().is_some(), config.listen.to_string());
     let (tell, hear) = mpsc::channel();
     let thread = std::thread::Builder::new().name("annals-server".into());
     let (ending, end) = mpsc::channel::<()>();
@@ -285,7 +286,8 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
         let _until_the_end = ending;
         running::run(config, clock, &tell)
     };
-    let thread = thread.spawn(work).map_err(|why| ServeError::Failed { what: why.to_string() })?;
+    let failed = |what: String| ServeError::Failed { place: place.clone(), what };
+    let thread = thread.spawn(work).map_err(|why| failed(why.to_string()))?;
     match hear.recv() {
         Ok(Started { address, fingerprint, admin_token, info, node, stopper }) => {
             let (thread, end) = (Some(thread), Mutex::new(Some(end)));
@@ -294,7 +296,7 @@ pub fn serve_by(config: Config, clock: Arc<dyn Clock + Send + Sync>) -> Result<S
         // It ended before it listened, and says why.
         Err(_) => match thread.join() {
             Ok(Err(error)) => Err(error),
-            _ => Err(ServeError::Failed { what: "it ended before it listened".into() }),
+            _ => Err(failed("it ended before it listened".into())),
         },
     }
 }

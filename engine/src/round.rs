@@ -334,7 +334,10 @@ impl<H: Host> Round<'_, H> {
             Err(RoundError::Transport(TransportError::Refused(problem)))
                 if matches!(problem.code, Code::TokenUnknown | Code::OtherLog) =>
             {
-                self.trouble(RoundError::Stranger(problem.detail));
+                self.trouble(RoundError::Stranger {
+                    namespace: self.replica.namespace(),
+                    why: problem.detail,
+                });
                 Ok(false)
             }
             // Shut out: what changed here is still taken down, and refused one by one.
@@ -371,8 +374,7 @@ impl<H: Host> Round<'_, H> {
             };
             let mut records = Vec::with_capacity(answer.records.len());
             for bytes in answer.records {
-                let record = Record::decode(bytes.into_vec())
-                    .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                let record = Record::decode(bytes.into_vec()).map_err(|error| self.lineage(error))?;
                 self.report.events_received += said_in(&record);
                 records.push(Arc::new(record));
             }
@@ -404,8 +406,8 @@ impl<H: Host> Round<'_, H> {
         }
         // Before they are durable: what was kept is folded at every start from then on.
         self.replica.check_lineage(&records).map_err(|why| match why {
-            Strange::Stream(why) => RoundError::Lineage(why),
-            Strange::Own(why) => RoundError::PutBack(why),
+            Strange::Stream(why) => self.lineage(why),
+            Strange::Own(why) => self.put_back(why),
         })?;
         let records = self.host.keep(records)?;
         let effects = self.replica.step(self.host.now_ms(), Input::Pulled { records, caught_up: false });
@@ -441,6 +443,16 @@ impl<H: Host> Round<'_, H> {
         Ok(())
     }
 
+    /// What the server says is not what it said before.
+    fn lineage(&self, why: impl ToString) -> RoundError {
+        RoundError::Lineage { namespace: self.replica.namespace(), why: why.to_string() }
+    }
+
+    /// This device is not where it was.
+    fn put_back(&self, why: String) -> RoundError {
+        RoundError::PutBack { namespace: self.replica.namespace(), device: self.replica.device(), why }
+    }
+
     fn notice(&mut self, notice: Notice) -> Result<(), RoundError> {
         match notice {
             Notice::Vanishing(paths) => self.report.vanishing = paths,
@@ -473,12 +485,13 @@ impl<H: Host> Round<'_, H> {
                     self.trouble(RoundError::Blocked(why));
                 }
             }
-            Notice::Lineage(why) => return Err(RoundError::Lineage(why)),
+            Notice::Lineage(why) => return Err(self.lineage(why)),
             Notice::SetAside { events, why } => {
                 self.report.set_aside += events.len();
                 // More to the point than what led to it.
                 let events = self.report.set_aside;
-                self.trouble = Some(RoundError::SetAside { events, why });
+                let namespace = self.replica.namespace();
+                self.trouble = Some(RoundError::SetAside { namespace, events, why });
             }
             Notice::Restless => return Err(RoundError::Restless),
         }
@@ -507,7 +520,7 @@ pub fn body_of(
     records: &dyn KeptRecords,
     dot: Dot,
 ) -> Result<Option<annals_events::Body>, StoreError> {
-    let damaged = |what: String| StoreError::Damaged { what };
+    let damaged = |what: String| StoreError::Damaged { place: format!("the event {dot}"), what };
     if let Some((batch, index)) = replica.pending_batch(dot) {
         return batch.body(index).map_err(|error| damaged(error.to_string()));
     }

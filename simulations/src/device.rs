@@ -57,7 +57,10 @@ impl KeptRecords for Kept {
     fn at(&self, position: u64) -> Result<Arc<Record>, StoreError> {
         let place = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
         let record = place.and_then(|place| self.0.get(place)).cloned();
-        record.ok_or_else(|| StoreError::Damaged { what: format!("no record at {position}") })
+        record.ok_or_else(|| StoreError::Damaged {
+            place: format!("record {position}"),
+            what: "it is not there".into(),
+        })
     }
 }
 
@@ -100,7 +103,7 @@ impl Machine {
 
     fn powered(&self, moment: Moment) -> Result<(), StoreError> {
         self.point.pass(moment);
-        let gone = || StoreError::Failed { what: "the power is gone".into() };
+        let gone = || StoreError::Failed { place: "the machine".into(), what: "the power is gone".into() };
         self.point.has_power().then_some(()).ok_or_else(gone)
     }
 
@@ -204,7 +207,7 @@ impl Host for Machine {
     }
 
     fn reopen(&mut self) -> Result<Replica, StoreError> {
-        let damaged = |what: String| StoreError::Damaged { what };
+        let damaged = |what: String| StoreError::Damaged { place: "the state".into(), what };
         let changes: Result<Vec<Vec<StateChange>>, _> =
             self.state.iter().map(|bytes| StateChange::decode(bytes)).collect();
         let changes = changes.map_err(|error| damaged(error.to_string()))?.into_iter().flatten();

@@ -146,7 +146,7 @@ fn who_has_the_key_of_a_device_and_not_its_state_keeps_nothing_of_what_that_said
     let mut copy = Device::new(Machine::new(identity, time.machine(0), transport, point));
     let id = copy.id();
     for _ in 0..2 {
-        assert!(matches!(copy.round(Wish::default()), Err(RoundError::PutBack(_))));
+        assert!(matches!(copy.round(Wish::default()), Err(RoundError::PutBack { .. })));
         let own = |record: &&Arc<Record>| record.batch().header().device == id;
         assert_eq!(copy.machine.records().iter().filter(own).count(), 0);
         assert!(copy.machine.records().len() < before);

@@ -301,7 +301,7 @@ fn of_round(error: &RoundError, message: String) -> Failure {
         RoundError::Outbox(ChunkStoreError::Damaged { .. }) => Failure::new(Exit::Verification, message).hint_at("what waits to be sent was damaged: move FOLDER/.annals/outbox away and sync again, it is made anew from the folder"),
         RoundError::Outbox(_) => Failure::failed(message).hint("check that the disk has room and the folder can be written, then sync again: nothing was lost"),
         RoundError::MassDelete(_) => Failure::new(Exit::NeedsPerson, message).hint_at("nothing was deleted elsewhere. `annals restore FOLDER --missing` brings back what is gone and leaves everything else as it is; if it is meant to be gone: `annals sync FOLDER --once --accept-deletes`"),
-        RoundError::Stranger(_) | RoundError::PutBack(_) | RoundError::Lineage(_) => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
+        RoundError::Stranger { .. } | RoundError::PutBack { .. } | RoundError::Lineage { .. } => Failure::new(Exit::NeedsPerson, message).hint("unlink the folder and link it anew: both sides are merged, nothing is deleted"),
         RoundError::SetAside { .. } => Failure::new(Exit::Refused, message).hint_at("nothing is lost: a refused file stays, beside the shared one as `NAME (refused)`; `annals status FOLDER` lists them"),
         RoundError::Paused => paused(message),
         RoundError::Stopped | RoundError::GaveWay => Failure::failed(message).hint("sync again: it goes on from there"),
@@ -343,7 +343,7 @@ mod tests {
         author::MassDelete,
         protocol::{Code, Fingerprint, Problem},
     };
-    use annals_events::Role;
+    use annals_events::{DeviceId, NamespaceId, Role};
     use std::{io, path::PathBuf};
 
     fn io_error() -> io::Error {
@@ -384,9 +384,9 @@ mod tests {
         let text = || String::from("t");
         vec![
             StoreError::Full { place: text() },
-            StoreError::Damaged { what: text() },
+            StoreError::Damaged { place: text(), what: text() },
             StoreError::Replaced { place: text() },
-            StoreError::Failed { what: text() },
+            StoreError::Failed { place: text(), what: text() },
         ]
     }
 
@@ -403,7 +403,7 @@ mod tests {
     }
 
     fn rounds() -> Vec<RoundError> {
-        let text = || String::from("t");
+        let (text, namespace) = (|| String::from("t"), NamespaceId([1; 16]));
         let mut all = vec![
             RoundError::Blocked(Blocked::NotEmpty { path: text() }),
             RoundError::Blocked(Blocked::Full { path: text() }),
@@ -411,10 +411,10 @@ mod tests {
             RoundError::Outbox(ChunkStoreError::Full { place: text() }),
             RoundError::Outbox(ChunkStoreError::Unavailable { what: text() }),
             RoundError::MassDelete(MassDelete { gone: 3, known: 4 }),
-            RoundError::Lineage(text()),
-            RoundError::Stranger(text()),
-            RoundError::PutBack(text()),
-            RoundError::SetAside { events: 1, why: text() },
+            RoundError::Lineage { namespace, why: text() },
+            RoundError::Stranger { namespace, why: text() },
+            RoundError::PutBack { namespace, device: DeviceId([1; 16]), why: text() },
+            RoundError::SetAside { namespace, events: 1, why: text() },
             RoundError::Paused,
             RoundError::GaveWay,
             RoundError::Stopped,
@@ -506,7 +506,8 @@ mod tests {
     #[test]
     fn a_hint_names_the_folder_once_whatever_that_is_called() {
         let root = Path::new("/home/ada/my FOLDER");
-        let stored = of_store(&StoreError::Damaged { what: String::new() }, String::new());
+        let stored =
+            of_store(&StoreError::Damaged { place: String::new(), what: String::new() }, String::new());
         assert!(stored.hint.as_deref().unwrap().starts_with("`annals unlink FOLDER`"));
         let hint = stored.at(root).at(root).hint.unwrap();
         assert!(hint.starts_with("`annals unlink '/home/ada/my FOLDER'`"), "{hint}");

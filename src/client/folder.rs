@@ -438,12 +438,12 @@ impl Folder {
         progress: &mut dyn Progress,
     ) -> Result<SyncReport, ClientError> {
         let mut report = match self.round(look, patient, progress) {
-            Err(ClientError::Round(RoundError::PutBack(why))) => {
+            Err(ClientError::Round(RoundError::PutBack { why, .. })) => {
                 tracing::warn!(%why, "this device is not what it was");
                 self.become_another()?;
                 SyncReport { renewed: true, ..self.round(Look::Whole, patient, progress)? }
             }
-            Err(ClientError::Round(RoundError::Stranger(_))) => return Err(self.stranger()),
+            Err(ClientError::Round(RoundError::Stranger { .. })) => return Err(self.stranger()),
             done => done?,
         };
         // This device's own word may be what its wish waits for.

@@ -84,7 +84,7 @@ impl Folder {
                 .map(|logged| (logged.record.batch(), Some(logged.record.admission()), logged.position.0));
             let folded = log.apply_all(batches);
             group.clear();
-            folded.map_err(|error| annals_engine::round::StoreError::Damaged { what: error.to_string() })
+            folded.map_err(|error| self.store.damaged_records(error))
         };
         for logged in self.store.records() {
             let logged = logged?;

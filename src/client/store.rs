@@ -39,14 +39,14 @@ use annals_events::{
     DeviceId, Record, Seq,
     log::{Logged, Position},
     segment::{
-        FolderDisk as SegmentFolder, Frame, Frames, Mark, Place, SegmentDisk, SegmentError, SegmentReader,
-        Unfinished,
+        DiskError, FolderDisk as SegmentFolder, Frame, Frames, Mark, Place, SegmentDisk, SegmentError,
+        SegmentReader, Unfinished,
     },
 };
 use row::Row;
 use std::{
     borrow::Borrow,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -91,6 +91,8 @@ pub(super) struct Store {
 /// Records by their position. One holds some hundred events, and who asks for one of them asks for the others next.
 #[derive(Clone)]
 pub(super) struct Kept {
+    /// Where the row is.
+    place: String,
     reader: SegmentReader,
     /// What was read last, the latest first.
     recent: Arc<Mutex<Recent>>,
@@ -105,10 +107,9 @@ const RECENT_MAX: usize = 8;
 impl Store {
     /// Opens the state in `folder` (`.annals/`), or begins it. What a crash left half written is moved aside.
     pub(super) fn open(folder: &Path, device: DeviceId) -> Result<Self, StoreError> {
-        finish_replacing(folder).map_err(in_folder)?;
+        finish_replacing(folder).map_err(in_folder(folder))?;
         let disk = |name: &str| {
-            let disk = SegmentFolder::new(folder.join(name)).map_err(|error| store_error(error.into()))?;
-            Ok::<_, StoreError>(Arc::new(disk) as Arc<dyn SegmentDisk>)
+            Ok::<_, StoreError>(Arc::new(segments_in(&folder.join(name))?) as Arc<dyn SegmentDisk>)
         };
         let outbox = Outbox::new(folder.join("outbox"), device);
         let store = Self::open_on(folder, disk("records")?, disk("state")?, outbox, device)?;
@@ -150,7 +151,7 @@ impl Store {
         Self {
             folder: folder.to_owned(),
             device,
-            kept: Kept::new(records.reader()),
+            kept: Kept::new(&records),
             records,
             state,
             grown: 0,
@@ -199,13 +200,14 @@ impl Store {
         let (mut changes, mut anew) = (Vec::new(), Vec::new());
         (self.grown, self.whole) = (0, 0);
         let mut writing = 0;
-        let numbers = self.state.numbers()?;
+        let (numbers, place) = (self.state.numbers()?, self.state.place());
+        let wrong = |error| damaged(&place, error);
         let mut begins = numbers.first().is_none_or(|first| *first == 1);
         for frame in self.state.reader().frames(self.state.end()) {
-            let bytes = frame.map_err(store_error)?.bytes;
+            let bytes = frame.map_err(|error| store_error(&place, error))?.bytes;
             let length = bytes.len() as u64;
             let Some((part, whole)) = whole_frame(&bytes) else {
-                changes.extend(StateChange::decode(&bytes).map_err(damaged)?);
+                changes.extend(StateChange::decode(&bytes).map_err(wrong)?);
                 self.grown += length;
                 continue;
             };
@@ -213,7 +215,7 @@ impl Store {
                 anew.clear();
                 writing = 0;
             }
-            anew.extend(StateChange::decode(whole).map_err(damaged)?);
+            anew.extend(StateChange::decode(whole).map_err(wrong)?);
             writing += length;
             if part & LAST != 0 {
                 changes = std::mem::take(&mut anew);
@@ -222,7 +224,7 @@ impl Store {
             }
         }
         if !begins || numbers.windows(2).any(|pair| pair[1] != pair[0] + 1) {
-            return Err(damaged("segments of the state are gone"));
+            return Err(damaged(&place, "segments of the state are gone"));
         }
         Ok(changes)
     }
@@ -270,7 +272,8 @@ impl Store {
             count += 1;
             bytes += logged.record.bytes().len() as u64;
         });
-        let replica = Replica::reopen(identity, NameRules::default(), changes, records).map_err(damaged);
+        let replica = Replica::reopen(identity, NameRules::default(), changes, records);
+        let replica = replica.map_err(|error| damaged(&self.folder.display(), error));
         self.checkpoint.begins_with(count, bytes);
         match wrong {
             Some(error) => Err(error),
@@ -294,7 +297,10 @@ impl Store {
             changes.extend(StateChange::decode(&bytes).ok()?);
         }
         let (mut wrong, mut since, mut bytes) = (false, 0, grown - marks.grown);
-        let records = records.map(logged).map_while(|logged| logged.map_err(|_| wrong = true).ok());
+        let place = self.records.place();
+        let records = records
+            .map(|frame| logged(&place, frame))
+            .map_while(|logged| logged.map_err(|_| wrong = true).ok());
         let records = records.inspect(|logged| {
             since += 1;
             bytes += logged.record.bytes().len() as u64;
@@ -316,7 +322,13 @@ impl Store {
 
     /// Every record in order.
     pub(super) fn records(&self) -> impl Iterator<Item = Result<Logged, StoreError>> {
-        self.records.reader().frames(self.records.end()).map(logged)
+        let place = self.records.place();
+        self.records.reader().frames(self.records.end()).map(move |frame| logged(&place, frame))
+    }
+
+    /// What is kept does not add up to anything.
+    pub(super) fn damaged_records(&self, why: impl fmt::Display) -> StoreError {
+        damaged(&self.records.place(), why)
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -364,9 +376,10 @@ fn frames_since(row: &Row, mark: Mark) -> Option<Frames> {
     row.reader().frames_past(mark, row.end()).ok()
 }
 
-fn logged(frame: Result<Frame, SegmentError>) -> Result<Logged, StoreError> {
-    let frame = frame.map_err(store_error)?;
-    let record = Record::decode(frame.bytes).map_err(damaged)?;
+fn logged(place: &str, frame: Result<Frame, SegmentError>) -> Result<Logged, StoreError> {
+    let frame = frame.map_err(|error| store_error(place, error))?;
+    let at = |error| damaged(&format_args!("{place} at {}", frame.place), error);
+    let record = Record::decode(frame.bytes).map_err(at)?;
     Ok(Logged { position: Position(frame.place.0), record: Arc::new(record) })
 }
 
@@ -378,8 +391,8 @@ impl Store {
 
     fn put_records(&mut self, common: Seq, records: &[Arc<Record>]) -> Result<(), StoreError> {
         let part = self.folder.join(RECORDS_PART);
-        remove_if_there(&part).map_err(in_folder)?;
-        let disk = SegmentFolder::new(part.clone()).map_err(|error| store_error(error.into()))?;
+        remove_if_there(&part).map_err(in_folder(&part))?;
+        let disk = segments_in(&part)?;
         let mut row = Row::open(Arc::new(disk), self.device, false)?;
         let mut failed = None;
         let before = self.records().map_while(|logged| logged.map_err(|error| failed = Some(error)).ok());
@@ -391,12 +404,11 @@ impl Store {
         if let Some(error) = failed {
             return Err(error);
         }
-        fs::rename(&part, self.folder.join(RECORDS_NEW)).map_err(in_folder)?;
-        finish_replacing(&self.folder).map_err(in_folder)?;
-        let disk =
-            SegmentFolder::new(self.folder.join(RECORDS)).map_err(|error| store_error(error.into()))?;
+        fs::rename(&part, self.folder.join(RECORDS_NEW)).map_err(in_folder(&part))?;
+        finish_replacing(&self.folder).map_err(in_folder(&self.folder))?;
+        let disk = segments_in(&self.folder.join(RECORDS))?;
         self.records = Row::open(Arc::new(disk), self.device, false)?;
-        self.kept = Kept::new(self.records.reader());
+        self.kept = Kept::new(&self.records);
         self.checkpoint.make_due();
         Ok(())
     }
@@ -433,13 +445,18 @@ fn remove_if_there(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn in_folder(error: io::Error) -> StoreError {
-    StoreError::Failed { what: error.to_string() }
+fn in_folder(folder: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |error| StoreError::Failed { place: folder.display().to_string(), what: error.to_string() }
+}
+
+fn segments_in(folder: &Path) -> Result<SegmentFolder, StoreError> {
+    let failed = |error: DiskError| store_error(&folder.display().to_string(), error.into());
+    SegmentFolder::new(folder.to_owned()).map_err(failed)
 }
 
 impl Kept {
-    fn new(reader: SegmentReader) -> Self {
-        Self { reader, recent: Arc::default() }
+    fn new(row: &Row) -> Self {
+        Self { place: row.place(), reader: row.reader(), recent: Arc::default() }
     }
 }
 
@@ -449,8 +466,10 @@ impl KeptRecords for Kept {
         let found = match recent.iter().position(|(at, _)| *at == position) {
             Some(known) => recent.remove(known),
             None => {
-                let bytes = self.reader.read(Place(position)).map_err(store_error)?;
-                (position, Arc::new(Record::decode(bytes).map_err(damaged)?))
+                let place = Place(position);
+                let bytes = self.reader.read(place).map_err(|error| store_error(&self.place, error))?;
+                let at = |error| damaged(&format_args!("{} at {place}", self.place), error);
+                (position, Arc::new(Record::decode(bytes).map_err(at)?))
             }
         };
         let record = Arc::clone(&found.1);
@@ -487,16 +506,16 @@ fn frames_of<C: Borrow<StateChange>>(
     })
 }
 
-pub(super) fn store_error(error: SegmentError) -> StoreError {
+/// What went wrong with the row at `place`.
+pub(super) fn store_error(place: &str, error: SegmentError) -> StoreError {
     match error {
         SegmentError::Full { place } => StoreError::Full { place },
-        SegmentError::Damaged { .. } | SegmentError::Foreign { .. } => {
-            StoreError::Damaged { what: error.to_string() }
-        }
-        other => StoreError::Failed { what: other.to_string() },
+        SegmentError::Damaged { place: at, what } => damaged(&format_args!("{place} at {at}"), what),
+        SegmentError::Foreign { .. } => damaged(&place, error),
+        other => StoreError::Failed { place: place.to_owned(), what: other.to_string() },
     }
 }
 
-fn damaged(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Damaged { what: error.to_string() }
+fn damaged(place: &dyn fmt::Display, error: impl fmt::Display) -> StoreError {
+    StoreError::Damaged { place: place.to_string(), what: error.to_string() }
 }

@@ -172,7 +172,10 @@ impl Folder {
                 Effect::Persist(changes) => self.store.persist(&changes)?,
                 // What the events change in the folder is done in the next round.
                 Effect::Materialise(_) => replan = true,
-                Effect::Notice(Notice::Lineage(why)) => return Err(round::RoundError::Lineage(why).into()),
+                Effect::Notice(Notice::Lineage(why)) => {
+                    let namespace = self.replica.namespace();
+                    return Err(round::RoundError::Lineage { namespace, why }.into());
+                }
                 Effect::Submit(_) | Effect::Scan | Effect::Glance | Effect::Notice(_) | Effect::Reopen => {}
             }
         }

@@ -79,8 +79,10 @@ pub enum ServeError {
         damaged: bool,
     },
     /// It stopped for a reason of its own.
-    #[error("the server failed: {what}")]
+    #[error("the server failed at {place}: {what}")]
     Failed {
+        /// The address, or the file, that it was at.
+        place: String,
         /// Why.
         what: String,
     },

@@ -201,7 +201,8 @@ async fn serve(
     }
     let upkeep = actix_web::rt::spawn(upkeep::keep_up(Arc::clone(&server.node)));
     let looking = actix_web::rt::spawn(look_after(server.clone()));
-    let ended = http.await.map_err(|why| ServeError::Failed { what: why.to_string() });
+    let ended =
+        http.await.map_err(|why| ServeError::Failed { place: address.to_string(), what: why.to_string() });
     upkeep.abort();
     looking.abort();
     let is_there = server.anchor.holds();

@@ -86,8 +86,10 @@ fn own_certificate(data: &Data) -> Result<CertificateFiles, ServeError> {
         let certificate = params.self_signed(&key)?;
         Ok((certificate.pem(), key.serialize_pem()))
     };
-    let (certificate, key) =
-        made().map_err(|error: rcgen::Error| ServeError::Failed { what: error.to_string() })?;
+    let (certificate, key) = made().map_err(|error: rcgen::Error| ServeError::Failed {
+        place: files.certificate.display().to_string(),
+        what: error.to_string(),
+    })?;
     // The certificate comes last: with it, both are there.
     super::data::write(&files.key, &key)?;
     super::data::write(&files.certificate, &certificate)?;

@@ -57,7 +57,7 @@ impl<H: Host> Round<'_, H> {
             // Without a refusal it was taken, and is lost once more.
             return refused.map_or(Ok(()), |refused| {
                 let (seq, why) = (lost.seq(), refused.message);
-                Err(RoundError::PutBack(format!("record {seq} was not taken back: {why}")))
+                Err(self.put_back(format!("record {seq} was not taken back: {why}")))
             });
         }
         self.check_branch(&kept, place, &branch)?;
@@ -148,8 +148,7 @@ impl<H: Host> Round<'_, H> {
                 answer => answer?,
             };
             for bytes in answer.records {
-                let record = Record::decode(bytes.into_vec())
-                    .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                let record = Record::decode(bytes.into_vec()).map_err(|error| self.lineage(error))?;
                 cursor = head_of(&record);
                 branch.hashes.insert(record.batch().hash());
                 branch.records.push(Arc::new(record));
@@ -170,7 +169,7 @@ impl<H: Host> Round<'_, H> {
         let input = Input::Pulled { records: records.collect(), caught_up: false };
         for effect in fresh.step(self.host.now_ms(), input) {
             if let Effect::Notice(Notice::Lineage(why)) = effect {
-                return Err(RoundError::Lineage(why));
+                return Err(self.lineage(why));
             }
         }
         let of_this_device = |record: &&Arc<Record>| record.batch().header().device == self.replica.device();
@@ -182,7 +181,7 @@ impl<H: Host> Round<'_, H> {
             .filter(of_this_device)
             .find(|record| !made.contains(&record.batch().hash()))
         {
-            Some(record) => Err(RoundError::PutBack(crate::replica::not_made_here(record.seq()))),
+            Some(record) => Err(self.put_back(crate::replica::not_made_here(record.seq()))),
             None => Ok(()),
         }
     }

@@ -203,8 +203,10 @@ pub enum StoreError {
         place: String,
     },
     /// Stored bytes are not what was written, or do not make sense.
-    #[error("the device's own state is damaged: {what}")]
+    #[error("the device's own state in {place} is damaged: {what}")]
     Damaged {
+        /// Where.
+        place: String,
         /// What is wrong.
         what: String,
     },
@@ -215,8 +217,10 @@ pub enum StoreError {
         place: String,
     },
     /// Anything else.
-    #[error("the device's own state cannot be used: {what}")]
+    #[error("the device's own state in {place} cannot be used: {what}")]
     Failed {
+        /// Where.
+        place: String,
         /// What the system said.
         what: String,
     },

@@ -8,6 +8,7 @@ use crate::{
     protocol::{Class, Code},
     transport::TransportError,
 };
+use annals_events::{DeviceId, NamespaceId};
 use std::collections::BTreeSet;
 
 /// What a round did.
@@ -119,18 +120,37 @@ pub enum RoundError {
     #[error(transparent)]
     MassDelete(#[from] MassDelete),
     /// What the server says does not go on from what it said.
-    #[error("the server's history is not the one this device knows: {0}")]
-    Lineage(String),
+    #[error("the server's history of {namespace} is not the one this device knows: {why}")]
+    Lineage {
+        /// Of what.
+        namespace: NamespaceId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The server is another one than that which the folder was linked to, or knows nothing of this device.
-    #[error("the server does not know this folder: {0}")]
-    Stranger(String),
+    #[error("the server does not know this folder, {namespace}: {why}")]
+    Stranger {
+        /// What it does not know.
+        namespace: NamespaceId,
+        /// What it said.
+        why: String,
+    },
     /// This device is not where it was: its state was copied, or put back to an older copy; or what it knows cannot be
     /// brought together with what a server has that was put back.
-    #[error("this device's state is not what it last was: {0}")]
-    PutBack(String),
+    #[error("the state of this device, {device}, is not what it last was: {why}")]
+    PutBack {
+        /// Where.
+        namespace: NamespaceId,
+        /// Which.
+        device: DeviceId,
+        /// What shows that.
+        why: String,
+    },
     /// Events were refused.
     #[error("{events} {} refused and set aside: {why}", if *.events == 1 { "change was" } else { "changes were" })]
     SetAside {
+        /// Of what.
+        namespace: NamespaceId,
         /// How many.
         events: u64,
         /// What the server said.

@@ -84,8 +84,7 @@ impl<H: Host> Round<'_, H> {
             match outcome {
                 BatchOutcome::Admitted { record } | BatchOutcome::AlreadyAdmitted { record } => {
                     settled += events;
-                    let record = Record::decode(record.into_vec())
-                        .map_err(|error| RoundError::Lineage(error.to_string()))?;
+                    let record = Record::decode(record.into_vec()).map_err(|error| self.lineage(error))?;
                     said += said_in(&record);
                     let record = Arc::new(record);
                     known.extend(again.then(|| Arc::clone(&record)));
@@ -103,7 +102,7 @@ impl<H: Host> Round<'_, H> {
         self.send_shown(&back)?;
         match self.take_records(records) {
             // Perhaps it is a server that was put back since this device last asked for records.
-            Err(RoundError::Lineage(_)) => drop(self.pull(false)?),
+            Err(RoundError::Lineage { .. }) => drop(self.pull(false)?),
             taken => taken?,
         }
         let all = settled;
@@ -162,7 +161,7 @@ impl<H: Host> Round<'_, H> {
         }
         match refused.code.class() {
             Class::Passing => return Err(TransportError::Refused(problem).into()),
-            Class::Lineage => return Err(RoundError::PutBack(refused.message)),
+            Class::Lineage => return Err(self.put_back(refused.message)),
             _ => {}
         }
         let lost = refused.code == Code::ChunksMissing;

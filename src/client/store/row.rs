@@ -12,7 +12,8 @@ use annals_engine::round::StoreError;
 use annals_events::{
     DeviceId,
     segment::{
-        Mark, Place, SegmentConfig, SegmentDisk, SegmentKind, SegmentReader, Segments, Unfinished, Witness,
+        Mark, Place, SegmentConfig, SegmentDisk, SegmentError, SegmentKind, SegmentReader, Segments,
+        Unfinished, Witness,
     },
 };
 use std::sync::Arc;
@@ -38,7 +39,7 @@ impl Row {
         let said = witness(&*disk, device)?;
         let known: Vec<Mark> = said.into_iter().collect();
         let (segments, torn) =
-            Segments::open(disk.clone(), config_of(device, gaps), &known).map_err(store_error)?;
+            Segments::open(disk.clone(), config_of(device, gaps), &known).map_err(at(&*disk))?;
         if let Some(torn) = torn {
             tracing::info!(place = %torn.place, bytes = torn.bytes, file = torn.file, "a write that a crash cut off was moved aside");
         }
@@ -57,7 +58,7 @@ impl Row {
         let said = witness(&*disk, device)?;
         let known: Vec<Mark> = said.into_iter().collect();
         let (segments, cut_off) =
-            Segments::look(disk.clone(), config_of(device, gaps), &known).map_err(store_error)?;
+            Segments::look(disk.clone(), config_of(device, gaps), &known).map_err(at(&*disk))?;
         Ok((Self { disk, owner: device.0, segments, said, groups: 0 }, cut_off))
     }
 
@@ -85,7 +86,7 @@ impl Row {
     fn append_group(&mut self, group: &[Vec<u8>]) -> Result<Vec<Place>, StoreError> {
         let frames: Vec<&[u8]> = group.iter().map(Vec::as_slice).collect();
         self.groups += 1;
-        self.segments.append(&frames).map_err(store_error)
+        self.segments.append(&frames).map_err(at(&*self.disk))
     }
 
     /// Writes down how far it has got, if it has got further.
@@ -94,7 +95,7 @@ impl Row {
         if end.place.0 == 0 || self.said == Some(end) {
             return Ok(());
         }
-        Witness::write(&*self.disk, self.owner, end).map_err(|error| store_error(error.into()))?;
+        Witness::write(&*self.disk, self.owner, end).map_err(|error| at(&*self.disk)(error.into()))?;
         (self.said, self.groups) = (Some(end), 0);
         Ok(())
     }
@@ -113,11 +114,16 @@ impl Row {
     pub(super) fn remove(&mut self, numbers: &[u32]) -> Result<(), StoreError> {
         // Nothing that the witness speaks of may go.
         self.vouch()?;
-        numbers.iter().try_for_each(|number| self.segments.remove(*number).map_err(store_error))
+        numbers.iter().try_for_each(|number| self.segments.remove(*number).map_err(at(&*self.disk)))
     }
 
     pub(super) fn numbers(&self) -> Result<Vec<u32>, StoreError> {
-        self.segments.numbers().map_err(store_error)
+        self.segments.numbers().map_err(at(&*self.disk))
+    }
+
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        self.disk.place()
     }
 
     pub(super) fn end(&self) -> Mark {
@@ -136,11 +142,15 @@ pub(super) fn is_whole(disk: Arc<dyn SegmentDisk>, device: DeviceId, gaps: bool)
 
 /// What the witness says, if there is one to be believed.
 fn witness(disk: &dyn SegmentDisk, device: DeviceId) -> Result<Option<Mark>, StoreError> {
-    let witness = Witness::read(disk, device.0).map_err(|error| store_error(error.into()))?;
+    let witness = Witness::read(disk, device.0).map_err(|error| at(disk)(error.into()))?;
     if let Witness::Unusable(what) = &witness {
         tracing::warn!(place = disk.place(), what, "the witness of how far a row has got cannot be believed");
     }
     Ok(witness.mark())
+}
+
+fn at(disk: &dyn SegmentDisk) -> impl Fn(SegmentError) -> StoreError {
+    move |error| store_error(&disk.place(), error)
 }
 
 fn config_of(device: DeviceId, gaps: bool) -> SegmentConfig {

@@ -375,6 +375,8 @@ fn records_that_cannot_be_read_are_not_replaced_by_what_there_is_of_them() {
     fs::write(&row, &damaged).unwrap();
     let replaced = store.replace_records(records[1].last_seq(), &records[2..]);
     assert!(matches!(replaced, Err(StoreError::Damaged { .. })), "{replaced:?}");
+    let said = replaced.unwrap_err().to_string();
+    assert!(said.contains(&row.parent().unwrap().display().to_string()), "it says where: {said}");
     assert_eq!(fs::read(&row).unwrap(), damaged);
     assert!(!folder.path().join(RECORDS_NEW).exists());
 }
