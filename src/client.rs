@@ -27,6 +27,7 @@ mod listening;
 mod lists;
 mod noting;
 mod opened;
+mod retelling;
 mod rewinding;
 pub mod settings;
 mod standing;

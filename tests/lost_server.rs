@@ -184,3 +184,43 @@ fn nothing_is_taken_past_a_retirement_that_was_handed_back() {
     assert!(!place.exists("one/b.txt") && place.exists("two/b.txt"));
     verified(&mut place, &["one"]);
 }
+
+#[test]
+fn tags_and_notes_are_said_again_to_a_server_that_begins_anew_and_only_once() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "text");
+    place.write("one/in/b.txt", "another");
+    place.link("ada", "one");
+    place.annals(&["tag", "one/a.txt", "+draft", "+mine"]).ok();
+    place.annals(&["tag", "one/a.txt", "-mine"]).ok();
+    place.annals(&["note", "one/in/b.txt", "send on Monday"]).ok();
+    place.annals(&["tag", "one/in", "+letters"]).ok();
+    place.link("ada", "two");
+    // Said to nobody, and meant all the same.
+    place.kill_server();
+    place.annals(&["note", "two/a.txt", "read it again"]).ok();
+    place.remove("server");
+    place = place.served();
+    for folder in ["one", "two"] {
+        let refused = place.sync(folder).fails(3, "begun anew");
+        assert!(refused.err.contains("tags and notes come along"), "{}", refused.err);
+        place.annals(&["link", &place.url, folder, "--user", "ada", "--device", folder]).ok();
+        place.sync(folder).ok();
+    }
+    place.sync_all(&["one", "two"]);
+    for folder in ["one", "two"] {
+        let said = |verb: &str, path: &str| place.annals(&[verb, &format!("{folder}/{path}")]).ok().out;
+        assert_eq!(
+            (said("tag", "a.txt"), said("note", "a.txt")),
+            ("draft\n".into(), "read it again\n".into())
+        );
+        assert_eq!(
+            (said("note", "in/b.txt"), said("tag", "in")),
+            ("send on Monday\n".into(), "letters\n".into())
+        );
+        assert!(!place.exists(&format!("{folder}/.annals/retell.json")));
+    }
+    let log = place.annals(&["log", "one", "--json"]).ok().out;
+    assert_eq!(log.matches("attributes_changed").count(), 4, "{log}");
+    verified(&mut place, &["one", "two"]);
+}

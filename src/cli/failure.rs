@@ -135,7 +135,7 @@ pub(crate) fn of_client(error: &ClientError) -> Failure {
         }
         ClientError::Stranger { folder, server, user, device, .. } => {
             let (folder, device) = (typed(folder), typed(Path::new(device)));
-            Failure::new(Exit::NeedsPerson, message).hint(format!("nothing was deleted. Is it the right server, and was it to begin anew? Then stop the daemon that keeps this folder, if one does; make the account there again, on the server's machine (with --data as its `annals serve` has it): `annals user add {user} --server {server}`; and link the folder anew: `annals link {server} {folder} --user {user} --device {device}`. The files of both sides are merged then, nothing is deleted; tags, notes and history are those of the new log, what this device knew of the old one stays in .annals/was-*"))
+            Failure::new(Exit::NeedsPerson, message).hint(format!("nothing was deleted. Is it the right server, and was it to begin anew? Then stop the daemon that keeps this folder, if one does; make the account there again, on the server's machine (with --data as its `annals serve` has it): `annals user add {user} --server {server}`; and link the folder anew: `annals link {server} {folder} --user {user} --device {device}`. The files of both sides are merged then, nothing is deleted, and tags and notes come along; the history is that of the new log, what this device knew of the old one stays in .annals/was-*"))
         }
         ClientError::Unsent { folder, .. } => {
             let folder = typed(folder);

@@ -454,6 +454,9 @@ impl Folder {
             self.forget_what_may_go()?;
             report.add(self.round(Look::Nowhere, patient, progress)?);
         }
+        if self.tell_again()? {
+            report.add(self.round(Look::Nowhere, patient, progress)?);
+        }
         if self.say_how_far()? {
             report.add(self.round(Look::Nowhere, patient, progress)?);
         }

@@ -237,12 +237,14 @@ pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError>
 
 /// Sets the link of `root` aside, so that the folder can be linked anew to a log that is not the one it knew. What
 /// made it this device, what was not sent yet included, lies in the folder that is answered with and is not
-/// touched again; the files stay, and the next link merges them. Cut off anywhere, it goes on where it was.
+/// touched again; tags and notes are said again later; the files stay, and the next link merges them. Cut off anywhere, it goes on where it was.
 ///
 /// # Errors
 /// [`ClientError::Held`] while another process has the folder.
 pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
     let (binding, _) = Binding::read(root)?;
+    let failed = |source| ClientError::Folder { folder: root.into(), source };
+    super::retelling::take_down(root).map_err(failed)?;
     let state = root.join(super::STATE_FOLDER);
     let _lock = super::folder::lock(&state, root)?;
     let aside = state.join(format!("{WAS}{}.lost", &binding.device.to_hex()[..8]));
@@ -260,7 +262,7 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
         File::open(&aside)?.sync_all()?;
         File::open(&state)?.sync_all()
     };
-    set_aside().map_err(|source| ClientError::Folder { folder: root.into(), source })?;
+    set_aside().map_err(failed)?;
     Ok(aside)
 }
 
