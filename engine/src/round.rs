@@ -68,8 +68,8 @@ pub struct Wish {
 
 /// How often a round goes around at most: each time something came up that was not there before.
 const TURNS_MAX: usize = 32;
-/// Why a file is not written whose content a server lost with its state.
-const CONTENT_LOST: &str = "the server was put back to an older copy and lacks its content: it comes once a device that has it syncs";
+/// Why a file is not written whose content a server lost.
+const CONTENT_LOST: &str = "the server lost its content: it comes once a device that has it syncs";
 /// How often a server may lose state while a round is at work.
 const HAND_BACKS_MAX: usize = 8;
 
@@ -148,7 +148,7 @@ struct Round<'a, H: Host> {
     looked_for: Option<annals_events::Hash>,
     /// How often missing chunks were sent once more.
     resends: usize,
-    /// Some content is not on a server that was put back.
+    /// Some content that was on the server is not there any more.
     content_lost: bool,
     /// What was given to a server that lost it.
     given: BTreeSet<ContentId>,

@@ -302,8 +302,6 @@ impl World {
             RoundError::MassDelete(_) => self.chaos.get(),
             // The content of a file could not be had: the link says why.
             RoundError::Blocked(_) => self.chaos.get(),
-            // A server that was put back while it was asked for chunks.
-            error if error.is_unknown_chunk() => self.chaos.get() && self.options.put_backs > 0,
             // A folder that cannot be read for a while.
             RoundError::InTheWay(_) => self.chaos.get(),
             // A save that was overwritten before it got into the log, while a restarted server forgot that it had been

@@ -3,9 +3,9 @@
 use annals_engine::{
     chunk_store::ChunkStore,
     journal::Identity,
-    round::{RoundError, Wish},
+    round::{Look, RoundError, Wish},
 };
-use annals_events::{ChunkId, NamespaceId, Record, UserId};
+use annals_events::{ChunkId, EntryKind, NamespaceId, Record, UserId};
 use annals_simulations::{
     Seed,
     clock::{MachineClock, WorldTime},
@@ -236,4 +236,59 @@ fn what_was_saved_under_a_clock_that_is_ahead_is_not_read_at_each_look() {
     assert!(desktop.machine.volume.borrow_mut().rename("a", "c"));
     assert!(bytes_read(&mut desktop) > 0);
     assert_eq!(bytes_read(&mut desktop), 0, "it was read");
+}
+
+#[test]
+fn what_a_server_lost_is_waited_for_where_no_epoch_tells_that_it_did() {
+    let (time, server, mut laptop) = linked();
+    let mut desktop = another(&server, 2, time.machine(0));
+    let mut phone = another(&server, 3, time.machine(0));
+    for device in [&mut laptop, &mut desktop, &mut phone] {
+        device.round(Wish::default()).unwrap();
+    }
+    let backup = server.borrow().backup();
+    time.pass(1000);
+    assert!(laptop.machine.volume.borrow_mut().write("a", b"what the server lost"));
+    laptop.round(Wish::default()).unwrap();
+    // The desktop hears of it, and is cut off before it has the content.
+    let link = desktop.machine.transport.clone();
+    let cut = once(&desktop, 1, |moment| moment == Moment::Request, move || link.set_cut(true));
+    assert!(desktop.round(Wish::default()).is_err() && cut.get());
+    desktop.machine.transport.set_cut(false);
+    // It hands back the record, twice: the second time none is lost that the server admitted under the key it has then.
+    for _ in 0..2 {
+        server.borrow_mut().put_back(&backup, false);
+        time.pass(1000);
+        assert!(desktop.round(Wish::default()).unwrap().handed_back > 0);
+    }
+    assert_eq!(server.borrow().projections().head().epoch, 0);
+    let report = phone.round(Wish::default()).unwrap();
+    assert!(report.skipped.iter().any(|(path, why)| path == "a" && why.contains("lost its content")));
+    laptop.round(Wish::default()).unwrap();
+    for device in [&mut phone, &mut desktop] {
+        device.round(Wish::default()).unwrap();
+        assert_eq!(device.machine.volume.borrow().visible(), laptop.machine.volume.borrow().visible());
+    }
+}
+
+#[test]
+fn a_folder_that_went_into_a_new_one_takes_along_what_is_known_of_a_file_that_was_saved_in_it() {
+    // Some file systems tell when something was made.
+    for nth in 2..8 {
+        let (time, server, _) = linked();
+        let mut device = another(&server, nth, time.machine(0));
+        let volume = device.machine.volume.clone();
+        assert!(volume.borrow_mut().make_folder("old"));
+        assert!(volume.borrow_mut().write("old/file", b"as it was"));
+        device.round(Wish::default()).unwrap();
+        time.pass(1000);
+        assert!(volume.borrow_mut().make_folder("new"));
+        assert!(volume.borrow_mut().rename("old", "new/name"));
+        assert!(volume.borrow_mut().save("new/name/file", b"saved in it"));
+        time.pass(1000);
+        let look = Look::At(["new/name/file".to_owned()].into());
+        device.round(Wish { look, ..Wish::default() }).unwrap();
+        assert_eq!(volume.borrow().paths(EntryKind::File), ["new/name/file"], "nothing came beside it");
+        assert_eq!(server.borrow().projections().listing().len(), 3);
+    }
 }

@@ -184,7 +184,8 @@ impl<D: Disk> Search<'_, D> {
         }
         for (path, was, kind) in came {
             self.want(parent(&was).unwrap_or(""), false);
-            if kind == EntryKind::Folder && !self.listed.contains(&path) {
+            if kind == EntryKind::Folder {
+                // Where it was, too, if it was listed with all that is in a new folder.
                 self.want(&path, false);
                 self.moved.insert(path, was);
                 // What was not known under its name may be by where it was.

@@ -146,10 +146,8 @@ impl<H: Host> Round<'_, H> {
                 // What was just saved here can be fetched once its event is in the log.
                 if trouble.is_unknown_chunk() && self.replica.pending().next().is_some() {
                     self.rescan = Some(Look::Whole);
-                // No epoch tells of a server that lost no record of its own.
-                } else if trouble.is_unknown_chunk()
-                    && (self.replica.cursor().epoch > 0 || self.report.server_put_back)
-                {
+                // It was stored before its event was admitted (I4), so it is lost, whether an epoch tells of that or not.
+                } else if trouble.is_unknown_chunk() {
                     self.content_lost = true;
                 } else {
                     self.trouble(trouble);
