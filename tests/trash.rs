@@ -86,6 +86,8 @@ fn what_is_forgotten_waits_for_every_device_and_says_for_which() {
     let said = place.json(&["trash", "empty", "one", "--yes", "--json"]);
     assert_eq!((&said["forgotten"], &said["waiting"]), (&0.into(), &4.into()), "{said}");
     assert_eq!(said["waits_for"], serde_json::json!(["two"]));
+    let text = place.annals(&["trash", "empty", "one", "--yes"]).ok().out;
+    assert!(text.contains("/one --retire LABEL"), "{text}");
     let lines = trash(&place, "one");
     assert_eq!(lines[0]["waits_for"], serde_json::json!(["two"]));
     assert!(place.annals(&["trash", "list", "one"]).ok().out.contains("forgotten once two knows"));

@@ -46,7 +46,7 @@ pub(super) fn run_man(man: &Man, directory: &Path, talk: &mut Talk<'_>) -> Resul
         talk.json(&serde_json::json!({ "folder": folder.display().to_string(), "pages": names }))?;
     } else {
         talk.line(format_args!("wrote {} pages to {}", pages.len(), folder.display()))?;
-        talk.remark(format_args!("man -l {} shows the first", folder.join("annals.1").display()))?;
+        talk.remark(format_args!("man -l {} shows the first", place::typed(&folder.join("annals.1"))))?;
     }
     Ok(Exit::Done)
 }

@@ -78,7 +78,10 @@ fn show(status: &Status, root: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failu
         status.seq
     ))?;
     if status.paused {
-        talk.line("  paused: nothing is sent or fetched until `annals sync --resume`")?;
+        talk.line(format_args!(
+            "  paused: nothing is sent or fetched until `annals sync {} --resume`",
+            place::typed(root)
+        ))?;
     }
     if let Some(rate) = status.limit_rate {
         talk.line(format_args!("  at most {} a second in each direction", size::human(rate)))?;

@@ -156,8 +156,9 @@ fn empty(path: Option<&str>, folder: &mut Folder, talk: &mut Talk<'_>) -> Result
     if !left.is_empty() {
         let devices: Vec<&str> = waits_for.iter().copied().collect();
         talk.line(format_args!(
-            "the rest goes by itself once {} was here and knows of the removal; one that is gone for good: annals devices --retire LABEL",
-            devices.join(", ")
+            "the rest goes by itself once {} was here and knows of the removal; one that is gone for good: annals devices {} --retire LABEL",
+            devices.join(", "),
+            place::typed(folder.root())
         ))?;
         for (label, seen, until) in absent(&waits_for, folder) {
             let seen =
