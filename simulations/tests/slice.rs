@@ -31,7 +31,7 @@ fn whatever_happens_nothing_is_lost_and_all_agree_in_the_end() {
 fn seeds_that_failed_once_pass() {
     let all = [
         238, 75, 155, 308, 498, 499, 591, 854, 963, 987, 1136, 1167, 1612, 2269, 4350, 4448, 5478, 6604,
-        7129, 7199, 7501, 10927, 10970, 12026, 22403, 28081, 200045, 302372,
+        7129, 7199, 7501, 10927, 10970, 12026, 22403, 28081, 200045, 300297, 302372,
     ];
     check(all, |options| options);
     check([16, 35, 137, 409], Options::calm);

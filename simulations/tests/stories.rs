@@ -292,3 +292,26 @@ fn a_folder_that_went_into_a_new_one_takes_along_what_is_known_of_a_file_that_wa
         assert_eq!(server.borrow().projections().listing().len(), 3);
     }
 }
+
+#[test]
+fn what_was_read_by_a_look_that_had_to_be_one_at_everything_is_read_by_that_one_too() {
+    let (time, server, mut laptop) = linked();
+    // What takes long is read once in a round.
+    laptop.machine.transport.set_window(64);
+    let volume = laptop.machine.volume.clone();
+    for folder in ["one", "other", "other/folder"] {
+        assert!(volume.borrow_mut().make_folder(folder));
+    }
+    assert!(volume.borrow_mut().write("one/file", b"as it was"));
+    laptop.round(Wish::default()).unwrap();
+    time.pass(1000);
+    // Where the file was there is a folder, and what it holds says nothing: perhaps it is somewhere else.
+    assert!(volume.borrow_mut().swap("one/file", "other/folder"));
+    assert!(volume.borrow_mut().write("other/folder", &[b'x'; 300]));
+    time.pass(1000);
+    let look = Look::At(["one/file", "other/folder"].map(String::from).into());
+    let report = laptop.round(Wish { look, ..Wish::default() }).unwrap();
+    assert!(report.waiting.is_empty(), "{:?} waits, and nobody is at it", report.waiting);
+    let said = server.borrow().projections().listing();
+    assert!(said.iter().any(|(path, shown)| path == "other/folder" && shown.kind == EntryKind::File));
+}

@@ -13,7 +13,7 @@ use crate::{
     flow,
     observed::{LocalTree, SyncedTree, ancestors, parent},
     priority::{Rank, urgent_first},
-    replica::{Input, Reach},
+    replica::{Effect, Input, Reach},
     watch::QUIET_MS,
 };
 use annals_events::EntryKind;
@@ -87,8 +87,19 @@ impl<H: Host> Round<'_, H> {
             Wish { patient: true, .. } => Removals::AskAtRest,
             _ => Removals::Ask,
         };
+        let read = self.read_of(&local);
         let effects = self.replica.step(self.host.now_ms(), Input::Looked { local, reach, removals });
+        if effects.iter().any(|effect| matches!(effect, Effect::Scan)) {
+            // Nothing was said of that: it is read with the rest.
+            self.tried.retain(|path| !read.contains(path));
+        }
         self.perform(effects)
+    }
+
+    /// What this look read of what had its turn.
+    fn read_of(&self, local: &LocalTree) -> BTreeSet<String> {
+        let is_read = |path: &&String| local.nodes.get(*path).is_some_and(|found| found.content.is_some());
+        self.tried.iter().filter(is_read).cloned().collect()
     }
 
     /// What is reported is from now on of the whole folder.
@@ -304,6 +315,8 @@ impl<H: Host> Round<'_, H> {
         self.little_waits = self.later.iter().any(|path| !flow::is_long(size(path), window));
         self.tried.retain(|path| !self.later.contains(path));
         if !self.has_all(local, folders) {
+            let read = self.read_of(local);
+            self.tried.retain(|path| !read.contains(path));
             self.rescan = Some(Look::Whole);
             return Reading::ToBeginAgain;
         }
