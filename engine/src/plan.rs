@@ -112,11 +112,18 @@ pub fn pending(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
     entries
 }
 
-/// The folders in which the disk does not show what the log has.
+/// The folders in which the disk does not show what the log has. One that stands where the log has another is among them,
+/// and the other too: what is alike in both by its path is not in the same folder.
 #[must_use]
 pub fn unlike(synced: &SyncedTree, remote: &RemoteTree) -> BTreeSet<EntryId> {
     let mut folders = BTreeSet::new();
-    for (path, ..) in differences(synced, remote) {
+    for (path, here, there) in differences(synced, remote) {
+        if let (Some(here), Some(there)) = (here, there)
+            && (here.kind, there.kind) == (EntryKind::Folder, EntryKind::Folder)
+            && here.entries != there.entries
+        {
+            folders.extend(here.entries.into_iter().chain(there.entries.iter().copied()));
+        }
         let Some(above) = parent(&path) else {
             folders.insert(EntryId::ROOT);
             continue;

@@ -1,7 +1,7 @@
 //! What could not make room, as a person was at it between the look and the operation.
 
 use crate::{folder::Folder, world::World};
-use annals_engine::observed::parent;
+use annals_engine::{author::Removals, observed::parent};
 use annals_events::EntryKind;
 
 /// A folder that elsewhere became another's place, and here was removed when it was about to go.
@@ -56,4 +56,31 @@ fn what_stands_where_something_could_not_make_room_is_looked_at_again() {
         let folder = &world.devices[0].folder;
         assert_eq!(folder.names.keys().filter(|path| path.ends_with("/x")).count(), 1);
     }
+}
+
+#[test]
+fn folders_that_exchange_their_names_are_compared_though_what_is_in_them_is_alike_by_its_path() {
+    let mut world = World::new(2);
+    // By their births they are told apart.
+    world.devices[1].folder = Folder::on_a_disk(true);
+    for path in ["a", "a/in", "b"] {
+        world.devices[0].folder.mkdir(path);
+    }
+    world.heal();
+    let folder = &mut world.devices[1].folder;
+    for (from, to) in [("a", "beside"), ("b", "a"), ("beside/in", "a/in"), ("beside", "b")] {
+        folder.rename(from, to);
+    }
+    world.scan(1);
+    world.push(1);
+    // Nothing can be done here for now: somebody may be at it.
+    let folder = &mut world.devices[0].folder;
+    ["a", "b"].into_iter().for_each(|path| folder.remove(path));
+    world.devices[0].removals = Removals::AskAtRest;
+    world.pull(0, usize::MAX);
+    world.scan(0);
+    assert!(!world.devices[0].replica.withheld().is_empty());
+    let unsure = world.devices[0].replica.folders_unsure();
+    let compared = |path: &str| unsure.as_ref().is_none_or(|folders| folders.contains(path));
+    assert!(compared("a") && compared("b"), "{unsure:?}");
 }
