@@ -3,7 +3,7 @@
 use super::{Effect, Notice, Replica, StateChange};
 use crate::{
     disk::{Blocked, DiskOp, Expect, Outcome},
-    observed::{SyncedChange, ancestors},
+    observed::{SyncedChange, ancestors, parent},
     plan::after,
 };
 use std::collections::BTreeSet;
@@ -71,8 +71,8 @@ impl Replica {
         Some(&plan.ops)
     }
 
-    /// Whether what is known at its place, or above, could not make room for it: somebody was at that. Which is which the
-    /// next look tells, as after an end in mid-plan.
+    /// Whether what is known at its place, or above, could not make room for it, or its folder did not come and another is
+    /// there: somebody was at that. Which is which the next look tells, as after an end in mid-plan.
     fn is_unclear(&self, op: &DiskOp, unclear: &BTreeSet<String>) -> bool {
         let is_there =
             |path: &str| unclear.contains(path) || ancestors(path).any(|above| unclear.contains(above));
@@ -85,7 +85,8 @@ impl Replica {
             DiskOp::Exchange { other, .. } => (false, Some(other)),
             DiskOp::SetAttributes { .. } | DiskOp::Park { .. } | DiskOp::Remove { .. } => (false, None),
         };
-        comes && self.synced.contains(op.path())
+        let has_folder = parent(op.path()).is_none_or(|folder| self.synced.contains(folder));
+        comes && (self.synced.contains(op.path()) || !has_folder)
             || is_there(op.path())
             || from.is_some_and(|from| is_there(from))
     }

@@ -19,14 +19,19 @@ fn removed_when_it_was_to_go(elsewhere: fn(&mut Folder), here: fn(&mut Folder)) 
     world.pull(0, usize::MAX);
     world.scan(0);
     assert!(world.devices[0].meanwhile.is_none(), "nothing was done");
+    assert_in_folders(&world);
+    world.heal();
+    world.assert_equal();
+    world
+}
+
+/// What is known is in a folder that is known.
+fn assert_in_folders(world: &World) {
     let synced = world.devices[0].replica.synced();
     for (path, _) in synced.iter() {
         let above = parent(&path).map(|above| synced.get(above).map(|node| node.kind));
         assert!(above.is_none_or(|kind| kind == Some(EntryKind::Folder)), "{path:?} is in no folder");
     }
-    world.heal();
-    world.assert_equal();
-    world
 }
 
 #[test]
@@ -83,4 +88,26 @@ fn folders_that_exchange_their_names_are_compared_though_what_is_in_them_is_alik
     let unsure = world.devices[0].replica.folders_unsure();
     let compared = |path: &str| unsure.as_ref().is_none_or(|folders| folders.contains(path));
     assert!(compared("a") && compared("b"), "{unsure:?}");
+}
+
+#[test]
+fn what_went_into_another_folder_than_was_meant_is_looked_at_again() {
+    let mut world = World::new(2);
+    let folder = &mut world.devices[0].folder;
+    ["c", "c/in", "d"].into_iter().for_each(|path| folder.mkdir(path));
+    folder.write("file", "a person's");
+    world.heal();
+    let folder = &mut world.devices[1].folder;
+    folder.rename("c", "d/c");
+    folder.rename("file", "d/c/file");
+    world.scan(1);
+    world.push(1);
+    world.devices[0].meanwhile = Some(|folder| folder.rename("c/in", "d/c"));
+    world.pull(0, usize::MAX);
+    assert!(world.devices[0].meanwhile.is_none(), "nothing was done");
+    assert_in_folders(&world);
+    world.heal();
+    world.assert_equal();
+    let folder = &world.devices[0].folder;
+    assert_eq!(folder.names.keys().filter(|path| path.ends_with("file")).count(), 1);
 }
