@@ -422,6 +422,8 @@ impl<'a, S: ChunkSink> Worker<'a, S> {
         while left > 0 && !workshop.is_stopped() {
             buffer.clear();
             let block = (4 * u64::from(cut.max)).min(BLOCK_BYTES_MAX).min(left);
+            // At once: what grows by doubling leaves its smaller selves behind.
+            buffer.reserve_exact(usize::try_from(block).expect("a block is some megabytes"));
             let got = io::Read::take(&mut *reading, block).read_to_end(buffer)? as u64;
             if got < block {
                 return Err(CutError::ChangedWhileRead);

@@ -126,7 +126,7 @@ fn a_difference_is_told_only_between_chunks_that_one_may_read() {
             ChunksWanted { chunks: vec![new_chunk.id], bases: vec![(0, vec![old_chunk.id])], content: None };
         let body = to_cbor(&wanted);
         let asked = |client: &_| device.request(client, &server, Method::POST, "chunks/get").body(body);
-        frame::decode_all(&server.web.bytes(asked).unwrap()).unwrap().remove(0)
+        frame::decode_all(server.web.bytes(asked).unwrap()).unwrap().remove(0)
     };
     match fetched(&ana) {
         Framed::Delta(delta) => assert_eq!(delta.apply(&old), Ok(new.clone())),

@@ -320,7 +320,7 @@ impl Device {
             frame::Framed::Whole(chunk) => chunk,
             frame::Framed::Delta(_) => panic!("a difference to nothing"),
         };
-        Ok(frame::decode_all(&bytes).unwrap().into_iter().map(whole).collect())
+        Ok(frame::decode_all(bytes).unwrap().into_iter().map(whole).collect())
     }
 
     pub fn missing(&self, server: &TestServer, chunks: &[ChunkRef], adds: u64) -> Answer<Vec<u32>> {

@@ -144,7 +144,7 @@ pub struct StoreChunks {
     /// For which namespace.
     pub namespace: NamespaceId,
     /// Framed.
-    pub body: actix_web::web::Bytes,
+    pub body: Vec<u8>,
 }
 
 /// Chunks by name.
@@ -386,7 +386,7 @@ impl Who {
         let summary = self.role(namespace, Role::Editor).await?;
         self.node.meters.received(body.len());
         let framed = blocking(move || {
-            frame::decode_all(&body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
+            frame::decode_all(body).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))
         });
         let framed = framed.await?;
         let plain = framed.iter().map(|framed| u64::from(framed.plain_bytes())).sum();

@@ -246,7 +246,8 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
         let mut state = self.state();
         state.waiting_bytes -= waited.len();
         let spare = state.spare.iter().map(Vec::capacity).sum::<usize>() + waited.capacity();
-        if spare <= self.waiting_bytes_max {
+        // An empty one on top would be taken for the next chunk, in place of those that have room for it.
+        if waited.capacity() > 0 && spare <= self.waiting_bytes_max {
             state.spare.push(waited);
         }
         if let Ok(chunk) = chunk {
@@ -262,5 +263,38 @@ impl<'a, S: ChunkSink> Workshop<'a, S> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_engine::content::SealedChunk;
+
+    struct KnowsAll;
+
+    impl ChunkSink for KnowsAll {
+        type Error = ();
+        fn wanted(&self, _: &ChunkId) -> Result<bool, ()> {
+            Ok(false)
+        }
+        fn take(&self, _: SealedChunk) -> Result<(), ()> {
+            Err(())
+        }
+    }
+
+    #[test]
+    fn what_a_chunk_waited_in_is_what_the_next_one_waits_in() {
+        let (workshop, mut sealer) = (Workshop::new(NonZero::new(2).unwrap(), &KnowsAll), Sealer::new());
+        let large = vec![7; WAITING_BYTES_MAX / 2 + 1];
+        let mut waited_in = Vec::new();
+        for _ in 0..3 {
+            workshop.offer(&mut sealer, &large);
+            waited_in.extend(workshop.state().waiting.iter().map(|job| job.plain.as_ptr()));
+            // There is no room for a second one: it is done at once.
+            workshop.offer(&mut sealer, &large);
+            workshop.help(&mut sealer);
+        }
+        assert_eq!(waited_in, [waited_in[0]; 3]);
     }
 }

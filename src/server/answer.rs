@@ -133,12 +133,16 @@ pub(super) type Body = Result<web::Bytes, actix_web::Error>;
 
 /// A large body of at most so many bytes. Room for it is taken once, if it says how much it needs: a body that grows is
 /// copied, and takes the memory of several.
-pub(super) async fn gathered(request: &HttpRequest, mut body: web::Payload, bytes_max: usize) -> Body {
+pub(super) async fn gathered(
+    request: &HttpRequest,
+    mut body: web::Payload,
+    bytes_max: usize,
+) -> Result<Vec<u8>, actix_web::Error> {
     let said = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if said.is_some_and(|said: usize| said > bytes_max) {
         return Err(PayloadError::Overflow.into());
     }
-    let mut bytes = web::BytesMut::with_capacity(said.unwrap_or_default());
+    let mut bytes = Vec::with_capacity(said.unwrap_or_default());
     while let Some(piece) = body.next().await {
         let piece = piece?;
         if bytes.len() + piece.len() > bytes_max {
@@ -146,11 +150,11 @@ pub(super) async fn gathered(request: &HttpRequest, mut body: web::Payload, byte
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(bytes.freeze())
+    Ok(bytes)
 }
 
 /// The body's bytes.
-pub(super) fn bytes_of(body: Body) -> Result<web::Bytes, Refusal> {
+pub(super) fn bytes_of<T>(body: Result<T, actix_web::Error>) -> Result<T, Refusal> {
     body.map_err(|error| {
         let large = error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE;
         let code = if large { Code::TooLarge } else { Code::BadRequest };

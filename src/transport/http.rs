@@ -548,7 +548,7 @@ impl Transport for Http {
             Self::ANSWER_BYTES,
             |request| request,
         )?)?;
-        frame::decode_all(&body).map_err(|error| self.malformed(error))
+        frame::decode_all(body).map_err(|error| self.malformed(error))
     }
 
     fn begin_fetching(&self, namespace: NamespaceId, wanted: ChunksWanted) -> Underway<Vec<Arrived>> {

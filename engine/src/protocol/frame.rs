@@ -120,31 +120,65 @@ pub fn encode_to(chunk: &SealedChunk, body: &mut Vec<u8>) {
     Framed::from(chunk.clone()).encode_to(body);
 }
 
-/// Every chunk of a body, unchecked.
+/// Every chunk of a body, unchecked. A large one comes alone mostly, and keeps the memory that it came in.
 ///
 /// # Errors
 /// [`FrameError`] with the first that is wrong.
-pub fn decode_all(mut body: &[u8]) -> Result<Vec<Framed>, FrameError> {
-    let mut chunks = Vec::new();
-    while !body.is_empty() {
+pub fn decode_all(mut body: Vec<u8>) -> Result<Vec<Framed>, FrameError> {
+    let alone = Header::of(&body).filter(|header| header.bytes == body.len() - HEADER_BYTES);
+    if let Some((header, codec)) = alone.and_then(|header| Some((header, header.whole()?))) {
+        body.drain(..HEADER_BYTES);
+        return Ok(vec![header.chunk(codec, body)]);
+    }
+    let (mut chunks, mut rest) = (Vec::new(), &body[..]);
+    while !rest.is_empty() {
         let nth = chunks.len();
-        let (header, rest) = body.split_at_checked(HEADER_BYTES).ok_or(FrameError::CutOff { nth })?;
-        let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
-        let (bytes, rest) = rest.split_at_checked(number(37) as usize).ok_or(FrameError::CutOff { nth })?;
-        let id = ChunkId::from_slice(&header[..32]).expect("32 bytes");
-        let whole =
-            |codec| Framed::Whole(SealedChunk { id, codec, plain_bytes: number(33), bytes: bytes.to_vec() });
-        chunks.push(match header[32] {
-            0 => whole(Codec::Raw),
-            1 => whole(Codec::Zstd),
-            2 => Framed::Delta(delta(nth, id, number(33), Method::Prefix, bytes)?),
-            3 => Framed::Delta(delta(nth, id, number(33), Method::Copies, bytes)?),
-            4 => Framed::Delta(delta(nth, id, number(33), Method::Patch, bytes)?),
-            codec => return Err(FrameError::Codec { nth, codec }),
+        let header = Header::of(rest).ok_or(FrameError::CutOff { nth })?;
+        let framed = rest[HEADER_BYTES..].split_at_checked(header.bytes);
+        let (bytes, after) = framed.ok_or(FrameError::CutOff { nth })?;
+        let delta = |method| delta(nth, header.id, header.plain_bytes, method, bytes).map(Framed::Delta);
+        chunks.push(match (header.whole(), header.codec) {
+            (Some(codec), _) => header.chunk(codec, bytes.to_vec()),
+            (None, 2) => delta(Method::Prefix)?,
+            (None, 3) => delta(Method::Copies)?,
+            (None, 4) => delta(Method::Patch)?,
+            (None, codec) => return Err(FrameError::Codec { nth, codec }),
         });
-        body = rest;
+        rest = after;
     }
     Ok(chunks)
+}
+
+/// What stands before a chunk.
+#[derive(Clone, Copy)]
+struct Header {
+    id: ChunkId,
+    codec: u8,
+    plain_bytes: u32,
+    /// How many follow.
+    bytes: usize,
+}
+
+impl Header {
+    fn of(frame: &[u8]) -> Option<Self> {
+        let (header, _) = frame.split_at_checked(HEADER_BYTES)?;
+        let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let id = ChunkId::from_slice(&header[..32]).expect("32 bytes");
+        Some(Self { id, codec: header[32], plain_bytes: number(33), bytes: number(37) as usize })
+    }
+
+    /// How a chunk is packed that is no difference.
+    fn whole(&self) -> Option<Codec> {
+        match self.codec {
+            0 => Some(Codec::Raw),
+            1 => Some(Codec::Zstd),
+            _ => None,
+        }
+    }
+
+    fn chunk(&self, codec: Codec, bytes: Vec<u8>) -> Framed {
+        Framed::Whole(SealedChunk { id: self.id, codec, plain_bytes: self.plain_bytes, bytes })
+    }
 }
 
 fn delta(
@@ -188,7 +222,12 @@ mod tests {
             one.encode_to(&mut body);
             ends.push(body.len());
         }
-        assert_eq!(decode_all(&body).unwrap(), framed);
+        assert_eq!(decode_all(body.clone()).unwrap(), framed);
+        let mut from = 0;
+        for (one, end) in framed.iter().zip(&ends) {
+            assert_eq!(decode_all(body[from..*end].to_vec()).unwrap(), std::slice::from_ref(one));
+            from = *end;
+        }
         (body, ends)
     }
 
@@ -196,7 +235,7 @@ mod tests {
     fn frames_are_read_back_and_no_cut_goes_unnoticed() {
         let (whole, ends) = body();
         for cut in 1..whole.len() {
-            assert_eq!(decode_all(&whole[..cut]).is_ok(), ends.contains(&cut), "{cut}");
+            assert_eq!(decode_all(whole[..cut].to_vec()).is_ok(), ends.contains(&cut), "{cut}");
         }
     }
 
@@ -204,11 +243,11 @@ mod tests {
     fn what_nobody_knows_is_refused() {
         let (mut other, ends) = body();
         other[32] = 9;
-        assert_eq!(decode_all(&other), Err(FrameError::Codec { nth: 0, codec: 9 }));
+        assert_eq!(decode_all(other), Err(FrameError::Codec { nth: 0, codec: 9 }));
         for bases in [0, 5] {
             let (mut other, _) = body();
             other[ends[1] + HEADER_BYTES] = bases;
-            assert_eq!(decode_all(&other), Err(FrameError::Bases { nth: 2, bases }));
+            assert_eq!(decode_all(other), Err(FrameError::Bases { nth: 2, bases }));
         }
     }
 }
