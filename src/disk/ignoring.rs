@@ -40,7 +40,8 @@ impl Ignoring {
     /// Reads the rules that lie in the folder at `path`, and judges what else does.
     pub(super) fn judge(&self, path: &str, folder: &impl AsFd) -> Judge<'_> {
         self.learn(path, folder);
-        let inside = self.is_descended(path).then(|| self.rules().deciding(path, true)).flatten();
+        // Whoever asks for one folder alone may not have been in those around it.
+        let inside = (!path.is_empty()).then(|| self.rules().deciding(path, true)).flatten();
         Judge { ignoring: self, inherited: inside.filter(|rule| rule.ignores).map(|rule| rule.pattern) }
     }
 
