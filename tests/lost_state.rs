@@ -63,6 +63,23 @@ fn a_copy_made_of_hard_links_undoes_nothing() {
 }
 
 #[test]
+fn what_a_crash_had_in_its_hands_and_nobody_can_put_back_is_not_said_to_be_removed() {
+    let place = Place::with_server();
+    place.write("one/d/f", "f");
+    place.write("one/other", "other");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    fs::create_dir_all(place.path("one/.annals/tmp")).unwrap();
+    // Nothing tells whose it is: it stays, beside the folder.
+    place.rename("one/d", "one/.annals/tmp/d");
+    place.annals(&["status", "one"]).exits(0);
+    // Who asked is gone before a round.
+    place.sync_all(&["one", "two"]);
+    assert!(place.exists("two/d/f"), "{:?}", place.tree("two"));
+    assert_eq!(place.tree("one"), place.tree("two"));
+}
+
+#[test]
 fn unlinking_forgets_nothing_that_nobody_else_has() {
     let mut place = Place::with_server();
     place.write("one/f", "f");

@@ -1,11 +1,14 @@
 //! What a scan says of what is ignored, and where it does not look.
 
-use super::*;
-use annals_engine::disk::{Scan, SkippedBecause};
+use super::{scans::known_of, *};
+use annals_engine::disk::{Listing, Scan, SkippedBecause};
 
 /// What is ignored, with the rule, and everything that was found.
 fn found(folder: &mut Fixture) -> (Vec<(String, String)>, Vec<String>) {
-    let scan = folder.disk.scan().unwrap();
+    said(folder.disk.scan().unwrap())
+}
+
+fn said(scan: Scan) -> (Vec<(String, String)>, Vec<String>) {
     let Scan { nodes, skipped, complete, .. } = scan;
     assert!(complete, "what is ignored hides nothing");
     let rule = |why: SkippedBecause| match why {
@@ -36,6 +39,21 @@ fn what_is_ignored_is_marked_and_such_a_folder_is_looked_into_only_where_somethi
     let (ignored, nodes) = found(&mut folder);
     assert_eq!(ignored, pairs(&[("build", "build/"), ("build/in", "build/"), ("sub/b.o", "*.o")]));
     assert!(nodes.contains(&"build/in".to_owned()) && !nodes.contains(&"build/in/x".to_owned()));
+}
+
+#[test]
+fn in_an_ignored_folder_all_is_ignored_also_where_it_alone_is_looked_at() {
+    let mut folder = Fixture::new();
+    folder.given("build/in/x", "");
+    let known = known_of(&folder.disk.scan().unwrap());
+    folder.given(".annalsignore", "build/\n");
+    folder.given("build/in/new", "");
+    found(&mut folder);
+    let listing = Listing { path: "build/in".into(), deep: false };
+    let (ignored, _) = said(folder.disk.list(&[listing]).unwrap());
+    assert_eq!(ignored, pairs(&[("build/in/new", "build/"), ("build/in/x", "build/")]));
+    let different = folder.disk.survey(&known).unwrap();
+    assert_eq!(different, Some([String::new()].into()), "the rules, and nothing in it");
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn without_the_kernels_help_the_same_is_found() {
 }
 
 /// What a device agreed on that found just this in its folder.
-fn known_of(scan: &Scan) -> SyncedTree {
+pub(super) fn known_of(scan: &Scan) -> SyncedTree {
     let known = |(path, node): (&String, &Node)| {
         let synced = SyncedNode {
             entries: vec![EntryId(Dot::new(DeviceId([1; 16]), node.ino))],
