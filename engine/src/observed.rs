@@ -10,6 +10,7 @@
 mod part;
 mod survey;
 mod synced;
+mod went;
 
 use crate::disk::{Node, Scan, Skipped, SkippedBecause};
 use annals_events::{Content, ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
@@ -18,6 +19,7 @@ pub use part::{Part, paths_of};
 use std::collections::{BTreeMap, BTreeSet};
 pub use survey::differing;
 pub use synced::{Glimpse, SyncedChange, SyncedNode, SyncedTree, Totals};
+pub use went::{Went, along};
 
 /// What a scan found, with the contents that were read.
 #[derive(Clone, Debug, Default)]

@@ -35,7 +35,7 @@ use crate::{
     disk::Outcome,
     journal::{Identity, Journal, Pending},
     names::{NameRules, held},
-    observed::{LocalTree, RemoteTree, SyncedTree},
+    observed::{LocalTree, RemoteTree, SyncedTree, Went},
     plan::{Plan, in_the_way, plan},
 };
 use acknowledge::Acknowledgements;
@@ -215,6 +215,8 @@ pub struct Replica {
     merge_only: bool,
     /// The folders in which disk and log may differ; none: any.
     unsure: Option<BTreeSet<EntryId>>,
+    /// Folders that were moved since everything was looked at.
+    went: Went,
     vanishing: Vanishing,
     /// The tops of what is gone from the folder and was not said to be removed: nothing is done there.
     withheld: BTreeSet<String>,
@@ -254,6 +256,7 @@ impl Replica {
             obstacles: BTreeMap::new(),
             merge_only: false,
             unsure: None,
+            went: Went::default(),
             vanishing: Vanishing::default(),
             withheld: BTreeSet::new(),
             question: None,

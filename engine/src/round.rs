@@ -436,10 +436,17 @@ impl<H: Host> Round<'_, H> {
                 Effect::Scan => self.rescan = Some(Look::Whole),
                 // What an earlier effect wants more is not forgotten for this.
                 Effect::Glance => drop(self.rescan.get_or_insert(Look::At(BTreeSet::new()))),
-                Effect::Reopen => *self.replica = self.host.reopen()?,
+                Effect::Reopen => self.reopen()?,
                 Effect::Notice(notice) => self.notice(notice)?,
             }
         }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), RoundError> {
+        let mut reopened = self.host.reopen()?;
+        reopened.goes_on_from(self.replica);
+        *self.replica = reopened;
         Ok(())
     }
 

@@ -20,7 +20,11 @@ fn main() -> ExitCode {
     let story = !seeds.contains("..");
     let (mut failed, mut steps, mut events) = (0, 0, 0);
     for seed in (first..end).map(Seed) {
-        let Some(options) = changed(Options { lines: story, ..Options::of(seed) }, changes) else {
+        let Some(options) =
+            changes.iter().try_fold(Options { lines: story, ..Options::of(seed) }, |options, change| {
+                options.changed(change)
+            })
+        else {
             eprintln!(
                 "error: one of {changes:?} is no option\nhint: `calm`, or a name and a number as in `steps=5`"
             );
@@ -44,18 +48,4 @@ fn main() -> ExitCode {
     }
     println!("{} seeds, {failed} failed, {steps} steps, {events} events", end.saturating_sub(first));
     ExitCode::from(u8::from(failed > 0))
-}
-
-fn changed(mut options: Options, changes: &[String]) -> Option<Options> {
-    for change in changes {
-        if change == "calm" {
-            options = options.calm();
-            continue;
-        }
-        let (name, value) = change.split_once('=')?;
-        if !options.set(name, value.parse().ok()?) {
-            return None;
-        }
-    }
-    Some(options)
 }

@@ -92,8 +92,19 @@ impl Options {
         }
     }
 
-    /// Changes one option by its name, as in `steps=5`; false if there is none of that name.
-    pub fn set(&mut self, name: &str, value: u64) -> bool {
+    /// These with one change: `calm` takes all faults away, `steps=5` or any other name gives one a value. None: there is
+    /// no such option.
+    #[must_use]
+    pub fn changed(mut self, change: &str) -> Option<Self> {
+        if change == "calm" {
+            return Some(self.calm());
+        }
+        let (name, value) = change.split_once('=')?;
+        self.set(name, value.parse().ok()?).then_some(self)
+    }
+
+    /// False: there is none of that name.
+    fn set(&mut self, name: &str, value: u64) -> bool {
         match name {
             "devices" => self.devices = usize::try_from(value).expect("a few"),
             "steps" => self.steps = value,

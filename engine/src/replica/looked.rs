@@ -9,7 +9,7 @@
 use super::{Effect, Notice, Question, Replica, Sight, StateChange, UNSEEN_RANGES_MAX};
 use crate::{
     author::{self, Authored, Compared, MassDelete, Removals, Scene, Withheld},
-    observed::{LocalTree, Part, SyncedChange, SyncedNode, SyncedTree, parent},
+    observed::{LocalTree, Part, SyncedChange, SyncedNode, SyncedTree, Went, parent},
 };
 use annals_events::{Dot, DotSet, EntryId, EntryKind};
 use annals_projections::Projections;
@@ -70,13 +70,26 @@ impl Replica {
     /// Somebody closed these files who may have written to them, or one of them is not what its times say: those whose
     /// times do not vouch for their content are read by the next look, whatever the times are.
     pub fn doubt<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>) {
-        for path in paths {
-            let node = self.synced.get(path).filter(|node| node.settled && node.to_be_proven().is_some());
+        for path in
+            paths.into_iter().flat_map(|path| std::iter::once(path.clone()).chain(self.went.from(path)))
+        {
+            let node = self.synced.get(&path).filter(|node| node.settled && node.to_be_proven().is_some());
             let Some(node) = node else { continue };
             // Agreed on is what it was: no folder is unsure for this.
             let node = SyncedNode { settled: false, ..node };
-            self.synced.apply(SyncedChange::Put(path.clone(), Box::new(node)));
+            self.synced.apply(SyncedChange::Put(path, Box::new(node)));
         }
+    }
+
+    /// Where folders went since everything was looked at: who hints at something may not know of it.
+    #[must_use]
+    pub fn went(&self) -> &Went {
+        &self.went
+    }
+
+    /// This goes on in the process in which `before` was, with the same watcher.
+    pub fn goes_on_from(&mut self, before: &mut Self) {
+        self.went = std::mem::take(&mut before.went);
     }
 
     /// What disk and log agreed on last about what is in these folders, and about the folders above.
@@ -212,6 +225,7 @@ impl Replica {
             self.merge_only = removals == Removals::Never;
             // Anything may be different from what it was.
             self.unsure = None;
+            self.went.clear();
             return Some(self.sight());
         };
         let sight = self.sight();

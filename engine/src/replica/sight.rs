@@ -75,6 +75,12 @@ impl Replica {
     /// A step of the synced tree: the folders in which it happens are not sure, nor is a folder that is new, or stands for
     /// other entries by it.
     pub(super) fn take_step(&mut self, change: SyncedChange) {
+        if let SyncedChange::Move { from, to } = &change
+            && self.synced.get(from).is_some_and(|node| node.kind == EntryKind::Folder)
+            && !self.went.note(from, to)
+        {
+            self.unsure = None;
+        }
         if let Some(mut unsure) = self.unsure.take() {
             let entries_of = |path: &str| self.synced.get(path).map(|node| node.entries);
             let mut happens_at = |path: &str| match parent(path) {

@@ -2,14 +2,15 @@
 //!
 //! It begins with the folders of the hinted paths. What stands there and was elsewhere before leads to the folder that it
 //! came from, and a folder that nobody knows to all that is in it; so both ends of a move are looked at though only one
-//! was hinted at. A folder that moved is known by what is directly in it: what lies deeper moved along.
+//! was hinted at. A folder that moved is known by what is directly in it: what lies deeper moved along. A hint may be older
+//! than a move of ours: it is followed to where the folder went.
 //!
 //! What must always hold: what cannot be seen as a whole this way is for a look at everything.
 
 use crate::{
     disk::{Disk, DiskError, Listing, Node, Scan},
     ignore::RULES_FILE,
-    observed::{Glimpse, SyncedNode, SyncedTree, ancestors, name, parent},
+    observed::{Glimpse, SyncedNode, SyncedTree, Went, along, ancestors, name, parent},
 };
 use annals_events::EntryKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ pub(super) struct Glance {
 pub(super) fn glance<D: Disk>(
     disk: &mut D,
     synced: &SyncedTree,
+    went: &Went,
     hints: &BTreeSet<&str>,
 ) -> Result<Option<Glance>, DiskError> {
     if hints.iter().any(|hint| name(hint) == RULES_FILE) {
@@ -38,6 +40,7 @@ pub(super) fn glance<D: Disk>(
     let mut search = Search {
         disk,
         synced,
+        went,
         above: BTreeMap::new(),
         moved: BTreeMap::new(),
         listed: BTreeSet::new(),
@@ -69,6 +72,7 @@ pub(super) fn glance<D: Disk>(
 struct Search<'a, D: Disk> {
     disk: &'a mut D,
     synced: &'a SyncedTree,
+    went: &'a Went,
     /// Folders above what was looked at, as they are; none where that is not the one that is known there.
     above: BTreeMap<String, Option<Node>>,
     /// Where folders are that moved, and where they were.
@@ -89,7 +93,8 @@ impl<D: Disk> Search<'_, D> {
         for path in folders.into_iter().filter(|path| !path.is_empty()) {
             if !self.is_known_folder(path)? {
                 self.want(folder, false);
-                return Ok(path == hint || self.disk.look(path)?.is_some());
+                let is_folder = |node: Node| node.kind == EntryKind::Folder;
+                return Ok(path == hint || self.disk.look(path)?.is_some_and(is_folder));
             }
             if path == hint {
                 // What is hinted at is its name as well.
@@ -130,9 +135,14 @@ impl<D: Disk> Search<'_, D> {
     }
 
     /// Where what was hinted at may be since a folder above it moved.
-    fn is_now(&self, hint: &str) -> Vec<String> {
-        let below = |was: &str| hint.strip_prefix(was).filter(|rest| rest.starts_with('/'));
-        self.moved.iter().filter_map(|(now, was)| Some(format!("{now}{}", below(was)?))).collect()
+    fn is_now(&self, hint: &str) -> BTreeSet<String> {
+        let mut places = self.went.from(hint);
+        let hints = std::iter::once(hint).chain(places.iter().map(String::as_str));
+        let moved =
+            |hint: &str| self.moved.iter().filter_map(|(now, was)| along(hint, was, now)).collect::<Vec<_>>();
+        let moved: Vec<String> = hints.flat_map(moved).collect();
+        places.extend(moved);
+        places
     }
 
     /// Lists what has to be. False: it could not be seen as a whole.

@@ -62,7 +62,7 @@ impl<H: Host> Round<'_, H> {
         }
         self.check_branch(&kept, place, &branch)?;
         self.host.replace_records(common.seq, branch.records)?;
-        *self.replica = self.host.reopen()?;
+        self.reopen()?;
         self.report.server_put_back = true;
         Ok(())
     }

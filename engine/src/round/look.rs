@@ -379,7 +379,7 @@ impl<H: Host> Round<'_, H> {
             return Ok(None);
         }
         let hints: BTreeSet<&str> = folders.iter().map(String::as_str).collect();
-        Ok(glance(self.host.parts().disk, self.replica.synced(), &hints)?)
+        Ok(glance(self.host.parts().disk, self.replica.synced(), self.replica.went(), &hints)?)
     }
 
     /// Looks at the folders of these paths, and at what they lead to; none where that is not enough.
@@ -391,7 +391,7 @@ impl<H: Host> Round<'_, H> {
         // What vanished is looked at each time: only so it is known when nothing more does.
         let vanished = self.replica.withheld();
         let hints: BTreeSet<&str> = paths.iter().chain(&unsure).chain(vanished).map(String::as_str).collect();
-        Ok(glance(self.host.parts().disk, self.replica.synced(), &hints)?)
+        Ok(glance(self.host.parts().disk, self.replica.synced(), self.replica.went(), &hints)?)
     }
 }
 
