@@ -504,7 +504,8 @@ impl<'a> Author<'a> {
     fn edited(&mut self, spot: Spot, path: &str, node: &LocalNode, synced: &SyncedNode) {
         let entry = synced.entry();
         let shows_it = |there: &&RemoteNode| there.entries.first() == Some(&entry) && is_equal(there, node);
-        let elsewhere = || self.scene.remote.nodes.get(&self.scene.log.path(entry)?);
+        // A copy that holds what the file does was made to: it is what is left of that once the file itself goes on.
+        let elsewhere = || self.scene.remote.nodes.get(&self.scene.log.path(entry)?).filter(|_| !synced.copy);
         let there = self.scene.remote.nodes.get(path).filter(shows_it);
         if let Some(there) = there.or_else(|| elsewhere().filter(shows_it)) {
             return self.put(path, SyncedNode::adopted(there, node));

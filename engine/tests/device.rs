@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "device/conflicts.rs"]
+mod conflicts;
 #[path = "device/folder.rs"]
 mod folder;
 #[path = "device/identity.rs"]

@@ -233,63 +233,6 @@ fn a_rename_in_case_alone_is_a_rename() {
 }
 
 #[test]
-fn edits_apart_are_two_heads_and_removing_one_name_resolves_them() {
-    let mut world = linked(2);
-    world.devices[0].folder.write("a.txt", "base");
-    world.heal();
-    world.devices[0].folder.write("a.txt", "left");
-    world.devices[1].folder.write("a.txt", "right");
-    world.heal();
-    world.assert_equal();
-    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-    let before = world.events();
-    let copy = names.iter().find(|name| *name != "a.txt").unwrap().clone();
-    world.devices[1].folder.remove(&copy);
-    world.heal();
-    world.assert_equal();
-    assert_eq!(since(&world, before), ["conflict_resolved"]);
-    assert_eq!(world.devices[0].folder.names.len(), 1);
-}
-
-#[test]
-fn a_copy_moved_over_the_file_is_what_stays() {
-    let mut world = linked(2);
-    world.devices[0].folder.write("a.txt", "base");
-    world.heal();
-    world.devices[0].folder.write("a.txt", "left");
-    world.devices[1].folder.write("a.txt", "right");
-    world.heal();
-    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
-    let copy = names.iter().find(|name| *name != "a.txt").unwrap();
-    let kept = world.devices[0].folder.text(copy).to_owned();
-    let before = world.events();
-    world.devices[0].folder.rename(copy, "a.txt");
-    world.heal();
-    world.assert_equal();
-    assert_eq!(since(&world, before), ["conflict_resolved"]);
-    assert_eq!(world.devices[1].folder.text("a.txt"), kept);
-}
-
-#[test]
-fn a_copy_moved_elsewhere_is_a_file_of_its_own() {
-    let mut world = linked(2);
-    world.devices[0].folder.write("a.txt", "base");
-    world.heal();
-    world.devices[0].folder.write("a.txt", "left");
-    world.devices[1].folder.write("a.txt", "right");
-    world.heal();
-    let names: Vec<String> = world.devices[0].folder.names.keys().cloned().collect();
-    let copy = names.iter().find(|name| *name != "a.txt").unwrap();
-    let before = world.events();
-    world.devices[0].folder.rename(copy, "mine.txt");
-    world.heal();
-    world.assert_equal();
-    assert_eq!(since(&world, before), ["entry_created", "conflict_resolved"]);
-    assert_eq!(world.devices[1].folder.names.keys().collect::<Vec<_>>(), ["a.txt", "mine.txt"]);
-}
-
-#[test]
 fn linking_a_folder_that_holds_the_same_files_makes_no_event() {
     let mut world = linked(1);
     for n in 0..30 {
