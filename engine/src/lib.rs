@@ -4,7 +4,8 @@
 //! share: [`content`] and [`protocol`]. The device's half: [`observed`] holds the three trees, [`author`] says what
 //! changed here, [`plan`] what the folder should show and [`names`] under which names, [`journal`] what is signed
 //! and not in the log, [`replica`] all that a device knows; [`round`] performs what follows, [`retry`] says when to
-//! try again, [`watch`] when to look, [`ignore`] what is passed by, [`priority`] what goes first, [`flow`] for how long, [`rate`] how fast.
+//! try again, [`watch`] when to look, [`vigil`] what a daemon does between two rounds, [`ignore`] what is passed by,
+//! [`priority`] what goes first, [`flow`] for how long, [`rate`] how fast.
 //! The server's half: [`admission`] judges a batch, [`namespace`] is the single writer of a stream, [`directory`]
 //! knows accounts, [`retention`] says what may be forgotten, [`garbage`] which chunks nothing needs, and [`filing`]
 //! what a path means to those who link nothing. What people ask for: [`file_history`] tells one file's versions,
@@ -40,5 +41,6 @@ pub mod rewind;
 pub mod round;
 pub mod transport;
 pub mod trash;
+pub mod vigil;
 pub mod watch;
 mod working_tree;

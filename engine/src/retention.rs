@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Due {
+pub struct Ripe {
     /// Devices that were silent too long while something waits for them.
     pub devices: Vec<DeviceId>,
     /// Versions whose contents may go.
@@ -26,7 +26,7 @@ pub struct Due {
     pub entries: BTreeSet<EntryId>,
 }
 
-impl Due {
+impl Ripe {
     /// What a server says about the silent devices: to be admitted before the rest is asked for again.
     #[must_use]
     pub fn retirements(&self, log: &Projections) -> Vec<Issued> {
@@ -56,10 +56,10 @@ impl Due {
 /// What may be forgotten at `now_ms`. `heard` says when each device was last here, as far as the server knows; without
 /// it no device is retired, for one that only listens says nothing that the log would hold.
 #[must_use]
-pub fn due(log: &Projections, now_ms: u64, heard: Option<&BTreeMap<DeviceId, u64>>) -> Due {
-    let Some(keep) = log.retention().versions() else { return Due::default() };
+pub fn due(log: &Projections, now_ms: u64, heard: Option<&BTreeMap<DeviceId, u64>>) -> Ripe {
+    let Some(keep) = log.retention().versions() else { return Ripe::default() };
     let mut look = Look { log, floor: forget_floor(log), past: now_ms.checked_sub(keep), waits: None };
-    let mut due = Due { versions: look.versions(), entries: look.entries(), ..Due::default() };
+    let mut due = Ripe { versions: look.versions(), entries: look.entries(), ..Ripe::default() };
     if let (Some(heard), Some(seq), Some(silence)) = (heard, look.waits, log.retention().silence()) {
         let silent = |device: &DeviceId| {
             let last = last_here(log, *device).max(heard.get(device).copied());
@@ -73,9 +73,9 @@ pub fn due(log: &Projections, now_ms: u64, heard: Option<&BTreeMap<DeviceId, u64
 /// What is kept now and could not be brought back any more if all were kept for `keep_ms` only: some of it at once, the
 /// rest as soon as every device knows.
 #[must_use]
-pub fn would_go(log: &Projections, now_ms: u64, keep_ms: u64) -> Due {
+pub fn would_go(log: &Projections, now_ms: u64, keep_ms: u64) -> Ripe {
     let mut look = Look { log, floor: Seq(u64::MAX), past: now_ms.checked_sub(keep_ms), waits: None };
-    Due { versions: look.versions(), entries: look.entries(), devices: Vec::new() }
+    Ripe { versions: look.versions(), entries: look.entries(), devices: Vec::new() }
 }
 
 /// When a device said something last, or was linked.

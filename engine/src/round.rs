@@ -30,11 +30,11 @@ mod sift;
 mod sources;
 mod submit;
 
+pub use crate::watch::Look;
 pub use begun::Begun;
 pub use fetch::Fetcher;
 pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take, Turns, Unreadable};
 pub use lists::{Lists, MemoryLists};
-pub use look::Look;
 pub use outbox::left_to_send;
 pub use report::{Files, Report, RoundError, Step};
 pub use sift::scan;
@@ -272,14 +272,7 @@ impl<H: Host> Round<'_, H> {
     /// Something goes before the rest: the next round goes on with that.
     fn leave_rest(&mut self) -> Result<(), RoundError> {
         let later = std::mem::take(&mut self.later);
-        self.report.put_off = Some(match self.rescan.take() {
-            Some(Look::Whole) => Look::Whole,
-            Some(Look::At(mut paths)) => {
-                paths.extend(later);
-                Look::At(paths)
-            }
-            Some(Look::Nowhere) | None => Look::At(later),
-        });
+        self.report.put_off = Some(Look::At(later).and(self.rescan.take().unwrap_or(Look::Nowhere)));
         Err(RoundError::GaveWay)
     }
 

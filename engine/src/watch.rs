@@ -42,13 +42,31 @@ pub enum Hint {
     Anywhere,
 }
 
-/// What is to be looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// These paths, and what is below them.
-    At(BTreeSet<String>),
+/// How much of the folder is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Look {
     /// Everything.
+    #[default]
     Whole,
+    /// Folders around these paths, and those in which disk and log may differ, as far as that is enough.
+    At(BTreeSet<String>),
+    /// Nothing, unless what comes from elsewhere needs it.
+    Nowhere,
+}
+
+impl Look {
+    /// As much as both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Whole, _) | (_, Self::Whole) => Self::Whole,
+            (Self::Nowhere, look) | (look, Self::Nowhere) => look,
+            (Self::At(mut paths), Self::At(more)) => {
+                paths.extend(more);
+                Self::At(paths)
+            }
+        }
+    }
 }
 
 /// Since when something waits.
@@ -164,14 +182,14 @@ impl Debouncer {
     }
 
     /// What is to be looked at now; it is not due any more.
-    pub fn take(&mut self, now_ms: u64) -> Option<Due> {
+    pub fn take(&mut self, now_ms: u64) -> Option<Look> {
         if self.due_at_ms().is_none_or(|due_ms| due_ms > now_ms) {
             return None;
         }
         // What was gathered goes along with whatever is due: the look is the same.
         self.gathering = None;
         if std::mem::take(&mut self.anywhere) {
-            return Some(Due::Whole);
+            return Some(Look::Whole);
         }
         let mut paths = std::mem::take(&mut self.changed);
         self.writing.retain(|path, since| {
@@ -182,7 +200,7 @@ impl Debouncer {
             stays
         });
         self.remember(&paths, now_ms);
-        Some(Due::At(paths))
+        Some(Look::At(paths))
     }
 
     /// Files that were closed after writing since this was last asked, as far as they were remembered. To be asked when
@@ -229,7 +247,7 @@ mod tests {
     }
 
     /// Plays hints to a debouncer whose owner looks whenever something is due: when it looked at what.
-    fn played(hints: &[(u64, Hint)]) -> Vec<(u64, Due)> {
+    fn played(hints: &[(u64, Hint)]) -> Vec<(u64, Look)> {
         let (mut debouncer, mut looks) = (Debouncer::default(), Vec::new());
         let mut woken_at = None;
         let mut look_until = |debouncer: &mut Debouncer, until: u64, woken_at: &mut Option<u64>| {
@@ -250,13 +268,13 @@ mod tests {
         looks
     }
 
-    fn covers(due: &Due, hint: &Hint) -> bool {
+    fn covers(due: &Look, hint: &Hint) -> bool {
         match (due, hint) {
-            (Due::Whole, _) => true,
-            (Due::At(paths), Hint::Changed(path) | Hint::Closed(path) | Hint::Writing(path)) => {
+            (Look::Whole, _) => true,
+            (Look::At(paths), Hint::Changed(path) | Hint::Closed(path) | Hint::Writing(path)) => {
                 paths.contains(path)
             }
-            (Due::At(_), Hint::Anywhere) => false,
+            (Look::At(_), Hint::Anywhere) | (Look::Nowhere, _) => false,
         }
     }
 
@@ -283,11 +301,12 @@ mod tests {
                     hints.iter().any(|(at, hint)| (since..=*when).contains(at) && covered(hint))
                 };
                 match due {
-                    Due::Whole => {
-                        let before = looks[..i].iter().rev().find(|(_, due)| *due == Due::Whole);
+                    Look::Nowhere => prop_assert!(false, "nothing is never due"),
+                    Look::Whole => {
+                        let before = looks[..i].iter().rev().find(|(_, due)| *due == Look::Whole);
                         prop_assert!(hinted(&|hint| *hint == Hint::Anywhere, before.map_or(0, |(at, _)| *at)));
                     }
-                    Due::At(paths) => for path in paths {
+                    Look::At(paths) => for path in paths {
                         let of = |hint: &Hint| matches!(hint, Hint::Changed(p) | Hint::Closed(p) | Hint::Writing(p) if p == path);
                         let before =
                             looks[..i].iter().rev().find(|(_, due)| covers(due, &Hint::Changed(path.clone())));
@@ -321,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn two_looks_are_one_that_sees_as_much() {
+        let at = |paths: &[&str]| Look::At(paths.iter().map(ToString::to_string).collect());
+        for (one, other, both) in [
+            (at(&["a"]), at(&["b"]), at(&["a", "b"])),
+            (at(&["a"]), Look::Nowhere, at(&["a"])),
+            (at(&["a"]), Look::Whole, Look::Whole),
+            (Look::Nowhere, Look::Whole, Look::Whole),
+            // A look at what disk and log may differ in is one.
+            (Look::Nowhere, at(&[]), at(&[])),
+            (Look::Nowhere, Look::Nowhere, Look::Nowhere),
+        ] {
+            assert_eq!((one.clone().and(other.clone()), other.and(one)), (both.clone(), both));
+        }
+    }
+
+    #[test]
     fn a_burst_is_one_look_and_a_save_waits_for_nobody_who_writes() {
         let mut debouncer = Debouncer::default();
         assert!(debouncer.hint(0, Hint::Writing("film".into())));
@@ -328,12 +363,12 @@ mod tests {
         assert!(debouncer.hint(10, Hint::Changed("a".into())));
         assert!(!debouncer.hint(12, Hint::Changed("b".into())));
         assert_eq!((debouncer.take(12), debouncer.due_at_ms()), (None, Some(12 + GATHER_MS)));
-        let both = Due::At(["a", "b"].map(String::from).into());
+        let both = Look::At(["a", "b"].map(String::from).into());
         assert_eq!(debouncer.take(12 + GATHER_MS), Some(both));
         assert_eq!(debouncer.due_at_ms(), Some(QUIET_MS));
         // Closed: at once.
         assert!(debouncer.hint(20, Hint::Changed("film".into())));
-        assert_eq!(debouncer.take(20 + GATHER_MS), Some(Due::At(["film".to_owned()].into())));
+        assert_eq!(debouncer.take(20 + GATHER_MS), Some(Look::At(["film".to_owned()].into())));
         assert_eq!(debouncer.due_at_ms(), None);
     }
 
@@ -342,7 +377,7 @@ mod tests {
         let mut debouncer = Debouncer::default();
         debouncer.hint(0, Hint::Closed("map".into()));
         debouncer.hint(0, Hint::Changed("other".into()));
-        assert_eq!(debouncer.take(GATHER_MS), Some(Due::At(["map", "other"].map(String::from).into())));
+        assert_eq!(debouncer.take(GATHER_MS), Some(Look::At(["map", "other"].map(String::from).into())));
         assert_eq!(debouncer.take_closed(), ["map".to_owned()].into());
         assert_eq!(debouncer.take_closed(), BTreeSet::new());
     }
@@ -354,7 +389,7 @@ mod tests {
             for n in 0..=PATHS_MAX {
                 debouncer.hint(0, of(format!("{n}")));
             }
-            assert_eq!(debouncer.take(GATHER_MS), Some(Due::Whole));
+            assert_eq!(debouncer.take(GATHER_MS), Some(Look::Whole));
             assert_eq!(debouncer.due_at_ms(), None);
         }
     }

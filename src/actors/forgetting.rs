@@ -10,7 +10,7 @@ use annals_engine::{
     admission::Facts,
     namespace::{Issued, Namespace},
     protocol::Problem,
-    retention::{Due, due},
+    retention::{Ripe, due},
 };
 use annals_events::DeviceId;
 use std::{
@@ -92,7 +92,7 @@ async fn look(
     namespace: Namespace,
     now_ms: u64,
     heard: Option<Arc<BTreeMap<DeviceId, u64>>>,
-) -> Result<(Namespace, Due), Problem> {
+) -> Result<(Namespace, Ripe), Problem> {
     blocking(move || {
         let due = due(namespace.projections(), now_ms, heard.as_deref());
         Ok((namespace, due))

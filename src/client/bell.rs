@@ -8,7 +8,7 @@ use annals_engine::{
     flow::Others,
     protocol::HeadInfo,
     transport::TransportError,
-    watch::{Debouncer, Due, Hint},
+    watch::{Debouncer, Hint, Look},
 };
 use std::{
     collections::BTreeSet,
@@ -60,7 +60,7 @@ pub(super) struct Woken {
     /// The newest head that was heard of.
     pub(super) head: Option<HeadInfo>,
     /// What is to be looked at.
-    pub(super) due: Option<Due>,
+    pub(super) due: Option<Look>,
     /// Where folders may have come that are not covered yet.
     pub(super) came: BTreeSet<String>,
     /// Files among what is to be looked at, or was, that were closed after writing.

@@ -6,10 +6,10 @@
 //!   trying again, a rare look ──────┘
 //! ```
 //!
-//! One thread does rounds, another answers on the control socket; they take turns with the folder, and a round that moves
-//! much ends between two pieces when a verb waits, something was saved, or something came. A server
-//! that cannot be reached is tried again after a while that grows; what changes meanwhile is journaled. Nothing
-//! is done while nothing happens.
+//! When the next round is, and what it looks at, the engine's [`Vigil`] says; here that is done. One thread does rounds,
+//! another answers on the control socket; they take turns with the folder, and a round that moves much ends between two
+//! pieces when a verb waits, something was saved, or something came. A server that cannot be reached is tried again
+//! after a while that grows; what changes meanwhile is journaled. Nothing is done while nothing happens.
 
 use super::{
     ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
@@ -22,7 +22,12 @@ use super::{
 };
 use crate::{clock::Stopwatch, disk::free_bytes};
 use annals_engine::{
-    flow::Others, ignore::RULES_FILE, retry, round::RoundError, transport::TransportError, watch::Due,
+    flow::Others,
+    ignore::RULES_FILE,
+    round::RoundError,
+    transport::TransportError,
+    vigil::{self, Covered, Ended, Event, Next, Trouble, Vigil},
+    watch::Look,
 };
 use std::{
     collections::BTreeSet,
@@ -31,16 +36,8 @@ use std::{
     time::Duration,
 };
 
-/// When nothing happened for so long, how the folder stands is written down.
-const PAUSE: Duration = Duration::from_secs(1);
 /// For so long a verb waits for what follows from it.
 const SOON: Duration = Duration::from_secs(2);
-/// How often it is asked whether the folder is still where it was, while nothing happens.
-const PLACE: Duration = Duration::from_secs(10);
-
-/// How often it is asked whether there is room again on a disk that was full, and how much more has to be free for a round.
-const ROOM: Duration = Duration::from_secs(2);
-const ROOM_BYTES: u64 = 1 << 20;
 
 /// Tells a daemon to end.
 #[derive(Clone, Debug, Default)]
@@ -114,18 +111,9 @@ pub fn run(
         root: &root,
         stop,
         watching: Watching::NotYet,
-        failures: 0,
-        asked_wait_ms: None,
-        last: None,
-        short_of_room: None,
-        offline: false,
-        lost: None,
-        left: None,
-        first: true,
-        came_lately: false,
-        unfinished: None,
-        noted: true,
-        owes_look: false,
+        since: Stopwatch::start(),
+        vigil: Vigil::new(u64::from(std::process::id())),
+        told: Told { nothing: true, trouble: None, is_offline: false },
     };
     let kept = work.keep(tell, progress);
     drop(listening);
@@ -147,30 +135,29 @@ struct Work<'a> {
     root: &'a Path,
     stop: &'a Stop,
     watching: Watching,
-    /// Rounds that failed in a row.
-    failures: u32,
-    /// How long the server asked to be left alone.
-    asked_wait_ms: Option<u64>,
-    /// What the last one said.
-    last: Option<String>,
-    /// How many bytes were free after it, if that was that the disk is full.
-    short_of_room: Option<u64>,
+    /// The clock that [`Vigil`] goes by.
+    since: Stopwatch,
+    vigil: Vigil,
+    told: Told,
+}
+
+/// What was told of the work so far.
+struct Told {
+    /// Nothing: no round got everything done yet.
+    nothing: bool,
+    /// What went wrong, if that was the last thing.
+    trouble: Option<String>,
     /// Whether that was that the server is not there.
-    offline: bool,
+    is_offline: bool,
+}
+
+/// What a round looks at, and what is known before it.
+struct Wake {
+    look: Look,
+    /// Where folders came.
+    came: BTreeSet<String>,
     /// Why the server is not there, or does not talk to this device, as the feed has it.
     lost: Option<TransportError>,
-    /// Where the next round goes on, for this one gave way.
-    left: Option<Due>,
-    /// None did everything yet.
-    first: bool,
-    /// Folders came: hints from below them may have had the names that those had before.
-    came_lately: bool,
-    /// What has to be looked at again though nothing hints at it, and how often in a row it was that.
-    unfinished: Option<(Due, u32)>,
-    /// Whether how the folder stands is written down.
-    noted: bool,
-    /// Whether the last one may have ended before it looked at what was hinted at.
-    owes_look: bool,
 }
 
 impl Work<'_> {
@@ -179,35 +166,31 @@ impl Work<'_> {
         tell: &mut dyn FnMut(News<'_>),
         progress: &mut dyn Progress,
     ) -> Result<(), ClientError> {
-        let (mut look, mut came) = (Due::Whole, BTreeSet::new());
-        let mut looked = Stopwatch::start();
+        let mut wake = Wake { look: Look::Whole, came: BTreeSet::new(), lost: None };
         while !self.stop.is_set() {
             // Before the look: what comes after it is hinted at.
             let was_watched = self.watching.hindrance().is_none();
-            if self.cover(&came) || self.owes_look {
-                look = Due::Whole;
-            }
+            let whole = self.cover(&wake.came);
             if let Some(why) = self.watching.hindrance().filter(|_| was_watched) {
                 tell(News::Unwatched(why));
             }
-            // Seen by a look that began after they were watched under the names that they have now.
-            self.came_lately = !came.is_empty() || self.came_lately && look != Due::Whole;
-            if look == Due::Whole {
-                looked = Stopwatch::start();
-            }
-            if let Some(why) = self.lost.take() {
+            let look_every_ms = in_ms(self.watching.next_look());
+            let covered = Covered { whole, came: !wake.came.is_empty(), look_every_ms };
+            let look = self.vigil.begin(self.now_ms(), wake.look, covered);
+            if let Some(why) = wake.lost {
                 self.lose(why, tell);
             }
-            if !self.round(look, tell, progress)? {
-                return Ok(());
-            }
-            let next_look = self.watching.next_look().saturating_sub(looked.elapsed());
-            match self.wait(next_look) {
-                Some((next, folders)) => (look, came) = (next, folders),
+            let Some(next) = self.round(look, tell, progress)? else { return Ok(()) };
+            match self.wait(next) {
+                Some(next) => wake = next,
                 None => return Ok(()),
             }
         }
         Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        in_ms(self.since.elapsed())
     }
 
     /// Watches what is to be watched. True: everything is to be looked at.
@@ -216,206 +199,198 @@ impl Work<'_> {
         self.watching.cover(self.root, came, &|path| folder.passes_by_now(path), &self.stop.0)
     }
 
-    /// Leaves out what is ignored; other rules make it necessary to look at everything. None: nothing is left.
-    fn sifted(&mut self, due: Due) -> Option<Due> {
-        let Due::At(mut paths) = due else { return Some(due) };
+    /// Leaves out what is ignored; other rules make it necessary to look at everything.
+    fn sifted(&mut self, due: Look) -> Look {
+        let Look::At(mut paths) = due else { return due };
         if paths.iter().any(|path| path.rsplit('/').next() == Some(RULES_FILE)) {
             self.watching.forget();
-            return Some(Due::Whole);
+            return Look::Whole;
         }
         let folder = held(self.folder);
         paths.retain(|path| !folder.passes_by(path));
-        (!paths.is_empty()).then_some(Due::At(paths))
+        if paths.is_empty() { Look::Nowhere } else { Look::At(paths) }
     }
 
     /// The feed is gone, and nobody is there to take it up again: that is said before a round that may take long to
     /// find out as much.
     fn lose(&mut self, why: TransportError, tell: &mut dyn FnMut(News<'_>)) {
-        if self.last.is_some() || !why.is_passing() {
+        if self.told.trouble.is_some() || !why.is_passing() {
             return;
         }
         let mut folder = held(self.folder);
         folder.lose(why.clone());
         let error = ClientError::from(RoundError::from(why));
-        (self.last, self.offline) = (Some(error.to_string()), true);
+        (self.told.trouble, self.told.is_offline) = (Some(error.to_string()), true);
         tell(News::Trouble(error, &folder.status()));
     }
 
-    /// One round. False: it was told to end.
+    /// One round; what follows. None: it was told to end.
     fn round(
         &mut self,
-        look: Due,
+        look: Look,
         tell: &mut dyn FnMut(News<'_>),
         progress: &mut dyn Progress,
-    ) -> Result<bool, ClientError> {
+    ) -> Result<Option<Next>, ClientError> {
         self.stop.0.give_way();
         let mut folder = held(self.folder);
         folder.note_watch(self.watching.hindrance());
         let mut unwatched = ();
-        let watching: &mut dyn Progress = if self.first { &mut *progress } else { &mut unwatched };
+        let watching: &mut dyn Progress = if self.told.nothing { &mut *progress } else { &mut unwatched };
         let result = folder.sync_after(look, &mut UntilStopped { watching, stop: self.stop });
         progress.rest();
         if self.stop.is_set() {
-            return Ok(false);
+            return Ok(None);
         }
-        if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
-            (self.left, self.failures) = (folder.take_left(), 0);
-            folder.note_standing();
-            return Ok(true);
-        }
-        self.stop.0.rest();
-        let result = match result {
+        let ended = if matches!(&result, Err(ClientError::Round(RoundError::GaveWay))) {
+            Ended::GaveWay(folder.take_left())
+        } else {
+            self.stop.0.rest();
             // Nothing is done with what somebody else put there, or left of it.
-            Err(error) if error.is_replaced() => {
+            if let Err(error) = &result
+                && error.is_replaced()
+            {
                 guarding::mark_copy(self.root, folder.binding().device);
-                return Err(error);
+                return result.map(|_| None);
             }
-            result => result,
+            self.take_result(result, &mut folder, tell)
         };
-        let now = result.as_ref().err().map(ToString::to_string);
+        let step = self.vigil.step(self.now_ms(), Event::Ended(ended));
+        if step.note {
+            folder.note_standing();
+        }
+        Ok(Some(step.next))
+    }
+
+    /// Takes what a round came to that did not give way; what is worth telling of it is told.
+    fn take_result(
+        &mut self,
+        result: Result<SyncReport, ClientError>,
+        folder: &mut Folder,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> Ended {
+        let (trouble, owes_look) = match &result {
+            Ok(report) => {
+                if report.server_put_back || report.renewed {
+                    tell(News::StateLost(*report));
+                }
+                (Trouble::Nothing, false)
+            }
+            Err(error) => (trouble(error, self.root), owes_look(error, folder)),
+        };
         // The folder itself may be gone, or another one in its place.
         if matches!(&result, Err(ClientError::Round(RoundError::Disk(_)))) {
             self.watching.forget();
         }
-        if let Ok(report) = &result
-            && (report.server_put_back || report.renewed)
-        {
-            tell(News::StateLost(*report));
+        let is_news = self.told.tell(result.map(drop), folder, tell);
+        Ended::AtRest { trouble, owes_look, unfinished: folder.wants_look(), is_news }
+    }
+
+    /// Sleeps until there is something to do. None: end.
+    fn wait(&mut self, mut next: Next) -> Option<Wake> {
+        let (mut came, mut lost) = (BTreeSet::new(), None);
+        loop {
+            let until_ms = match next {
+                Next::Look(look) => return Some(Wake { look, came, lost }),
+                Next::Sleep { until_ms } => until_ms,
+            };
+            let time = Duration::from_millis(until_ms.saturating_sub(self.now_ms()));
+            let mut woken = self.stop.0.wait(time);
+            if woken.stopped {
+                return None;
+            }
+            (came, lost) = (std::mem::take(&mut woken.came), woken.lost.clone());
+            let seen = self.see(woken);
+            let step = self.vigil.step(self.now_ms(), Event::Woken(seen));
+            if step.note {
+                let mut folder = held(self.folder);
+                folder.note_standing();
+                folder.keep_checkpoint();
+            }
+            next = step.next;
+            let sleeps_on = matches!(next, Next::Sleep { .. });
+            if sleeps_on && self.vigil.minds_place() && !held(self.folder).is_in_place() {
+                next = self.vigil.step(self.now_ms(), Event::Gone).next;
+            }
         }
-        let is_full = result.as_ref().is_err_and(ClientError::is_full);
-        self.short_of_room = if is_full { free_bytes(self.root) } else { None };
-        self.asked_wait_ms = result.as_ref().err().and_then(ClientError::asked_wait_ms);
-        // A pause is waited out: whoever ends it says so.
-        let paused = matches!(&result, Err(ClientError::Round(RoundError::Paused)));
-        self.failures = if result.is_ok() || paused { 0 } else { self.failures + 1 };
-        self.owes_look = match &result {
-            // What these are about was found by the look.
-            Ok(_) | Err(ClientError::Round(RoundError::InTheWay(_) | RoundError::Blocked(_))) => false,
-            // Where nobody is reached, the look is done all the same; not where they are lost in the middle of it.
-            Err(error) => !error.is_passing() || folder.owes_look(),
-        };
+    }
+
+    /// What there is to be seen when it is woken; what others want to be kept in mind is.
+    fn see(&mut self, woken: Woken) -> vigil::Woken {
+        let mut folder = held(self.folder);
+        if !woken.closed.is_empty() {
+            // Who closed these files may have written to them without a trace in their times.
+            folder.replica.doubt(&woken.closed);
+            folder.ahead.doubt(&woken.closed);
+        }
+        if woken.asked {
+            folder.owe_word();
+        }
+        // What this device said itself comes back on the feed.
+        let news = woken.head.is_some_and(|head| !folder.is_at(head));
+        drop(folder);
+        let is_passing = woken.lost.as_ref().map(TransportError::is_passing);
+        let is_short = self.vigil.is_short_of_room();
+        vigil::Woken {
+            reached: woken.reached,
+            lost: is_passing == Some(true),
+            refused: is_passing == Some(false),
+            asked: woken.asked,
+            nudged: woken.nudged,
+            news,
+            hinted: woken.due.map_or(Look::Nowhere, |due| self.sifted(due)),
+            free_bytes: if is_short { free_bytes(self.root) } else { None },
+        }
+    }
+}
+
+impl Told {
+    /// Tells how a round went, if that is worth it. True: something is wrong, or is no more.
+    fn tell(
+        &mut self,
+        result: Result<(), ClientError>,
+        folder: &mut Folder,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> bool {
+        let trouble = result.as_ref().err().map(ToString::to_string);
         let is_offline = result.as_ref().is_err_and(ClientError::is_passing);
         match result {
-            Ok(_) if self.first => tell(News::InSync(&folder.status())),
-            Ok(_) if self.last.is_some() => tell(News::Recovered),
-            Err(error) if now != self.last && !(error.is_passing() && self.offline) => {
+            Ok(()) if self.nothing => tell(News::InSync(&folder.status())),
+            Ok(()) if self.trouble.is_some() => tell(News::Recovered),
+            Err(error) if trouble != self.trouble && !(is_offline && self.is_offline) => {
                 tell(News::Trouble(error, &folder.status()));
             }
             _ => {}
         }
-        self.offline = is_offline;
-        let times = |due: &Due| match &self.unfinished {
-            Some((before, times)) if before == due => times.saturating_add(1),
-            _ => 1,
-        };
-        self.unfinished = folder.wants_look().map(|due| (due.clone(), times(&due)));
-        // While much happens it is written down when there is a pause.
-        self.noted = now.is_some() || self.last.is_some();
-        if self.noted {
-            folder.note_standing();
-        }
-        drop(folder);
-        self.first &= now.is_some();
-        self.last = now;
-        Ok(true)
-    }
-
-    /// Who closed these files may have written to them without a trace in their times.
-    fn doubt(&self, closed: &BTreeSet<String>) {
-        if !closed.is_empty() {
-            let mut folder = held(self.folder);
-            folder.replica.doubt(closed);
-            folder.ahead.doubt(closed);
-        }
-    }
-
-    /// Whether the disk was full and somebody made room since.
-    fn has_room_again(&self) -> bool {
-        let before = self.short_of_room;
-        before.is_some_and(|before| free_bytes(self.root) >= Some(before.saturating_add(ROOM_BYTES)))
-    }
-
-    /// Sleeps until there is something to do: what is to be looked at, and where folders came. None: end.
-    fn wait(&mut self, next_look: Duration) -> Option<(Due, BTreeSet<String>)> {
-        if let Some(left) = self.left.take() {
-            let Woken { stopped, asked, nudged, due, came, closed, .. } = self.stop.0.wait(Duration::ZERO);
-            self.doubt(&closed);
-            if asked {
-                held(self.folder).owe_word();
-            }
-            let due = if nudged { Some(Due::Whole) } else { due.and_then(|due| self.sifted(due)) };
-            return (!stopped).then(|| (with(left, due), came));
-        }
-        let slept = Stopwatch::start();
-        let again = (self.failures > 0).then(|| wait_after(self.failures, self.asked_wait_ms));
-        loop {
-            let left = |time: Duration| time.saturating_sub(slept.elapsed());
-            let unfinished = self.unfinished.as_ref().map(|(_, times)| PAUSE.max(wait_after(*times, None)));
-            let came_lately = self.came_lately.then_some(PAUSE);
-            let next = again.into_iter().chain(unfinished).chain(came_lately).fold(next_look, Duration::min);
-            let next = if self.noted { next } else { next.min(PAUSE) };
-            let look = if self.short_of_room.is_some() { ROOM } else { PLACE };
-            let next = next.min(slept.elapsed() + look);
-            let Woken { stopped, reached, lost, asked, nudged, head, due, came, closed } =
-                self.stop.0.wait(left(next));
-            if stopped {
-                return None;
-            }
-            self.doubt(&closed);
-            if !self.noted && left(PAUSE).is_zero() {
-                let mut folder = held(self.folder);
-                folder.note_standing();
-                folder.keep_checkpoint();
-                self.noted = true;
-            }
-            let is_time = again.is_some_and(|again| left(again).is_zero());
-            if nudged
-                || left(next_look).is_zero()
-                || is_time
-                || self.has_room_again()
-                || self.came_lately && left(PAUSE).is_zero()
-            {
-                // What failed may have been a look that did not get done.
-                return Some((Due::Whole, came));
-            }
-            if let Some((due, _)) =
-                self.unfinished.as_ref().filter(|_| unfinished.is_some_and(|at| left(at).is_zero()))
-            {
-                return Some((due.clone(), came));
-            }
-            // What this device said itself comes back on the feed.
-            let news = head.is_some_and(|head| !held(self.folder).is_at(head));
-            let due = due.and_then(|due| self.sifted(due));
-            // What keeps failing is tried again by itself; that it was refused may have another reason now.
-            self.lost = lost.filter(|why| self.failures == 0 || !why.is_passing());
-            if asked {
-                held(self.folder).owe_word();
-            }
-            let is_other = reached && self.failures > 0 || self.lost.is_some() || asked;
-            // A disk that goes leaves no hint behind; a round asks for itself, and says what then has to be done.
-            let is_gone = || self.failures == 0 && !self.owes_look && !held(self.folder).is_in_place();
-            if news || due.is_some() || is_other || is_gone() {
-                return Some((due.unwrap_or(Due::At(BTreeSet::new())), came));
-            }
-        }
+        let is_news = trouble.is_some() || self.trouble.is_some();
+        self.nothing &= trouble.is_some();
+        (self.trouble, self.is_offline) = (trouble, is_offline);
+        is_news
     }
 }
 
-/// Both.
-fn with(one: Due, other: Option<Due>) -> Due {
-    match (one, other) {
-        (one, None) => one,
-        (Due::At(mut paths), Some(Due::At(more))) => {
-            paths.extend(more);
-            Due::At(paths)
-        }
-        _ => Due::Whole,
+/// What that means for the next round.
+fn trouble(error: &ClientError, root: &Path) -> Trouble {
+    match error {
+        ClientError::Round(RoundError::Paused) => Trouble::Pause,
+        error => Trouble::Failure {
+            asked_wait_ms: error.asked_wait_ms(),
+            short_of_room: if error.is_full() { free_bytes(root) } else { None },
+        },
     }
 }
 
-/// How long to wait after so many rounds that did not get everything done.
-fn wait_after(rounds: u32, asked_ms: Option<u64>) -> Duration {
-    Duration::from_millis(retry::wait_asked_ms(rounds, u64::from(std::process::id()), asked_ms))
+/// Whether what was hinted at may not have been looked at.
+fn owes_look(error: &ClientError, folder: &Folder) -> bool {
+    match error {
+        // What these are about was found by the look.
+        ClientError::Round(RoundError::InTheWay(_) | RoundError::Blocked(_)) => false,
+        // Where nobody is reached, the look is done all the same; not where they are lost in the middle of it.
+        error => !error.is_passing() || folder.owes_look(),
+    }
+}
+
+fn in_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Ends a round that is at work when the daemon is told to end.

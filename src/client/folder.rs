@@ -27,7 +27,6 @@ use annals_engine::{
     replica::{Effect, Input, Replica},
     round::{self, Begun, Look, Report, RoundError, StoreError, Wish},
     transport::{Transport as _, TransportError},
-    watch::Due,
 };
 use serde::Serialize;
 use std::{
@@ -359,14 +358,9 @@ impl Folder {
     /// As for [`sync_once`](Self::sync_once).
     pub(super) fn sync_after(
         &mut self,
-        hint: Due,
+        look: Look,
         progress: &mut dyn Progress,
     ) -> Result<SyncReport, ClientError> {
-        let look = match hint {
-            Due::Whole => Look::Whole,
-            Due::At(paths) if paths.is_empty() => Look::Nowhere,
-            Due::At(paths) => Look::At(paths),
-        };
         self.sync(look, true, progress)
     }
 

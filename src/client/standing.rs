@@ -14,7 +14,7 @@ use annals_engine::{
     replica::is_acknowledgement,
     round::{self, Look, Report, RoundError},
     transport::TransportError,
-    watch::{Due, PATHS_MAX},
+    watch::PATHS_MAX,
 };
 use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
@@ -235,7 +235,7 @@ pub(super) struct LastRound {
     /// Whether something could not be looked at.
     incomplete: bool,
     /// What was being written, or vanished.
-    moving: Option<Due>,
+    moving: Option<Look>,
     /// Where the next round goes on.
     put_off: Option<Look>,
     /// How many files wait to be read, and their bytes.
@@ -324,28 +324,24 @@ impl LastRound {
 pub type Advice = fn(&ClientError, &Path) -> Option<String>;
 
 /// What is being written, or vanishes, after a round: what it did not look at is as it was before.
-fn still_moving(before: Option<Due>, report: &Report) -> Option<Due> {
+fn still_moving(before: Option<Look>, report: &Report) -> Option<Look> {
     let found: BTreeSet<String> = report.waiting.iter().chain(&report.vanishing).cloned().collect();
     let found = match found.len() {
         0 => None,
-        1..=PATHS_MAX => Some(Due::At(found)),
-        _ => Some(Due::Whole),
+        1..=PATHS_MAX => Some(Look::At(found)),
+        _ => Some(Look::Whole),
     };
     let is_left = |path: &String| !report.glanced.contains(parent(path).unwrap_or(""));
     let left = match before {
         _ if report.looks > 0 => None,
-        Some(Due::At(paths)) => {
+        Some(Look::At(paths)) => {
             let left: BTreeSet<String> = paths.into_iter().filter(is_left).collect();
-            (!left.is_empty()).then_some(Due::At(left))
+            (!left.is_empty()).then_some(Look::At(left))
         }
         whole => whole,
     };
     match (left, found) {
-        (Some(Due::At(mut left)), Some(Due::At(found))) => {
-            left.extend(found);
-            Some(Due::At(left))
-        }
-        (Some(_), Some(_)) => Some(Due::Whole),
+        (Some(left), Some(found)) => Some(left.and(found)),
         (left, found) => left.or(found),
     }
 }
@@ -371,19 +367,18 @@ impl Folder {
     }
 
     /// What has to be looked at again though nothing hints at it: it is being written, vanishes, or could not be read.
-    pub(super) fn wants_look(&self) -> Option<Due> {
+    pub(super) fn wants_look(&self) -> Option<Look> {
         match (self.last.incomplete, &self.last.moving) {
-            (true, _) => Some(Due::Whole),
+            (true, _) => Some(Look::Whole),
             (_, moving) => moving.clone(),
         }
     }
 
     /// Where the last round left off to give way: once.
-    pub(super) fn take_left(&mut self) -> Option<Due> {
-        match self.last.put_off.take()? {
-            Look::At(paths) => Some(Due::At(paths)),
-            Look::Whole | Look::Nowhere => Some(Due::Whole),
-        }
+    pub(super) fn take_left(&mut self) -> Option<Look> {
+        // Nothing is left over of a look that led to no path.
+        let look = self.last.put_off.take()?;
+        Some(if look == Look::At(BTreeSet::new()) { Look::Nowhere } else { look })
     }
 
     /// Notes how the folder stands, for `status` in any process. Costs a look at everything that the log says.

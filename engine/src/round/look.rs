@@ -14,22 +14,10 @@ use crate::{
     observed::{LocalTree, SyncedTree, ancestors, parent},
     priority::{Rank, urgent_first},
     replica::{Effect, Input, Reach},
-    watch::QUIET_MS,
+    watch::{Look, QUIET_MS},
 };
 use annals_events::EntryKind;
 use std::collections::{BTreeSet, VecDeque};
-
-/// How much of the folder is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Look {
-    /// Everything.
-    #[default]
-    Whole,
-    /// Folders around these paths, and those in which disk and log may differ, as far as that is enough.
-    At(BTreeSet<String>),
-    /// Nothing, unless what comes from elsewhere needs it.
-    Nowhere,
-}
 
 /// A file beside what was hinted at is read once it was left alone for so long, as one that is open for writing is.
 const QUIET_NS: i64 = (QUIET_MS * 1_000_000).cast_signed();

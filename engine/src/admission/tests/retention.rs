@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    retention::{Due, due},
+    retention::{Ripe, due},
     trash::deletes_of,
 };
 use annals_events::VersionVector;
@@ -111,7 +111,7 @@ impl Years {
             let batch = issue(self.log(), &self.world.server, self.world.now, vec![issued]);
             self.world.admit(&batch);
         }
-        assert_eq!(due(self.log(), self.world.now, None), Due::default());
+        assert_eq!(due(self.log(), self.world.now, None), Ripe::default());
         for entry in shown {
             assert!(self.log().entry(entry).is_some_and(|entry| entry.shown && !entry.purged));
         }
@@ -220,7 +220,7 @@ fn what_a_conflict_that_is_still_open_was_made_from_is_never_due() {
     }
     let file = years.files(0)[0];
     assert_eq!(years.log().human_heads(file).len(), 2);
-    assert_eq!(due(years.log(), u64::MAX, None), Due::default());
+    assert_eq!(due(years.log(), u64::MAX, None), Ripe::default());
     // Once it is decided, all but what was chosen goes.
     years.step((5, 0, 0, 0));
     for _ in 0..2 {
