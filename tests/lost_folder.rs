@@ -240,7 +240,7 @@ fn while_a_person_has_to_confirm_what_vanished_saves_and_moves_go_on_and_restore
     assert!(dry.out.contains("brought back  all"), "{}", dry.out);
     assert_eq!(place.tree("one").len(), 6);
     let done = place.annals(&["restore", "one", "--at", &now]).ok();
-    assert_eq!(lines(dry).len(), lines(done).len());
+    assert_eq!(lines(dry), lines(done));
     until("nobody has to look any more", || !attention());
     place.sync_all(&["two"]);
     let after = place.tree("one");

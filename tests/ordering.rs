@@ -229,8 +229,12 @@ fn each_file_is_seen_when_it_is_whole_and_not_when_all_are() {
     let names = ["a", "b", "c", "d"];
     names.iter().for_each(|name| write_large(&place, &format!("one/{name}.odt"), 3 * MB));
     let there = || names.iter().filter(|name| place.exists(&format!("two/{name}.odt"))).count();
-    until("one is there", || there() > 0);
-    assert!(there() < names.len(), "they did not come all at once");
+    let mut seen = 0;
+    until("one is there", || {
+        seen = there();
+        seen > 0
+    });
+    assert!(seen < names.len(), "they did not come all at once");
     assert_eq!((far.ends("INT"), daemon.ends("INT")), (Some(0), Some(0)));
 }
 
@@ -252,7 +256,6 @@ fn who_asks_a_daemon_is_answered_while_something_large_moves() {
     until("it is restored", || place.read("one/a.txt") == "text");
     place.annals(&["tag", "one/a.txt", "+draft"]).ok();
     place.annals(&["sync", "one", "--first", "one/a.txt"]).ok();
-    assert!(place.status("one")["moving"]["path"] == "film.iso" || !has(&place, "film.iso"));
     place.annals(&["sync", "one", "--pause"]).ok();
     until("nothing moves", || place.status("one")["moving"].is_null());
     let status = place.annals(&["status", "one"]).ok().out;

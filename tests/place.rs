@@ -1,10 +1,12 @@
 //! The words of the stories: a server, accounts, folders, and the program as a person types it.
 
+use annals::clock::Stopwatch;
 use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -359,13 +361,11 @@ pub fn commands_in(hint: &str) -> Vec<String> {
     hint.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Waits until something is so.
+/// Waits until something is so, two minutes at most.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..60_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    let waiting = Stopwatch::start();
+    while !is_so() {
+        assert!(waiting.elapsed() < Duration::from_secs(120), "it never came about that {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
     }
-    panic!("it never came about that {what}");
 }

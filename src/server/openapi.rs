@@ -112,7 +112,7 @@ fn describe_answers(answers: &mut Map<String, Value>) {
 fn schema(name: &str) -> Value {
     match name {
         "frames" => json!({
-            "description": "chunks one after the other: id (32 bytes), codec (1: 0 plain, 1 zstd, 2 and 3 a difference, see docs/format.md), plain length, length of what follows (4 each, big-endian), bytes",
+            "description": "chunks one after the other: id (32 bytes), codec (1: see docs/format.md), plain length, length of what follows (4 each, big-endian), bytes",
             "type": "string",
             "format": "binary",
         }),

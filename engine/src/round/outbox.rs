@@ -180,11 +180,7 @@ impl<H: Host> Round<'_, H> {
             chunks.drain(..done);
             rest.push((id, chunks));
         }
-        let parts = self.host.parts();
-        delivery.finish(parts.transport, parts.outbox)?;
-        let (chunks, bytes) = delivery.sending.take_counts();
-        self.report.new_chunks += chunks;
-        self.report.chunk_bytes_sent += bytes;
+        self.bring(delivery)?;
         for (id, chunks) in rest {
             self.host.begun().leaves(id, chunks);
         }
@@ -245,8 +241,7 @@ impl<H: Host> Round<'_, H> {
         let mut delivery = Delivery::new(self.replica.namespace(), online);
         self.host
             .cut(&files, &wanted, &mut |chunk, transport, outbox| delivery.add(chunk, transport, outbox))?;
-        let parts = self.host.parts();
-        delivery.finish(parts.transport, parts.outbox)?;
+        self.bring(delivery)?;
         Ok(lacking.into_inner().expect("nobody panics holding it"))
     }
 
@@ -262,10 +257,7 @@ impl<H: Host> Round<'_, H> {
                 None => drop(left.insert(*id)),
             }
         }
-        delivery.finish(parts.transport, parts.outbox)?;
-        let (chunks, bytes) = delivery.sending.take_counts();
-        self.report.new_chunks += chunks;
-        self.report.chunk_bytes_sent += bytes;
+        self.bring(delivery)?;
         Ok(left)
     }
 }

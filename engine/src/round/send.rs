@@ -148,7 +148,19 @@ impl<H: Host> Round<'_, H> {
     }
 
     fn count_sent(&mut self) {
-        let (chunks, bytes) = self.sending.take_counts();
+        let counts = self.sending.take_counts();
+        self.add_sent(counts);
+    }
+
+    /// Ends a delivery: what it was given has arrived then, or lies in the outbox.
+    pub(super) fn bring(&mut self, mut delivery: Delivery) -> Result<(), RoundError> {
+        let parts = self.host.parts();
+        let delivered = delivery.finish(parts.transport, parts.outbox);
+        self.add_sent(delivery.sending.take_counts());
+        delivered
+    }
+
+    fn add_sent(&mut self, (chunks, bytes): (u64, u64)) {
         self.report.new_chunks += chunks;
         self.report.chunk_bytes_sent += bytes;
     }
