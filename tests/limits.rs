@@ -301,7 +301,7 @@ fn a_ticket_ends_with_the_device_that_made_it_and_with_no_other() {
     let (of_phone, of_laptop) = (phone.ticket(&server).unwrap(), laptop.ticket(&server).unwrap());
     retire(&laptop, &phone);
     let refused = server.link(Credential::Ticket(of_phone.code)).err().map(|problem| problem.code);
-    assert_eq!(refused, Some(Code::TicketUsed));
+    assert_eq!(refused, Some(Code::TicketEnded));
     let tablet = server.link(Credential::Ticket(of_laptop.code)).unwrap();
     // Nobody knows any more who made it once the server began anew: then it goes as well.
     let before = tablet.ticket(&server).unwrap();

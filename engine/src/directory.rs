@@ -58,8 +58,8 @@ pub struct TicketState {
     pub namespace: NamespaceId,
     /// Until when, in milliseconds since 1970.
     pub expires: u64,
-    /// Whether it was used.
-    pub redeemed: bool,
+    /// Why it is good for nothing any more, if so: it was used, or ended.
+    pub over: Option<Code>,
 }
 
 /// A token.
@@ -189,13 +189,10 @@ impl Directory {
                 self.namespaces.insert(namespace, NamespaceState { owner, label });
             }
             Fact::TicketIssued { ticket, user, namespace, expires } => {
-                self.tickets.insert(ticket, TicketState { user, namespace, expires, redeemed: false });
+                self.tickets.insert(ticket, TicketState { user, namespace, expires, over: None });
             }
-            Fact::TicketRedeemed { ticket } => {
-                if let Some(ticket) = self.tickets.get_mut(&ticket) {
-                    ticket.redeemed = true;
-                }
-            }
+            Fact::TicketRedeemed { ticket } => self.end_ticket(ticket, Code::TicketUsed),
+            Fact::TicketEnded { ticket } => self.end_ticket(ticket, Code::TicketEnded),
             Fact::TokenIssued { token, user, device, expires } => {
                 self.tokens.insert(token, TokenState { user, device, expires, revoked: false });
             }
@@ -205,6 +202,13 @@ impl Directory {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What came first says why.
+    fn end_ticket(&mut self, ticket: Hash, why: Code) {
+        if let Some(ticket) = self.tickets.get_mut(&ticket) {
+            ticket.over.get_or_insert(why);
         }
     }
 
@@ -278,7 +282,7 @@ impl Directory {
     pub fn ticket(&self, ticket: Hash, now_ms: u64) -> Result<&TicketState, Code> {
         match self.tickets.get(&ticket) {
             None => Err(Code::TicketUnknown),
-            Some(state) if state.redeemed => Err(Code::TicketUsed),
+            Some(TicketState { over: Some(why), .. }) => Err(*why),
             Some(state) if state.expires <= now_ms => Err(Code::TicketExpired),
             Some(state) => Ok(state),
         }
@@ -286,8 +290,9 @@ impl Directory {
 
     /// The tickets of an account that somebody may still link a device with, by the SHA-256 of their secrets.
     pub fn open_tickets(&self, user: UserId, now_ms: u64) -> impl Iterator<Item = Hash> {
-        let is_open =
-            move |ticket: &TicketState| ticket.user == user && !ticket.redeemed && ticket.expires > now_ms;
+        let is_open = move |ticket: &TicketState| {
+            ticket.user == user && ticket.over.is_none() && ticket.expires > now_ms
+        };
         self.tickets.iter().filter(move |(_, ticket)| is_open(ticket)).map(|(hash, _)| *hash)
     }
 
@@ -405,7 +410,7 @@ impl Directory {
     /// These tickets are good for nothing any more.
     #[must_use]
     pub fn end_tickets(&self, tickets: impl IntoIterator<Item = Hash>) -> Vec<Issued> {
-        let ended = |ticket| Issued { fact: Fact::TicketRedeemed { ticket }, body: None };
+        let ended = |ticket| Issued { fact: Fact::TicketEnded { ticket }, body: None };
         tickets.into_iter().map(ended).collect()
     }
 
@@ -516,6 +521,26 @@ mod tests {
         );
         assert_eq!(server.directory.issue_token(Hash([8; 32]), ANA, one, None, 1999), Err(Code::DeviceKnown));
         assert_eq!(server.directory.token(token, 1).unwrap().device, one);
+    }
+
+    #[test]
+    fn a_ticket_that_ended_was_not_used_and_links_nothing() {
+        let mut server = Server::with_ana();
+        let tickets = [Hash([4; 32]), Hash([6; 32])];
+        for ticket in tickets {
+            server.append(server.directory.issue_ticket(ticket, ANA, HOME, 2000).unwrap());
+        }
+        let ended = server.directory.end_tickets([tickets[0]]);
+        assert_eq!(ended[0].fact.kind(), "ticket_ended");
+        server.append(ended);
+        let link =
+            |ticket| server.directory.issue_token(Hash([5; 32]), ANA, DeviceId([1; 16]), Some(ticket), 1000);
+        assert_eq!(link(tickets[0]), Err(Code::TicketEnded));
+        assert!(link(tickets[1]).is_ok());
+        assert_eq!(server.directory.open_tickets(ANA, 1000).collect::<Vec<_>>(), [tickets[1]]);
+        // As a log of a release has it that knew no other word.
+        server.append(vec![Issued { fact: Fact::TicketRedeemed { ticket: tickets[1] }, body: None }]);
+        assert_eq!(server.directory.ticket(tickets[1], 1000), Err(Code::TicketUsed));
     }
 
     #[test]

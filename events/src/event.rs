@@ -256,6 +256,11 @@ facts! {
         /// SHA-256 of the secret.
         ticket: Hash,
     }
+    /// Directory: a ticket is good for nothing any more, and was not used: the device that made it was retired.
+    "ticket_ended" => TicketEnded {
+        /// SHA-256 of the secret.
+        ticket: Hash,
+    }
     /// Directory: whoever shows the secret behind `token` is `device`.
     "token_issued" => TokenIssued {
         /// SHA-256 of the secret.
@@ -477,6 +482,7 @@ impl Fact {
             | Self::NamespaceOpened { .. }
             | Self::TicketIssued { .. }
             | Self::TicketRedeemed { .. }
+            | Self::TicketEnded { .. }
             | Self::TokenIssued { .. }
             | Self::TokenRevoked { .. }
             | Self::Unknown { .. } => return,

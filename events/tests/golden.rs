@@ -105,6 +105,7 @@ fn facts() -> Vec<(Fact, Option<Body>)> {
         (Fact::NamespaceOpened { namespace, owner: user }, None),
         (Fact::TicketIssued { ticket: hash, user, namespace, expires: 1_700_000_900_000 }, None),
         (Fact::TicketRedeemed { ticket: hash }, None),
+        (Fact::TicketEnded { ticket: hash }, None),
         (Fact::TokenIssued { token: hash, user, device: other, expires: 0 }, None),
         (Fact::TokenRevoked { token: hash }, None),
         (annals_events::epoch::open(&SigningKey::from_bytes(&[8; 32]), namespace, public(&key())), None),

@@ -202,6 +202,7 @@ fn is_undone(fact: &Fact) -> bool {
         | Fact::NamespaceOpened { .. }
         | Fact::TicketIssued { .. }
         | Fact::TicketRedeemed { .. }
+        | Fact::TicketEnded { .. }
         | Fact::TokenIssued { .. }
         | Fact::TokenRevoked { .. }
         | Fact::Unknown { .. } => true,

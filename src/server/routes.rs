@@ -134,7 +134,7 @@ pub(super) async fn user(server: Shared, request: HttpRequest, name: web::Path<S
 }
 
 /// Links a device: by name and password, or by a ticket.
-#[utoipa::path(post, path = "/v1/link", responses((status = 200, description = "Linked", content_type = "application/json"), (status = 401, description = "wrong-password"), (status = 403, description = "ticket-unknown, ticket-expired, ticket-used, challenge, proof")))]
+#[utoipa::path(post, path = "/v1/link", responses((status = 200, description = "Linked", content_type = "application/json"), (status = 401, description = "wrong-password"), (status = 403, description = "ticket-unknown, ticket-expired, ticket-used, ticket-ended, challenge, proof")))]
 pub(super) async fn link_device(server: Shared, request: HttpRequest, body: Body) -> Answer {
     let from = gate::address_of(&server, &request);
     json(&link::link(&server, from, json_of(body)?).await?)

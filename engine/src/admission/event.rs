@@ -136,6 +136,7 @@ impl Check<'_> {
             | Fact::NamespaceOpened { .. }
             | Fact::TicketIssued { .. }
             | Fact::TicketRedeemed { .. }
+            | Fact::TicketEnded { .. }
             | Fact::TokenIssued { .. }
             | Fact::TokenRevoked { .. } => Err(Refusal::NotHere { dot, kind }),
             Fact::Unknown { .. } => Err(Refusal::UnknownKind { dot, kind }),
@@ -248,6 +249,7 @@ impl Check<'_> {
             | Fact::NamespaceOpened { .. }
             | Fact::TicketIssued { .. }
             | Fact::TicketRedeemed { .. }
+            | Fact::TicketEnded { .. }
             | Fact::TokenIssued { .. }
             | Fact::TokenRevoked { .. }
             | Fact::Unknown { .. } => Ok(()),

@@ -95,6 +95,7 @@ codes! {
     TicketUnknown "ticket-unknown" 403 Forbidden "the ticket is not known here", "check the code, or make a new one with `annals invite FOLDER`";
     TicketExpired "ticket-expired" 403 Forbidden "the ticket has expired", "make a new one with `annals invite FOLDER`; it lasts 15 minutes";
     TicketUsed "ticket-used" 403 Forbidden "the ticket was used already", "make a new one with `annals invite FOLDER`; it works once";
+    TicketEnded "ticket-ended" 403 Forbidden "the ticket ended when a device was retired", "make a new one with `annals invite FOLDER` where a device is still linked";
     Challenge "challenge" 403 Forbidden "the challenge is not known or too old", "start linking again";
     Proof "proof" 403 Forbidden "the device did not prove that it holds its key", "start linking again";
     DeviceKnown "device-known" 409 Failed "this device is linked already", "a device links once; take a new key";
