@@ -18,6 +18,7 @@ pub mod handback;
 pub(crate) mod issuers;
 pub mod keys;
 pub(crate) mod listeners;
+pub mod marks;
 pub mod meters;
 pub mod namespace;
 pub mod node;

@@ -117,7 +117,8 @@ pub enum Effect {
         /// The head.
         after: annals_events::Seq,
     },
-    /// Keep these bytes: a device signed two batches under one dot.
+    /// Keep these bytes, durably, before what comes after this: a device signed two batches under one dot. Where they
+    /// cannot be kept, whoever submitted is answered [`Outcome::Failed`] in place of that.
     KeepEvidence {
         /// The later one.
         batch: Batch,

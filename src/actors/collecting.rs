@@ -10,14 +10,15 @@
 //!
 //! What must always hold (I4): no chunk goes that an event names or that a device may rely on. One that was told that a
 //! chunk need not be sent was told so while something needed it; so it was no garbage yet, and stays for the grace
-//! period from then on at least. Where a namespace cannot be rebuilt or a manifest not be read, nothing is collected.
+//! period from then on at least. Nor does one that is named by what a server lost and is handed back: with the loss all
+//! marks go (`marks`), and what began before ends. Where a namespace cannot be rebuilt or a manifest not be read, nothing is collected.
 
 use super::{
+    marks::Since,
     namespace::{NamespaceActor, read_manifests},
     node::{Node, blocking, chunk_problem, log_problem},
     user::InFlight,
 };
-use crate::whole;
 use actix::{AtomicResponse, Context, Handler, Message};
 use annals_engine::{
     chunk_store::{ChunkStats, Compacted},
@@ -25,7 +26,7 @@ use annals_engine::{
     protocol::{Code, Problem},
 };
 use annals_events::{ChunkId, UserId};
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How long what nothing needs is kept at least, unless one says otherwise: a day.
 pub const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
@@ -84,7 +85,7 @@ impl Handler<Needed> for NamespaceActor {
 /// Where something cannot be asked or read; nothing that is needed is gone then.
 pub async fn collect(node: &Arc<Node>, grace_ms: u64, dry_run: bool) -> Result<Collected, Problem> {
     let _alone = node.collecting.lock().await;
-    let now = node.now_ms();
+    let (now, since) = (node.now_ms(), node.marks.begin());
     let named = named(node, None).await?;
     let mut sent = sent(node).await?;
     sent.retain(|chunk| named.binary_search(chunk).is_err());
@@ -106,27 +107,17 @@ pub async fn collect(node: &Arc<Node>, grace_ms: u64, dry_run: bool) -> Result<C
         collected.freed = due;
         return Ok(collected);
     }
-    write_down(node, garbage.clone()).await?;
+    node.marks.write(garbage.clone(), since).await?;
     let mut left = garbage;
     if !ripe.is_empty() {
-        let (freed, gone) = sweep(node, ripe).await?;
+        let (freed, gone) = sweep(node, ripe, since).await?;
         collected.freed = freed;
         left.forget(&gone);
-        write_down(node, left).await?;
+        node.marks.write(left, since).await?;
     }
     let chunks = Arc::clone(&node.chunks);
     collected.packs = blocking(move || chunks.compact().map_err(|error| chunk_problem(&error))).await?;
     Ok(collected)
-}
-
-/// What was garbage before state was lost may be named by what comes back: the grace period begins anew.
-pub fn forget_garbage(place: &Path) {
-    match fs::remove_file(place) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::error!(%error, "what was garbage could not be forgotten");
-        }
-        _ => {}
-    }
 }
 
 /// Everything that is needed, or those of `of` that are, in order.
@@ -166,7 +157,7 @@ async fn sent(node: &Arc<Node>) -> Result<Vec<ChunkId>, Problem> {
 }
 
 fn look(node: &Node, needed: &[ChunkId], now_ms: u64) -> Result<Garbage, Problem> {
-    let before = Garbage::decode(&fs::read(&node.garbage).unwrap_or_default());
+    let before = node.marks.read();
     let (mut garbage, mut last) = (Garbage::default(), None);
     loop {
         let page = node.chunks.ids(last.as_ref(), PAGE).map_err(|error| chunk_problem(&error))?;
@@ -179,22 +170,16 @@ fn look(node: &Node, needed: &[ChunkId], now_ms: u64) -> Result<Garbage, Problem
     }
 }
 
-async fn write_down(node: &Arc<Node>, garbage: Garbage) -> Result<(), Problem> {
-    let place = node.garbage.clone();
-    blocking(move || {
-        whole::durable(&place, &garbage.encode())
-            .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", place.display())))
-    })
-    .await
-}
-
-/// Removes those of `ripe` that nothing needs at a moment at which nobody can begin to need them.
+/// Removes those of `ripe` that nothing needs at a moment at which nobody can begin to need them; none where what is
+/// handed back may name them.
 pub(super) async fn sweep(
     node: &Arc<Node>,
     ripe: Vec<ChunkId>,
+    since: Since,
 ) -> Result<(ChunkStats, Vec<ChunkId>), Problem> {
     let ripe = Arc::new(ripe);
     let _nobody_else = node.uploads.write().await;
+    node.marks.check(since)?;
     let still: BTreeSet<ChunkId> = needed(node, Some(Arc::clone(&ripe))).await?.into_iter().collect();
     let gone: Vec<ChunkId> = ripe.iter().filter(|id| !still.contains(id)).copied().collect();
     let chunks = Arc::clone(&node.chunks);

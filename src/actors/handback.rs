@@ -110,8 +110,12 @@ impl Node {
         let mut taken = self.ask_namespace(namespace, HandBack(Arc::clone(&records))).await??;
         if taken == Taken::Lost {
             tracing::warn!(%namespace, "this server lost records that it signed: it goes on under another key");
+            // The new key is the end of knowing that something was lost.
+            self.marks.forget().map_err(|error| {
+                tracing::error!(%error, "what was garbage could not be forgotten");
+                Problem::plain(Code::LogUnavailable)
+            })?;
             self.keys.renew(before, random())?;
-            super::collecting::forget_garbage(&self.garbage);
             self.directory.go_on(self.now_ms()).await?;
             taken = self.ask_namespace(namespace, HandBack(Arc::clone(&records))).await??;
         }

@@ -21,11 +21,13 @@ use annals_engine::{
 };
 use annals_events::{
     Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, EntryId, EntryKind, Fact, Hash, NamespaceId,
-    PublicKey, Record, Seq, UserId,
+    PublicKey, Record, Seq, UserId, log::LogError,
 };
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
+    io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -349,7 +351,11 @@ pub(super) async fn feed(namespace: &mut Namespace, node: &Node, mut input: Inpu
                 Effect::CatchUp { after } => {
                     next = Some(Input::CaughtUp(node.log.read(id, after, usize::MAX).await));
                 }
-                Effect::KeepEvidence { batch } => keep_evidence(node, batch).await,
+                Effect::KeepEvidence { batch } => {
+                    if let Err(error) = keep_evidence(node, batch).await {
+                        return Outcome::Failed(error);
+                    }
+                }
                 Effect::Reply(reply) => outcome = Some(reply),
             }
         }
@@ -363,16 +369,25 @@ pub(super) async fn feed(namespace: &mut Namespace, node: &Node, mut input: Inpu
 
 /// A device that signed two batches under one dot: the later one is kept beside the log, on the disk before it is
 /// refused.
-async fn keep_evidence(node: &Node, batch: Batch) {
+async fn keep_evidence(node: &Node, batch: Batch) -> Result<(), LogError> {
     let (folder, name) = (node.evidence.clone(), format!("{}.batch", batch.hash()));
     tracing::warn!(device = %batch.header().device, dot = %batch.dot(0), "equivocation");
     let kept = blocking(move || {
-        super::checkpoints::replace(&folder.join(name), batch.bytes())
+        let kept = super::checkpoints::replace(&folder.join(name), batch.bytes())
             .and_then(|()| std::fs::File::open(folder.parent().unwrap_or(&folder))?.sync_all())
-            .map_err(|error| Problem::new(Code::Internal, error.to_string()))
+            .map_err(|error| not_kept(&folder, &error));
+        Ok(kept)
     });
-    if let Err(problem) = kept.await {
-        tracing::error!(%problem, "the evidence of an equivocation could not be kept");
+    kept.await.unwrap_or_else(|problem| Err(LogError::Unavailable { what: problem.to_string() }))
+}
+
+fn not_kept(folder: &Path, error: &io::Error) -> LogError {
+    let place = folder.display().to_string();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogError::Full { place },
+        _ => LogError::Unavailable {
+            what: format!("the evidence of an equivocation cannot be kept in {place}: {error}"),
+        },
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     FileActor, NamespaceActor, SessionActor, UserActor, checkpoints::Checkpoints, directory::LiveDirectory,
-    issuers::Issuers, keys::Keys, listeners::Listeners, meters::Meters, roster::Roster, sent::SentLists,
-    upkeep::Heard, wanted::WantedContents,
+    issuers::Issuers, keys::Keys, listeners::Listeners, marks::Marks, meters::Meters, roster::Roster,
+    sent::SentLists, upkeep::Heard, wanted::WantedContents,
 };
 pub use crate::random::random;
 use actix::{
@@ -45,8 +45,8 @@ pub struct Node {
     pub sent: SentLists,
     /// What accounts may store unless said otherwise.
     pub quota_default: Option<u64>,
-    /// Where it is written down which chunks are garbage, and since when.
-    pub garbage: PathBuf,
+    /// Which chunks are garbage, and since when.
+    pub marks: Arc<Marks>,
     /// Held by whoever takes chunks in or has a batch judged that names some, and alone by whoever removes some.
     pub uploads: tokio::sync::RwLock<()>,
     /// One collection at a time.
@@ -96,7 +96,7 @@ impl Node {
         clock: Arc<dyn Clock + Send + Sync>,
         directory: LiveDirectory,
         evidence: PathBuf,
-        garbage: PathBuf,
+        marks: Arc<Marks>,
         checkpoints: Checkpoints,
         sent: SentLists,
         quota_default: Option<u64>,
@@ -111,7 +111,7 @@ impl Node {
             clock,
             directory,
             evidence,
-            garbage,
+            marks,
             uploads: tokio::sync::RwLock::default(),
             collecting: tokio::sync::Mutex::default(),
             checkpoints,

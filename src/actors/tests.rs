@@ -118,7 +118,13 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
         let arbiters = [actix::Arbiter::new(), actix::Arbiter::new()];
         let folder = tempfile::tempdir().unwrap();
         let empty = Directory::new(NamespaceId([8; 16]));
-        let keys = Arc::new(Keys::new(key(100), Vec::new(), Box::new(|_, _| Ok(()))));
+        let marks = folder.path().join("garbage");
+        // Power that is lost once the new key is there would leave them, and nothing would be noticed then.
+        let keep = move |_: &_, _: &_| match marks.is_file() {
+            true => Err(std::io::Error::other("what was garbage is not forgotten yet")),
+            false => Ok(()),
+        };
+        let keys = Arc::new(Keys::new(key(100), Vec::new(), Box::new(keep)));
         let directory =
             super::directory::LiveDirectory::open(log.clone(), keys.clone(), empty, 1).await.unwrap();
         let account = directory
@@ -137,7 +143,7 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
             clock,
             directory,
             evidence,
-            folder.path().join("garbage"),
+            super::marks::Marks::new(folder.path().join("garbage")),
             checkpoints,
             sent,
             None,
@@ -163,18 +169,43 @@ fn story_on<F: Future<Output = ()>>(log: Arc<SlowLog>, story: impl FnOnce(Arc<No
 
 /// The first batch of device 1.
 fn batch() -> Batch {
+    batch_of("a")
+}
+
+/// The same, with a folder of that name.
+fn batch_of(name: &str) -> Batch {
     let draft = Draft {
         hlc: Hlc::at_ms(1),
         at: 0,
         fact: Fact::EntryCreated { parent: EntryId::ROOT, entry_kind: EntryKind::Folder },
-        body: Some(Body { name: Some(Name::new("a").unwrap()), ..Body::default() }),
+        body: Some(Body { name: Some(Name::new(name).unwrap()), ..Body::default() }),
     };
     let none = VersionVector::new();
     Batch::sign(&key(1), HOME, 1, None, &none, &none, Default::default(), vec![draft]).unwrap()
 }
 
 fn submit() -> Submit {
-    Submit(Arc::new(Submission { batches: vec![batch()], looked: Default::default(), trace: None }))
+    submit_batch(batch())
+}
+
+fn submit_batch(batch: Batch) -> Submit {
+    Submit(Arc::new(Submission { batches: vec![batch], looked: Default::default(), trace: None }))
+}
+
+#[test]
+fn what_was_said_twice_is_refused_once_the_evidence_is_kept_and_not_before() {
+    story(|node| async move {
+        node.ask_namespace(HOME, submit()).await.unwrap().unwrap();
+        let (again, evidence) = (batch_of("b"), node.evidence.clone());
+        let submit = || node.ask_namespace(HOME, submit_batch(again.clone()));
+        fs::write(&evidence, "in the way").unwrap();
+        assert_eq!(submit().await.unwrap().unwrap_err().code, Code::LogUnavailable);
+        fs::remove_file(&evidence).unwrap();
+        let refused = submit().await.unwrap().unwrap();
+        assert!(matches!(&refused[..], [BatchOutcome::Refused(why)] if why.code == Code::Equivocation));
+        let kept = fs::read(evidence.join(format!("{}.batch", again.hash()))).unwrap();
+        assert_eq!(kept, again.bytes());
+    });
 }
 
 #[test]
@@ -398,24 +429,59 @@ fn what_came_to_be_needed_since_it_was_marked_is_not_swept() {
         assert!(matches!(admitted[..], [BatchOutcome::Admitted { .. }]));
         assert_eq!(node.ask_user(OWNER, Waiting).await.unwrap(), 1);
         // All of them were garbage when it was looked.
-        let (freed, gone) = sweep(&node, all.to_vec()).await.unwrap();
+        let (freed, gone) = sweep(&node, all.to_vec(), node.marks.begin()).await.unwrap();
         assert_eq!((freed.chunks, gone), (1, all[2..].to_vec()));
         assert_eq!(node.chunks.missing(&all).unwrap(), all[2..]);
+    });
+}
+
+/// What was admitted, and the log does not have it.
+async fn lost(node: &Arc<Node>) -> Arc<Vec<Arc<Record>>> {
+    let head = node.summary(HOME).await.unwrap().head;
+    let lost = Record::admit(batch(), &key(100), head.epoch, Seq(head.seq.0 + 1), head.chain, 5);
+    Arc::new(vec![Arc::new(lost)])
+}
+
+#[test]
+fn a_collection_that_began_before_something_was_lost_takes_nothing_and_writes_nothing_back() {
+    story(|node| async move {
+        let chunk = SealedChunk::seal(vec![7; 60]);
+        let ids = vec![chunk.id];
+        node.chunks.put_all(&[chunk]).unwrap();
+        let garbage = Garbage::default().looked(ids.clone(), |_| false, 1);
+        let since = node.marks.begin();
+        node.take_back(HOME, lost(&node).await).await.unwrap();
+        assert_eq!(sweep(&node, ids.clone(), since).await.unwrap_err().code, Code::Busy);
+        assert_eq!(node.marks.write(garbage.clone(), since).await.unwrap_err().code, Code::Busy);
+        assert_eq!((node.chunks.missing(&ids).unwrap(), node.marks.read()), (vec![], Garbage::default()));
+        // The next one begins anew.
+        node.marks.write(garbage.clone(), node.marks.begin()).await.unwrap();
+        assert_eq!(node.marks.read(), garbage);
+    });
+}
+
+#[test]
+fn a_server_that_cannot_forget_what_was_garbage_keeps_its_key_until_it_can() {
+    story(|node| async move {
+        let (lost, key) = (lost(&node).await, node.keys.public());
+        fs::create_dir(node.marks.place()).unwrap();
+        let refused = node.take_back(HOME, Arc::clone(&lost)).await.unwrap_err();
+        assert_eq!((refused.code, node.keys.public()), (Code::LogUnavailable, key));
+        fs::remove_dir(node.marks.place()).unwrap();
+        assert_eq!(node.take_back(HOME, lost).await.unwrap().taken, 1);
+        assert_ne!(node.keys.public(), key);
     });
 }
 
 #[test]
 fn what_was_garbage_before_something_was_lost_gets_its_grace_anew() {
     story(|node| async move {
-        let head = node.summary(HOME).await.unwrap().head;
         let garbage = Garbage::default().looked([ChunkId([7; 32])], |_| false, 1);
-        fs::write(&node.garbage, garbage.encode()).unwrap();
-        // It was admitted, and the log does not have it.
-        let lost = Record::admit(batch(), &key(100), head.epoch, Seq(head.seq.0 + 1), head.chain, 5);
-        let answer = node.take_back(HOME, Arc::new(vec![Arc::new(lost)])).await.unwrap();
+        fs::write(node.marks.place(), garbage.encode()).unwrap();
+        let answer = node.take_back(HOME, lost(&node).await).await.unwrap();
         assert_eq!((answer.taken, answer.refused), (1, None));
         assert_ne!(node.keys.public(), PublicKey(key(100).verifying_key().to_bytes()));
-        assert!(!node.garbage.exists(), "what comes back may name it");
+        assert!(!node.marks.place().exists(), "what comes back may name it");
     });
 }
 

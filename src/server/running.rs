@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     actors::{
-        Node, checkpoints::Checkpoints, collecting, directory::LiveDirectory, keys::Keys, node::random,
-        sent::SentLists, upkeep,
+        Node, checkpoints::Checkpoints, directory::LiveDirectory, keys::Keys, marks::Marks, node::random,
+        sent::SentLists,
+        upkeep,
     },
     chunk_store::Packs,
 };
@@ -112,7 +113,7 @@ async fn node_on(
     quota_default: Option<u64>,
     arbiters: &[ArbiterHandle],
 ) -> Result<Arc<Node>, ServeError> {
-    let keys = Arc::new(data.keys());
+    let (keys, marks) = (Arc::new(data.keys()), Marks::new(data.garbage()));
     let failed = |damaged| {
         move |problem: annals_engine::protocol::Problem| {
             let place = data.place().to_owned();
@@ -121,8 +122,9 @@ async fn node_on(
     };
     if data.is_copy {
         tracing::warn!("this data is a copy, or was put back from one: devices hand back what it lacks");
+        let place = data.garbage();
+        marks.forget().map_err(|why| ServeError::Folder { place, why })?;
         keys.renew(keys.public(), random()).map_err(failed(false))?;
-        collecting::forget_garbage(&data.garbage());
     }
     guard::plant(data.place())?;
     let empty = Directory::new(data.id);
@@ -135,7 +137,7 @@ async fn node_on(
         clock,
         directory,
         data.evidence(),
-        data.garbage(),
+        marks,
         Checkpoints::new(data.checkpoints()),
         SentLists::new(data.sent()),
         quota_default,
@@ -280,5 +282,28 @@ fn info_of(data: &Data, keys: &Keys, directory: &LiveDirectory) -> ServerInfo {
         log: data.id,
         server,
         directory: directory.read(Directory::key).unwrap_or(server),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::serve;
+    use std::fs;
+
+    #[test]
+    fn a_copy_goes_on_under_another_key_once_what_was_garbage_is_forgotten_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("data");
+        serve(Config::new(&place)).unwrap().stop().unwrap();
+        let key = || fs::read_to_string(place.join("server.key")).unwrap();
+        let before = key();
+        fs::remove_file(place.join("guard")).unwrap();
+        fs::create_dir(place.join("garbage")).unwrap();
+        assert!(matches!(serve(Config::new(&place)), Err(ServeError::Folder { .. })));
+        assert_eq!(key(), before);
+        fs::remove_dir(place.join("garbage")).unwrap();
+        serve(Config::new(&place)).unwrap().stop().unwrap();
+        assert_ne!(key(), before);
     }
 }
