@@ -48,6 +48,6 @@ pub use guarding::open_or_renew;
 pub use hooks::{HookCommands, HookEvent, hooks_of, set_hooks};
 pub use host::{Doing, Progress};
 pub use linked::{forget_linked, linked_and_gone};
-pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, random, set_link_aside, unlink};
+pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, set_link_aside, unlink};
 pub use standing::{Advice, AtWork, Moving, PathLine, SetAsideLine, State, Status};
 pub use trash::TrashLine;

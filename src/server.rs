@@ -27,8 +27,9 @@ pub use gate::Limits;
 pub use openapi::openapi_json;
 
 use crate::{
-    actors::{Node, listeners::Listeners, node::random},
+    actors::{Node, listeners::Listeners},
     clock::SystemClock,
+    random::random,
 };
 use access::{Admin, Challenges, Logins};
 use annals_engine::{

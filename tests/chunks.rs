@@ -139,8 +139,7 @@ fn a_difference_is_told_only_between_chunks_that_one_may_read() {
     let signature = Signature::of(Sums::Long, vec![old_chunk.id], &old);
     let delta = Framed::Delta(ChunkDelta::to_signature(id, &newer, &signature).unwrap());
     let sent = |device: &Device| -> ChunksStored {
-        let mut body = Vec::new();
-        delta.encode_to(&mut body);
+        let body = frame::encode_all(std::slice::from_ref(&delta));
         let asked = |client: &_| device.request(client, &server, Method::POST, "chunks").body(body);
         server.web.json(asked).unwrap()
     };

@@ -13,7 +13,7 @@ use annals_engine::{
 };
 use annals_events::{
     Batch, Body, ChunkRef, Content, Cut, DeviceId, Dot, DotSet, Draft, EntryId, EntryKind, Fact, Hash,
-    HlcClock, Name, NamespaceId, PublicKey, Record, VersionVector,
+    HlcClock, Name, NamespaceId, PublicKey, Record, VersionVector, hex,
 };
 use ed25519_dalek::{Signer, SigningKey};
 use reqwest::{Client, Method, RequestBuilder};
@@ -181,7 +181,7 @@ impl TestServer {
         let challenge: Challenge = self.post("challenges", &()).unwrap();
         let device = PublicKey(key.verifying_key().to_bytes());
         let proof = key.sign(&link_message(&challenge.challenge, &challenge.server.log, &device));
-        let proof = proof.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let proof = hex(&proof.to_bytes());
         let request = LinkRequest {
             credential,
             device,
@@ -306,8 +306,8 @@ impl Device {
     }
 
     pub fn send_chunks(&self, server: &TestServer, chunks: &[SealedChunk]) -> Answer<serde_json::Value> {
-        let mut body = Vec::new();
-        chunks.iter().for_each(|chunk| frame::encode_to(chunk, &mut body));
+        let chunks: Vec<frame::Framed> = chunks.iter().cloned().map(frame::Framed::from).collect();
+        let body = frame::encode_all(&chunks);
         server.web.json(|client| self.request(client, server, Method::POST, "chunks").body(body))
     }
 

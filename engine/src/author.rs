@@ -108,6 +108,9 @@ pub struct MassDelete {
     pub known: usize,
 }
 
+/// Most ranges of dots that one event names: at most 20 bytes each, far below a batch's limit.
+pub(crate) const RANGES_MAX: usize = 12_000;
+
 /// How many may vanish at once without a question, however small the folder is.
 pub const VANISHED_MAX: usize = 20;
 

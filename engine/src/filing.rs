@@ -5,15 +5,12 @@
 //! other version is lost; what is removed is what the path showed, and nothing in it that is in conflict. Left out:
 //! contents and who may do what.
 
-use crate::{namespace::Issued, trash::keeps_alive};
+use crate::{author::RANGES_MAX, namespace::Issued, trash::keeps_alive};
 use annals_events::{
     Body, Content, DeviceId, Dot, DotSet, EVENTS_PER_BATCH_MAX, EntryId, EntryKind, Fact, Name,
     path::{NameError, is_reserved},
 };
 use annals_projections::{Projections, Shown};
-
-/// Most ranges of dots that one removal names: it is one event.
-const RANGES_MAX: usize = 12_000;
 
 /// Why nothing can be done with a path as it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -51,6 +51,8 @@ pub const RECORDS_BYTES_MAX: usize = 4 << 20;
 pub const BATCHES_BYTES_MAX: usize = 8 << 20;
 /// Most bytes of framed chunks in one request or answer; a single chunk always fits.
 pub const CHUNKS_BYTES_MAX: usize = 9 << 20;
+/// The slowest way that is still waited for by either side, in bytes a second.
+pub const SLOWEST: u64 = 16 << 10;
 /// Most chunks in one request, answer or question.
 pub const CHUNKS_COUNT_MAX: usize = 16_384;
 /// Most plain bytes of what travels as differences in one request or answer.

@@ -7,13 +7,13 @@
 //!
 //! Left out: who may do it, and saying it (the shell signs what [`restoring`] and [`forgetting`] answer with).
 
-use crate::{author::Said, observed::RemoteTree};
+use crate::{
+    author::{RANGES_MAX, Said},
+    observed::RemoteTree,
+};
 use annals_events::{Body, DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Name, Seq, path};
 use annals_projections::Projections;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Most ranges of dots that one event names: at most 20 bytes each, far below a batch's limit.
-const RANGES_MAX: usize = 12_000;
 
 /// One removal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -119,12 +119,6 @@ impl VersionVector {
         self.0.dots.iter().map(|(&device, &counter)| Dot { device, counter })
     }
 
-    /// Whether all that `other` covers is covered.
-    #[must_use]
-    pub fn is_at_least(&self, other: &Self) -> bool {
-        other.iter().all(|dot| self.covers(dot))
-    }
-
     /// The pairs in which `self` differs from `earlier`; a counter of 0 takes a device out. What
     /// [`changed_by`](Self::changed_by) makes whole again.
     #[must_use]

@@ -178,6 +178,12 @@ impl fmt::Display for Seq {
     }
 }
 
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The bytes that `text` spells in hex, if it spells exactly `N` of them.
 fn hex_to_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N || !text.is_ascii() {

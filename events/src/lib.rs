@@ -26,7 +26,7 @@ pub use batch::{BATCH_BYTES_MAX, Batch, BatchError, BatchHeader, Draft, EVENTS_P
 pub use causality::{Dot, DotSet, Seen, VersionVector};
 pub use event::{Body, EntryKind, Event, Fact, Policy, Role};
 pub use hlc::{Hlc, HlcClock};
-pub use id::{ChunkId, ContentId, DeviceId, EntryId, Hash, NamespaceId, PublicKey, Seq, UserId};
+pub use id::{ChunkId, ContentId, DeviceId, EntryId, Hash, NamespaceId, PublicKey, Seq, UserId, hex};
 pub use manifest::{ChunkRef, Content, Cut, Manifest};
 pub use path::{Name, NameError};
 pub use record::{Admission, Chain, Record};

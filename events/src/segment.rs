@@ -341,18 +341,19 @@ impl Segments {
         self.file_to_write().map(drop)
     }
 
-    /// Removes a segment that nobody needs any more, where [`SegmentConfig::gaps`] allows it. The one that is being
-    /// written stays.
+    /// Removes a segment that nobody needs any more.
     ///
     /// # Errors
     /// [`SegmentError::Disk`].
+    ///
+    /// # Panics
+    /// For a row in which [`SegmentConfig::gaps`] allows no gaps, and for the segment that is being written: mistakes of
+    /// the caller.
     pub fn remove(&mut self, number: u32) -> Result<(), SegmentError> {
         assert!(self.config.gaps, "segments of a log are never removed");
+        assert!(number != self.end.place.number(), "the segment that is being written stays");
         if let Some(what) = &self.stopped {
             return Err(SegmentError::Stopped { what: what.clone() });
-        }
-        if number == self.end.place.number() {
-            return Err(SegmentError::Foreign { file: file_name(number), what: "it is the last".into() });
         }
         self.reader.forget(number);
         self.disk.remove(&file_name(number))?;

@@ -219,14 +219,6 @@ impl Projections {
         &self.chunk_refs
     }
 
-    /// The retained versions that name a chunk, sorted by dot.
-    #[must_use]
-    pub fn versions_with(&self, chunk: ChunkId) -> Vec<Dot> {
-        self.sorted_dots(
-            self.chunk_refs.versions_of(chunk).map(|version| self.versions.dot[version as usize]),
-        )
-    }
-
     /// Every retained version with the chunks that its event names, in order, and whether that is a manifest; in
     /// order of arrival.
     pub fn roots(&self) -> impl Iterator<Item = (Dot, Vec<ChunkId>, bool)> + '_ {

@@ -11,7 +11,7 @@ use crate::{
     intern::NONE,
     mistakes::{Mistake, made},
 };
-use annals_events::{Dot, EntryId, EntryKind, Hash};
+use annals_events::{Dot, EntryId, EntryKind, Hash, hex};
 
 impl Projections {
     /// An entry that was created, shown or not. The root is none: no event created it.
@@ -205,5 +205,5 @@ impl Projections {
 /// The first 4 bytes of SHA-256 of a dot (its device's bytes, then the counter in 8 bytes, big-endian), in hex.
 pub(crate) fn short_of(dot: Dot) -> String {
     let digest = Hash::of(b"", &[&dot.device.0, &dot.counter.to_be_bytes()]);
-    digest.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.0[..4])
 }

@@ -37,7 +37,7 @@ impl LiveDirectory {
         let live = Self { log, keys, state: RwLock::new(empty), writing: tokio::sync::Mutex::default() };
         live.catch_up().await?;
         if live.read(|directory| directory.head().seq.0 == 0) {
-            let opening = Directory::opening(&live.keys.current(), super::node::random());
+            let opening = Directory::opening(&live.keys.current(), crate::random::random());
             live.append(now_ms, |_| Ok(opening)).await?;
         }
         live.go_on(now_ms).await?;

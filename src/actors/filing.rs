@@ -7,8 +7,9 @@
 
 use super::{
     namespace::{NamespaceActor, State, Submission, go_on, judged, statement_of, submit},
-    node::{Node, blocking, chunk_problem, random},
+    node::{Node, blocking, chunk_problem},
 };
+use crate::random::random;
 use actix::{AtomicResponse, Handler, Message};
 use annals_engine::{
     admission::{Facts, Looked},

@@ -2,8 +2,9 @@
 
 use super::{
     namespace::{NamespaceActor, feed, go_on},
-    node::{Node, log_problem, random},
+    node::{Node, log_problem},
 };
+use crate::random::random;
 use actix::{AtomicResponse, Context, Handler, Message};
 use annals_engine::{
     directory::Directory,

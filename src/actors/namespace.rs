@@ -6,9 +6,10 @@
 //! the log has that place, else from the first record. It writes one when it goes, and after a long rebuild.
 
 use super::{
-    node::{Node, Summary, blocking, chunk_problem, log_problem, random},
+    node::{Node, Summary, blocking, chunk_problem, log_problem},
     roster::{Passivated, Passivation},
 };
+use crate::random::random;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, ContextFutureSpawner, Handler, Message,
     MessageResult, Running, WrapFuture,
@@ -136,7 +137,7 @@ impl Passivated for NamespaceActor {
 
 /// From the checkpoint if there is a good one, and from nothing otherwise.
 async fn rebuild(node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem> {
-    let resumed = match resumed(&node, id).await {
+    let resumed = match resumed(&node, id).await? {
         Some(namespace) => {
             let from = namespace.projections().head().seq;
             let done = replay(namespace, &node, id).await;
@@ -159,34 +160,36 @@ async fn rebuild(node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem>
     Ok(namespace)
 }
 
-/// The namespace as it was at its checkpoint, if the log has that very place.
-async fn resumed(node: &Arc<Node>, id: NamespaceId) -> Option<Namespace> {
+/// The namespace as it was at its checkpoint, if the log has that very place. A log that does not answer is no reason to
+/// begin with the first record.
+async fn resumed(node: &Arc<Node>, id: NamespaceId) -> Result<Option<Namespace>, Problem> {
     node.checkpoints.found_none(id);
     let reader = Arc::clone(node);
     let read = blocking(move || Ok(reader.checkpoints.read(id).map_err(|error| error.to_string()))).await;
     let checkpoint = match read.unwrap_or_else(|problem| Err(problem.to_string())) {
-        Ok(checkpoint) => checkpoint?,
+        Ok(Some(checkpoint)) => checkpoint,
+        Ok(None) => return Ok(None),
         Err(why) => {
             tracing::warn!(namespace = %id, %why, "the checkpoint is not used");
-            return None;
+            return Ok(None);
         }
     };
-    if !is_in_log(&checkpoint, node, id).await {
+    if !is_in_log(&checkpoint, node, id).await.map_err(|error| log_problem(&error))? {
         tracing::warn!(namespace = %id, "the checkpoint is not used: the log does not have its place");
-        return None;
+        return Ok(None);
     }
     node.checkpoints.found(id, checkpoint.head().seq);
-    Some(Namespace::from_checkpoint(checkpoint, node.keys.current()))
+    Ok(Some(Namespace::from_checkpoint(checkpoint, node.keys.current())))
 }
 
-async fn is_in_log(checkpoint: &Checkpoint, node: &Node, id: NamespaceId) -> bool {
+async fn is_in_log(checkpoint: &Checkpoint, node: &Node, id: NamespaceId) -> Result<bool, LogError> {
     let head = checkpoint.head();
-    let Some(before) = head.seq.0.checked_sub(1) else { return false };
-    let records = node.log.read(id, Seq(before), 1).await.unwrap_or_default();
-    records.first().is_some_and(|logged| {
+    let Some(before) = head.seq.0.checked_sub(1) else { return Ok(false) };
+    let records = node.log.read(id, Seq(before), 1).await?;
+    Ok(records.first().is_some_and(|logged| {
         let admission = logged.record.admission();
         (logged.record.last_seq(), admission.chain, admission.epoch) == (head.seq, head.chain, head.epoch)
-    })
+    }))
 }
 
 async fn replay(mut namespace: Namespace, node: &Node, id: NamespaceId) -> Result<Namespace, Problem> {

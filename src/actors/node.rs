@@ -5,7 +5,6 @@ use super::{
     issuers::Issuers, keys::Keys, listeners::Listeners, marks::Marks, meters::Meters, roster::Roster,
     sent::SentLists, upkeep::Heard, wanted::WantedContents,
 };
-pub use crate::random::random;
 use actix::{
     ArbiterHandle, Context, Handler, Message,
     dev::{MessageResponse, ToEnvelope},

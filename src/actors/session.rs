@@ -578,7 +578,5 @@ fn frames_of(
     if let (true, Some(id)) = (frames.is_empty(), wanted.chunks.first()) {
         return Err(Problem::new(Code::ChunkUnknown, format!("chunk {id} is lost")));
     }
-    let mut body = Vec::with_capacity(frames.iter().map(Framed::wire_bytes).sum());
-    frames.iter().for_each(|framed| framed.encode_to(&mut body));
-    Ok(body)
+    Ok(frame::encode_all(&frames))
 }

@@ -5,12 +5,12 @@ use super::{
     collecting::{collect, sweep},
     keys::Keys,
     namespace::{Devices, Digests, KeepCheckpoint, NamespaceActor, State, Submission, Submit, Summarise},
-    node::{Node, random},
+    node::Node,
     roster::MAILBOX,
     session::SubmitBatches,
-    user::{Holds, Mounted, RoomFor, Sent, Waiting},
+    user::{Holds, InFlight, Mounted, RoomFor, Sent},
 };
-use crate::clock::SystemClock;
+use crate::{clock::SystemClock, random::random};
 use actix::{Context, Handler, Message};
 use annals_engine::{
     chunk_store::MemoryChunks,
@@ -22,7 +22,7 @@ use annals_engine::{
 use annals_events::{
     Batch, Body, ChunkId, ChunkRef, Content, Cut, DeviceId, Dot, Draft, EntryId, EntryKind, Fact, Hlc, Name,
     NamespaceId, PublicKey, Record, Seq, UserId, VersionVector,
-    log::{EventLog, Head, Later, Logged, Position, memory::MemoryLog},
+    log::{EventLog, Head, Later, LogError, Logged, Position, memory::MemoryLog},
 };
 use ed25519_dalek::SigningKey;
 use std::{
@@ -59,6 +59,8 @@ struct SlowLog {
     log: MemoryLog,
     /// Reads of a stream from its first record on.
     reads_from_nothing: AtomicUsize,
+    /// So many reads from now on fail.
+    failing: AtomicUsize,
 }
 
 impl EventLog for SlowLog {
@@ -78,6 +80,10 @@ impl EventLog for SlowLog {
     fn read(&self, namespace: NamespaceId, after: Seq, bytes_max: usize) -> Later<'_, Vec<Logged>> {
         if after == Seq(0) {
             self.reads_from_nothing.fetch_add(1, Ordering::Relaxed);
+        }
+        let fails = |left: usize| left.checked_sub(1);
+        if self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails).is_ok() {
+            return Box::pin(async { Err(LogError::Unavailable { what: "the disk is gone".into() }) });
         }
         self.log.read(namespace, after, bytes_max)
     }
@@ -255,6 +261,13 @@ fn a_rebuild_begins_with_the_checkpoint_and_one_that_is_no_good_is_as_good_as_no
         let read = reads();
         assert_eq!(digests().await, before);
         assert_eq!(reads(), read, "the checkpoint was begun with");
+        // A log that does not answer says nothing about its place.
+        all_gone(&node).await;
+        log.failing.store(1, Ordering::Relaxed);
+        let asked = node.ask_namespace(HOME, Digests).await.unwrap();
+        assert_eq!(asked.unwrap_err().code, Code::LogUnavailable);
+        assert_eq!(digests().await, before);
+        assert_eq!(reads(), read, "the checkpoint was begun with once the log answered");
         let good = fs::read(&place).unwrap();
         let elsewhere = {
             let mut other = annals_engine::namespace::Namespace::new(HOME, key(100));
@@ -409,7 +422,7 @@ fn a_user_holds_what_was_sent_and_has_the_room_that_is_left() {
         node.ask_user(OWNER, Sent(Arc::new(vec![chunks[0]]))).await.unwrap();
         let holds = Holds { chunks: Arc::clone(&chunks), beside: HOME };
         assert_eq!(node.ask_user(OWNER, holds).await.unwrap().unwrap(), [chunks[0]].into());
-        assert_eq!(node.ask_user(OWNER, Waiting).await.unwrap(), 1);
+        assert_eq!(node.ask_user(OWNER, InFlight).await.unwrap().len(), 1);
         let room = node.ask_user(OWNER, RoomFor(Some(HOME))).await.unwrap().unwrap();
         assert_eq!((room.quota, room.used, room.here), (Some(100), 0, Some(100)));
         let nobody = node.ask_user(UserId([5; 16]), RoomFor(None)).await.unwrap();
@@ -427,7 +440,7 @@ fn what_came_to_be_needed_since_it_was_marked_is_not_swept() {
         let device = DeviceId::of_key(&PublicKey(key(1).verifying_key().to_bytes()));
         let admitted = node.ask_session(device, OWNER, submit_file(HOME, 1)).await.unwrap().unwrap();
         assert!(matches!(admitted[..], [BatchOutcome::Admitted { .. }]));
-        assert_eq!(node.ask_user(OWNER, Waiting).await.unwrap(), 1);
+        assert_eq!(node.ask_user(OWNER, InFlight).await.unwrap().len(), 1);
         // All of them were garbage when it was looked.
         let (freed, gone) = sweep(&node, all.to_vec(), node.marks.begin()).await.unwrap();
         assert_eq!((freed.chunks, gone), (1, all[2..].to_vec()));

@@ -225,16 +225,3 @@ impl Handler<InFlight> for UserActor {
         MessageResult(self.sent.iter().copied().collect::<Vec<_>>())
     }
 }
-
-/// How many chunks wait for their events.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct Waiting;
-
-impl Handler<Waiting> for UserActor {
-    type Result = MessageResult<Waiting>;
-
-    fn handle(&mut self, _: Waiting, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.sent.len())
-    }
-}

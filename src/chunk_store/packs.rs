@@ -238,10 +238,11 @@ impl Packs {
 
     /// Asks the index, and once more after opening it again if it failed.
     fn with_index<T>(&self, ask: impl Fn(&Index) -> Result<T, IndexError>) -> Result<T, ChunkStoreError> {
-        if let Some(index) = &*self.index.read().unwrap_or_else(PoisonError::into_inner)
-            && let Ok(answer) = ask(index)
-        {
-            return Ok(answer);
+        if let Some(index) = &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
+            match ask(index) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => tracing::warn!(%error, "the index of chunks failed and is opened again"),
+            }
         }
         let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
         // The old one lets go of its files before the new one opens them.

@@ -14,6 +14,7 @@ use crate::{
     transport::{Http, Pin},
 };
 use annals_engine::{
+    directory::NAME_BYTES_MAX,
     protocol::{Code, Credential, NewAccount, Problem, Quota, TicketRequest},
     transport::TransportError,
 };
@@ -198,7 +199,7 @@ fn own_name() -> String {
         .to_lowercase()
         .chars()
         .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-        .take(64)
+        .take(NAME_BYTES_MAX)
         .collect();
     if name.is_empty() { "me".into() } else { name }
 }

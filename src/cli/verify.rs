@@ -11,10 +11,10 @@ use crate::{
     actors::{
         Node,
         checkpoints::{Checkpoints, ReadError},
-        node::random,
     },
     chunk_store::Packs,
     client::{ClientError, Folder, STATE_FOLDER, control},
+    random::random,
     server::{
         ServeError,
         data::{CHECKPOINTS_FOLDER, Data, FORMAT_FILE},

@@ -4,16 +4,16 @@ use super::{
     ClientError,
     binding::{Binding, BindingError, FORMAT},
 };
-pub use crate::random::random;
 use crate::{
     disk,
+    random::random,
     transport::{Http, Pin},
 };
 use annals_engine::{
     protocol::{Code, Credential, Fingerprint, LinkRequest, Problem, fingerprint_in, link_message},
     transport::{Transport as _, TransportError},
 };
-use annals_events::{DeviceId, PublicKey};
+use annals_events::{DeviceId, PublicKey, hex};
 use ed25519_dalek::{Signer, SigningKey};
 use std::{
     fs::{self, File},
@@ -111,7 +111,7 @@ fn ask(http: &Http, wish: LinkWish) -> Result<(Binding, SigningKey), ClientError
         credential: wish.credential,
         device: public,
         challenge: challenge.challenge,
-        proof: proof.iter().map(|byte| format!("{byte:02x}")).collect(),
+        proof: hex(&proof),
         label: wish.label.clone(),
         namespace: wish.namespace,
         continues: wish.continues,

@@ -3,9 +3,9 @@
 //! Secrets are compared by looking up their SHA-256, so the time it takes says nothing about them.
 
 use super::{Server, answer::Refusal, gate};
-use crate::actors::{
-    node::{blocking, random},
-    rights::Asker,
+use crate::{
+    actors::{node::blocking, rights::Asker},
+    random::random,
 };
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use annals_engine::protocol::{Code, Problem};

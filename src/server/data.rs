@@ -19,10 +19,7 @@
 //! ```
 
 use super::{ServeError, new_secret, tls::CertificateFiles};
-use crate::{
-    actors::{keys::Keys, node::random},
-    whole,
-};
+use crate::{actors::keys::Keys, random::random, whole};
 use annals_events::{DeviceId, Hash, NamespaceId, PublicKey};
 use ed25519_dalek::SigningKey;
 use std::{
@@ -97,7 +94,7 @@ impl Data {
         let failed = |why| ServeError::Folder { place: place.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(failed)?;
         // What is refused is left without so much as a lock.
-        if !is_begun(place).map_err(failed)? {
+        if !is_new(place).map_err(failed)? {
             id_of(place)?;
         }
         let lock =
@@ -279,7 +276,7 @@ fn id_of(place: &Path) -> Result<NamespaceId, ServeError> {
 
 /// Whether nothing is there yet, or a crash came between the first file of a new directory and the format, which
 /// comes last.
-fn is_begun(place: &Path) -> io::Result<bool> {
+fn is_new(place: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(place)? {
         let name = entry?.file_name();
         if !["lock", "server.key", "admin.token", "format.new", "server.new", "admin.new"]

@@ -10,7 +10,7 @@ use super::{
     Server, access,
     answer::{Beside, Named, REQUEST_ID, Refusal},
 };
-use crate::{actors::node::random, clock::Stopwatch};
+use crate::{clock::Stopwatch, random::random};
 use actix_web::{
     HttpRequest, ResponseError,
     body::{BoxBody, MessageBody},
@@ -19,8 +19,8 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use annals_engine::protocol::{CHUNKS_BYTES_MAX, Code, Problem, WAIT_SECONDS_MAX, decoded};
-use annals_events::{DeviceId, UserId};
+use annals_engine::protocol::{CHUNKS_BYTES_MAX, Code, Problem, SLOWEST, WAIT_SECONDS_MAX, decoded};
+use annals_events::{DeviceId, UserId, hex};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -68,8 +68,6 @@ impl Default for Limits {
     }
 }
 
-/// The slowest way that is still waited for, in bytes a second.
-const SLOWEST: u64 = 16 << 10;
 /// After so many questions it is looked whose buckets are full again and can be forgotten.
 const QUESTIONS: u32 = 4096;
 
@@ -182,7 +180,7 @@ impl RequestId {
             (1..=64).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
-        let new = || random::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let new = || hex(&random::<8>());
         Self(named.filter(is_plain).map_or_else(new, str::to_owned))
     }
 }

@@ -12,7 +12,7 @@
 
 use super::ServeError;
 use super::data::write;
-use crate::{actors::node::random, disk::NUMBERS_DO_NOT_LAST};
+use crate::{disk::NUMBERS_DO_NOT_LAST, random::random};
 use annals_events::Hash;
 use serde::{Deserialize, Serialize};
 use std::{fs, os::unix::fs::MetadataExt, path::Path};

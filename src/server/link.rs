@@ -1,12 +1,14 @@
 //! Accounts, tickets, namespaces, and how a device becomes part of one.
 
 use super::{Server, access, answer::Refusal, new_secret};
-use crate::actors::{
-    issuers::Issuer,
-    namespace::State,
-    node::random,
-    rights::Asker,
-    user::{Mounted, Mounts, RoomFor},
+use crate::{
+    actors::{
+        issuers::Issuer,
+        namespace::State,
+        rights::Asker,
+        user::{Mounted, Mounts, RoomFor},
+    },
+    random::random,
 };
 use annals_engine::{
     directory::is_account_name,

@@ -5,7 +5,7 @@ use super::{
     Server, access,
     answer::{Answer, Body, Refusal, bytes_of, cbor, cbor_of, frames, gathered, json, json_of, unpacked},
     feed, gate, handback, link, openapi,
-    table::CBOR_ROOM,
+    table::LIST_BYTES_MAX,
 };
 use crate::actors::{
     namespace::Devices,
@@ -25,9 +25,9 @@ use actix_web::{
 use annals_engine::{
     directory::Directory,
     protocol::{
-        BATCHES_BYTES_MAX, BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge,
-        ChunksWanted, Code, DeviceInfo, FeedQuery, Member, MissingQuestion, NewNamespace, Outcomes,
-        OwnAccount, Problem, RecordsQuery, SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
+        BatchOutcome, Batches, CHUNKS_BYTES_MAX, CHUNKS_COUNT_MAX, Challenge, ChunksWanted, Code, DeviceInfo,
+        FeedQuery, Member, MissingQuestion, NewNamespace, Outcomes, OwnAccount, Problem, RecordsQuery,
+        SIGNATURES_COUNT_MAX, SignaturesWanted, TicketRequest, ZSTD,
     },
 };
 use annals_events::{DeviceId, Dot, EntryId, NamespaceId, Record, Role, Seq, UserId};
@@ -234,7 +234,7 @@ pub(super) async fn batches(
     body: Body,
 ) -> Answer {
     let (device, user) = access::device(&server, &request)?;
-    let Batches { batches, brief } = cbor_of(unpacked(&request, body, BATCHES_BYTES_MAX + CBOR_ROOM))?;
+    let Batches { batches, brief } = cbor_of(unpacked(&request, body, LIST_BYTES_MAX))?;
     let submitted = SubmitBatches {
         namespace: *namespace,
         batches: Arc::new(batches),

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     actors::{
-        Node, checkpoints::Checkpoints, directory::LiveDirectory, keys::Keys, marks::Marks, node::random,
-        sent::SentLists,
+        Node, checkpoints::Checkpoints, directory::LiveDirectory, keys::Keys, marks::Marks, sent::SentLists,
         upkeep,
     },
     chunk_store::Packs,
+    random::random,
 };
 use actix::{Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, middleware::from_fn, web};

@@ -16,9 +16,9 @@ use annals_engine::protocol::{
 };
 
 /// Beyond what a batch list holds: CBOR around each.
-pub(super) const CBOR_ROOM: usize = 64 * 1024;
+const CBOR_ROOM: usize = 64 * 1024;
 /// The most that a list of batches has.
-const LIST_BYTES_MAX: usize = BATCHES_BYTES_MAX + CBOR_ROOM;
+pub(super) const LIST_BYTES_MAX: usize = BATCHES_BYTES_MAX + CBOR_ROOM;
 /// 48 bytes a chunk and some room.
 const QUESTION_BYTES_MAX: usize = CHUNKS_COUNT_MAX * 96;
 

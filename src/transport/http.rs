@@ -15,6 +15,7 @@ use super::{
     brake::{self, Brake, Pace, Wait},
     tls::{self, Judge, Pin, Shown},
 };
+use crate::random::random;
 use annals_engine::{
     flow,
     protocol::{
@@ -27,7 +28,7 @@ use annals_engine::{
     },
     transport::{Arrived, Transport, TransportError, Underway, opened},
 };
-use annals_events::{DeviceId, NamespaceId, Record};
+use annals_events::{DeviceId, NamespaceId, Record, hex};
 use reqwest::{
     Method, StatusCode,
     blocking::{Body, Client, RequestBuilder, Response},
@@ -111,16 +112,12 @@ impl Http {
     const CONNECT: Duration = Duration::from_millis(FEED_CONNECT_MS);
     /// Longest wait for an answer, what has to travel for it not counted.
     pub(super) const ANSWER: Duration = Duration::from_secs(120);
-    /// The slowest way that is still waited for, in bytes a second.
-    const SLOWEST: u64 = 16 << 10;
     /// A server that asks to be left alone no longer than this, all told, is asked again at once after.
     const WAIT: Duration = Duration::from_secs(3);
-    /// About the largest answer.
-    const ANSWER_BYTES: usize = 9 << 20;
 
     pub(super) fn at_slowest(&self, bytes: usize) -> Duration {
         let rate = self.brake.sending.as_ref().map_or(u64::MAX, |pace| pace.rate() / 2);
-        Duration::from_secs(bytes as u64 / rate.clamp(1, Self::SLOWEST))
+        Duration::from_secs(bytes as u64 / rate.clamp(1, protocol::SLOWEST))
     }
 
     /// A way to the server at `base` (`http://HOST:PORT`, `https://HOST:PORT`), with a token if there is one yet. Its
@@ -154,7 +151,7 @@ impl Http {
             .tls_backend_preconfigured(config.clone())
             .build()
             .map_err(|error| malformed(error.to_string()))?;
-        let (tls, traffic, trace) = (Arc::new(config), Arc::default(), random_hex(16));
+        let (tls, traffic, trace) = (Arc::new(config), Arc::default(), hex(&random::<16>()));
         let brake = Brake::default();
         let takes_zstd = Arc::new(AtomicBool::new(false));
         Ok(Self { base, token, client, tls, judge, is_pinned, trace, traffic, brake, takes_zstd })
@@ -162,7 +159,7 @@ impl Http {
 
     /// From now on requests belong to something new.
     pub fn begin_trace(&mut self) {
-        self.trace = random_hex(16);
+        self.trace = hex(&random::<16>());
     }
 
     /// What requests belong to, as the server logs it.
@@ -373,7 +370,7 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let parent = format!("00-{}-{}-01", self.trace, random_hex(8));
+        let parent = format!("00-{}-{}-01", self.trace, hex(&random::<8>()));
         let mut request = with(request).header("traceparent", parent);
         let mut left = Self::WAIT;
         loop {
@@ -485,7 +482,7 @@ impl Transport for Http {
     fn records(&self, namespace: NamespaceId, query: &RecordsQuery) -> Answer<Records> {
         let route = format!("namespaces/{namespace}/records");
         let response = self.send(Method::GET, &route, |request| {
-            request.timeout(Self::ANSWER + self.at_slowest(Self::ANSWER_BYTES)).query(query)
+            request.timeout(Self::ANSWER + self.at_slowest(protocol::CHUNKS_BYTES_MAX)).query(query)
         })?;
         let takes_zstd = response.headers().get(ACCEPT_ENCODING).is_some_and(|takes| takes == protocol::ZSTD);
         self.takes_zstd.store(takes_zstd, Ordering::Relaxed);
@@ -506,6 +503,9 @@ impl Transport for Http {
         })?;
         let bytes = self.bytes_of(response)?;
         let mut outcomes: Outcomes = protocol::from_cbor(&bytes).map_err(|error| self.malformed(error))?;
+        if outcomes.outcomes.is_empty() && !batches.batches.is_empty() {
+            return Err(self.malformed("no outcome for a batch"));
+        }
         for (outcome, batch) in outcomes.outcomes.iter_mut().zip(&batches.batches) {
             if let BatchOutcome::Admitted { record } = outcome {
                 // Its batch may have been left out, and is this one.
@@ -528,11 +528,11 @@ impl Transport for Http {
     }
 
     fn send_chunks(&self, namespace: NamespaceId, chunks: &[Framed]) -> Answer<ChunksStored> {
-        self.send_frames(namespace, frames_of(chunks))
+        self.send_frames(namespace, frame::encode_all(chunks))
     }
 
     fn begin_sending(&self, namespace: NamespaceId, chunks: Vec<Framed>) -> Underway<ChunksStored> {
-        let (http, body) = (self.clone(), frames_of(&chunks));
+        let (http, body) = (self.clone(), frame::encode_all(&chunks));
         // They are in the body now.
         drop(chunks);
         beside(move || http.send_frames(namespace, body))
@@ -545,7 +545,7 @@ impl Transport for Http {
             "chunks/get",
             protocol::CBOR,
             wanted,
-            Self::ANSWER_BYTES,
+            protocol::CHUNKS_BYTES_MAX,
             |request| request,
         )?)?;
         frame::decode_all(body).map_err(|error| self.malformed(error))
@@ -561,21 +561,8 @@ impl Transport for Http {
     }
 }
 
-fn frames_of(chunks: &[Framed]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
-    chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
-    body
-}
-
 /// Begins a call on a thread of its own.
 fn beside<T: Send + 'static>(call: impl FnOnce() -> Answer<T> + Send + 'static) -> Underway<T> {
     let thread = std::thread::spawn(call);
     Box::new(move || thread.join().expect("a call does not panic"))
-}
-
-/// So many random bytes, in hex.
-fn random_hex(bytes: usize) -> String {
-    let mut random = vec![0_u8; bytes];
-    getrandom::fill(&mut random).expect("the system has random bytes");
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
 }

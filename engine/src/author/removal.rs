@@ -4,16 +4,13 @@
 //! removed tree is one delete at its top; where that does not fit a batch it is several, each of which repeats
 //! the places of every deleted folder above what it names.
 
-use super::{Author, MassDelete, Removals, Said, VANISHED_MAX};
+use super::{Author, MassDelete, RANGES_MAX, Removals, Said, VANISHED_MAX};
 use crate::{
     observed::{SyncedChange, SyncedNode},
     working_tree::{Spot, TOP},
 };
 use annals_events::{ContentId, Dot, DotSet, EntryId, EntryKind, Fact};
 use std::collections::BTreeSet;
-
-/// Most ranges of dots that one delete hides: at most 20 bytes each, far below a batch's limit.
-const RANGES_MAX: usize = 12_000;
 
 impl Author<'_> {
     /// Whether it was known, is not there, and its absence means something.

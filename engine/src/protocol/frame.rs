@@ -115,9 +115,12 @@ pub enum FrameError {
     },
 }
 
-/// Appends a whole chunk to a body.
-pub fn encode_to(chunk: &SealedChunk, body: &mut Vec<u8>) {
-    Framed::from(chunk.clone()).encode_to(body);
+/// A body of these chunks.
+#[must_use]
+pub fn encode_all(chunks: &[Framed]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(chunks.iter().map(Framed::wire_bytes).sum());
+    chunks.iter().for_each(|chunk| chunk.encode_to(&mut body));
+    body
 }
 
 /// Every chunk of a body, unchecked. A large one comes alone mostly, and keeps the memory that it came in.

@@ -331,6 +331,15 @@ fn segments_of_others_and_of_later_formats_are_refused_and_missing_ones_noticed(
 }
 
 #[test]
+#[should_panic(expected = "the segment that is being written stays")]
+fn who_removes_the_segment_that_is_being_written_is_mistaken() {
+    let gaps = SegmentConfig { gaps: true, ..config(200) };
+    let (mut segments, _) = Segments::open(Arc::new(ForgetfulDisk::new()), gaps, &[]).unwrap();
+    segments.append(&[&[1; 100]]).unwrap();
+    drop(segments.remove(1));
+}
+
+#[test]
 fn a_frame_or_group_over_its_limit_is_not_written() {
     let (mut segments, _) = open(&ForgetfulDisk::new(), 1 << 20, None).unwrap();
     let large = vec![1; FRAME_BYTES_MAX + 1];

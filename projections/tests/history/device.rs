@@ -33,7 +33,7 @@ impl Sight {
     pub fn is_closed(&self) -> bool {
         let mut here = VersionVector::new();
         self.batches.iter().all(|sealed| {
-            let closed = here.is_at_least(&sealed.deeds[0].seen.vector);
+            let closed = sealed.deeds[0].seen.vector.iter().all(|dot| here.covers(dot));
             here.raise(Dot::new(sealed.batch.header().device, sealed.batch.last()));
             closed
         })

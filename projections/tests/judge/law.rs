@@ -99,7 +99,7 @@ fn is_ready(sealed: &Sealed, left: &[Rc<Sealed>], placed: &VersionVector) -> boo
     let earlier = |other: &Rc<Sealed>| {
         other.batch.header().device == header.device && other.batch.header().first < header.first
     };
-    placed.is_at_least(&sealed.deeds[0].seen.vector) && !left.iter().any(earlier)
+    sealed.deeds[0].seen.vector.iter().all(|dot| placed.covers(dot)) && !left.iter().any(earlier)
 }
 
 fn differs_from_reference(folds: &Projections, sight: &Sight) -> Option<String> {

@@ -1,14 +1,18 @@
-//! A server that asks to be left alone, and how long it is asked again all the same.
+//! Servers that answer in ways of their own: one that asks to be left alone, and how long it is asked again all the same;
+//! one that does not say what it was asked.
 
 use super::*;
 use std::{
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
-/// Answers every request with 429 and one second to wait, after it did `then`; how many there were, once nobody can ask
-/// any more.
-fn busy(then: impl Fn() + Send + 'static) -> (Http, impl FnOnce() -> u32) {
+/// Answers every request so, after it did `then`; how many there were, once nobody can ask any more.
+fn answering(
+    status: &'static str,
+    body: Vec<u8>,
+    then: impl Fn() + Send + 'static,
+) -> (Http, impl FnOnce() -> u32) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
@@ -16,18 +20,42 @@ fn busy(then: impl Fn() + Send + 'static) -> (Http, impl FnOnce() -> u32) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            lines.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).for_each(drop);
+            read_request(&stream);
             counted.fetch_add(1, Ordering::Relaxed);
             then();
-            let problem = Problem { retry_after: Some(1), ..Problem::plain(Code::TooMany) };
-            let body = serde_json::to_string(&problem).unwrap();
             let length = body.len();
-            let head = format!("HTTP/1.1 429 Busy\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-            stream.write_all((head + &body).as_bytes()).unwrap();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
         }
     });
     (Http::new(&format!("http://{address}"), None).unwrap(), move || asked.load(Ordering::Relaxed))
+}
+
+/// All of it: a connection that is closed with something unread takes the answer along.
+fn read_request(stream: &TcpStream) {
+    let (mut reader, mut line, mut length) = (BufReader::new(stream), String::new(), 0);
+    while reader.read_line(&mut line).unwrap() > "\r\n".len() {
+        let field = line.to_ascii_lowercase();
+        if let Some(value) = field.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    reader.read_exact(&mut vec![0; length]).unwrap();
+}
+
+/// Answers every request with 429 and one second to wait, after it did `then`.
+fn busy(then: impl Fn() + Send + 'static) -> (Http, impl FnOnce() -> u32) {
+    let problem = Problem { retry_after: Some(1), ..Problem::plain(Code::TooMany) };
+    answering("429 Busy", serde_json::to_vec(&problem).unwrap(), then)
+}
+
+#[test]
+fn a_server_that_says_nothing_about_what_was_handed_over_is_named() {
+    let (http, _) = answering("200 OK", protocol::to_cbor(&Outcomes::default()), || ());
+    let batches = Batches { batches: vec![serde_bytes::ByteBuf::from(b"a batch")], brief: true };
+    let failed = http.submit(NamespaceId::default(), &batches).unwrap_err();
+    assert!(matches!(&failed, TransportError::Malformed { server, .. } if *server == http.base), "{failed}");
 }
 
 #[test]
