@@ -54,6 +54,45 @@ enum Verdict {
     LookEverywhere,
 }
 
+/// What a look found gone or turned back.
+struct Found<'a> {
+    reach: &'a Reach,
+    removals: Removals,
+    gone: Result<usize, MassDelete>,
+    back: usize,
+    /// Whether a look at some folders can tell what became of it.
+    clear: bool,
+}
+
+impl Found<'_> {
+    /// `rests` says whether nothing more goes, and is told how much did.
+    fn verdict(&self, mut rests: impl FnMut(usize) -> bool) -> Verdict {
+        let waits = self.removals == Removals::AskAtRest;
+        match (self.reach, self.gone) {
+            (Reach::Folders { .. }, _) if !self.clear => Verdict::LookEverywhere,
+            (_, Err(mass)) => Verdict::Ask(mass, !waits || rests(self.back)),
+            (_, Ok(1..)) if self.removals == Removals::Withhold => Verdict::Keep,
+            (_, Ok(gone)) if waits && !rests(gone + self.back) => Verdict::Wait,
+            (Reach::Folders { searched: false, .. }, Ok(1..)) => Verdict::LookEverywhere,
+            (_, Ok(gone)) => Verdict::Say(gone),
+        }
+    }
+}
+
+impl Verdict {
+    /// What is not said; none where nothing is, before there was another look.
+    fn withholds(self) -> Option<Withheld> {
+        let (removals, turned_back) = match self {
+            Self::Say(_) => (false, false),
+            Self::Wait => (true, true),
+            Self::Keep => (true, false),
+            Self::Ask(_, rests) => (true, !rests),
+            Self::LookEverywhere => return None,
+        };
+        Some(Withheld { removals, turned_back })
+    }
+}
+
 impl Replica {
     /// Whether a look at some folders would do.
     #[must_use]
@@ -156,28 +195,15 @@ impl Replica {
             known: self.synced.len(),
             strict: self.question.is_some(),
         });
-        let (back, waits) = (compared.turned_back(), removals == Removals::AskAtRest);
         let gone = compared.gone().and_then(|gone| self.still_asked(gone, removals));
-        let verdict = match (reach, gone) {
-            (Reach::Folders { .. }, gone) if !is_clear(&compared, gone, removals, &self.log) => {
-                Verdict::LookEverywhere
-            }
-            (_, Err(mass)) => Verdict::Ask(mass, !waits || self.vanishing.observe(now_ms, back)),
-            (_, Ok(1..)) if removals == Removals::Withhold => Verdict::Keep,
-            (_, Ok(gone)) if waits && !self.vanishing.observe(now_ms, gone + back) => Verdict::Wait,
-            (Reach::Folders { searched: false, .. }, Ok(1..)) => Verdict::LookEverywhere,
-            (_, Ok(gone)) => Verdict::Say(gone),
+        let clear = *reach == Reach::Whole || is_clear(&compared, gone, removals, &self.log);
+        let found = Found { reach, removals, gone, back: compared.turned_back(), clear };
+        let verdict = found.verdict(|left| self.vanishing.observe(now_ms, left));
+        let Some(withheld) = verdict.withholds() else {
+            self.persist(changes, effects);
+            return effects.push(Effect::Scan);
         };
-        let authored = match verdict {
-            Verdict::Say(_) => compared.say_but(Withheld::default()),
-            Verdict::Wait => compared.say_but(Withheld { removals: true, turned_back: true }),
-            Verdict::Keep => compared.say_but(Withheld { removals: true, turned_back: false }),
-            Verdict::Ask(_, rests) => compared.say_but(Withheld { removals: true, turned_back: !rests }),
-            Verdict::LookEverywhere => {
-                self.persist(changes, effects);
-                return effects.push(Effect::Scan);
-            }
-        };
+        let authored = compared.say_but(withheld);
         drop(local); // Of a large folder there is enough to be held without it.
         self.put_back(sight);
         let was_half_done = self.half_done && *reach == Reach::Whole;
@@ -338,4 +364,37 @@ fn is_clear(
     let missed = compared.missed().count();
     let waited_for = removals == Removals::AskAtRest && gone == Ok(missed);
     missed == 0 || waited_for && compared.missed().all(is_alone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_said_once_it_is_sure_that_somebody_removed_it() {
+        use Removals::{Accept, AskAtRest, Withhold};
+        let folders = |searched| Reach::Folders { paths: BTreeSet::new(), searched };
+        let most = MassDelete { gone: 9, known: 10 };
+        for (reach, removals, gone, clear, rests, verdict) in [
+            (Reach::Whole, AskAtRest, Ok(0), true, true, Verdict::Say(0)),
+            (Reach::Whole, AskAtRest, Ok(2), true, true, Verdict::Say(2)),
+            (Reach::Whole, AskAtRest, Ok(2), true, false, Verdict::Wait),
+            (Reach::Whole, Accept, Ok(2), true, false, Verdict::Say(2)),
+            (Reach::Whole, Withhold, Ok(2), true, true, Verdict::Keep),
+            (Reach::Whole, Withhold, Ok(0), true, true, Verdict::Say(0)),
+            (Reach::Whole, AskAtRest, Err(most), true, true, Verdict::Ask(most, true)),
+            (Reach::Whole, AskAtRest, Err(most), true, false, Verdict::Ask(most, false)),
+            (Reach::Whole, Removals::Ask, Err(most), true, false, Verdict::Ask(most, true)),
+            (folders(false), AskAtRest, Ok(0), true, true, Verdict::Say(0)),
+            (folders(false), AskAtRest, Ok(1), true, true, Verdict::LookEverywhere),
+            (folders(false), AskAtRest, Ok(1), true, false, Verdict::Wait),
+            (folders(true), AskAtRest, Ok(1), true, true, Verdict::Say(1)),
+            (folders(true), AskAtRest, Ok(1), false, true, Verdict::LookEverywhere),
+            (folders(true), AskAtRest, Err(most), false, true, Verdict::LookEverywhere),
+        ] {
+            let found = Found { reach: &reach, removals, gone, back: 0, clear };
+            let case = format!("{reach:?} {removals:?} {gone:?} clear {clear} rests {rests}");
+            assert_eq!(found.verdict(|_| rests), verdict, "{case}");
+        }
+    }
 }
