@@ -7,12 +7,19 @@
 //!
 //! Left out: who may do what (admission and the server decide that) and how bytes travel.
 
+mod account;
+mod chunks;
 mod code;
 mod feed;
 pub mod frame;
 mod proof;
 mod route;
 
+pub use account::{
+    Account, AccountChange, Challenge, Credential, LinkRequest, Linked, NewAccount, OwnAccount, Quota,
+    Ticket, TicketRequest,
+};
+pub use chunks::{ChunksStored, ChunksWanted, MissingAnswer, MissingQuestion, Signatures, SignaturesWanted};
 pub use code::{Class, Code, Problem};
 pub use feed::{
     FEED_BEAT_MS, FEED_BEATS_MISSED_MAX, FEED_CONNECT_MS, FEED_LOST_MS_MAX, FEED_MESSAGE_BYTES_MAX,
@@ -24,9 +31,8 @@ pub use proof::{
 };
 pub use route::{decoded, encoded};
 
-use crate::content::{Signature, Sums};
 use annals_events::{
-    ChunkRef, ContentId, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
+    ContentId, DeviceId, Dot, EntryKind, Hash, NamespaceId, PublicKey, Role, Seq, UserId, log::Head,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
@@ -79,155 +85,6 @@ pub struct ServerInfo {
     pub server: PublicKey,
     /// The key that the directory stream began with; a device pins it.
     pub directory: PublicKey,
-}
-
-/// `POST /v1/challenges`: something fresh for a device to sign. Good for one link within five minutes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Challenge {
-    /// 32 random bytes.
-    pub challenge: Hash,
-    /// The server that asks.
-    pub server: ServerInfo,
-}
-
-/// `POST /v1/accounts`, with the admin's token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewAccount {
-    /// What people call it: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
-    pub name: String,
-    /// At least 8 bytes; none for an account that is reached by tickets alone.
-    pub password: Option<String>,
-    /// Bytes that it may store. Absent: the server's default.
-    #[serde(default)]
-    pub quota: Quota,
-}
-
-/// `PUT /v1/accounts/{name}`, with the admin's token: what is absent stays as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AccountChange {
-    /// Another password, at least 8 bytes. Devices that are linked stay linked.
-    #[serde(default)]
-    pub password: Option<String>,
-    /// Bytes that it may store.
-    #[serde(default)]
-    pub quota: Option<Quota>,
-}
-
-/// How much an account may store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quota {
-    /// What the server gives unless said otherwise.
-    #[default]
-    Default,
-    /// No limit.
-    Unlimited,
-    /// That many bytes.
-    Bytes(u64),
-}
-
-/// An account, as its owner, the admin and those who share with it see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Its id in every log.
-    pub user: UserId,
-    /// What people call it.
-    pub name: String,
-}
-
-/// `GET /v1/account`: one's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnAccount {
-    /// Its id in every log.
-    pub user: UserId,
-    /// What people call it.
-    pub name: String,
-    /// Bytes that it may store; none for no limit.
-    pub quota: Option<u64>,
-    /// Bytes that its namespaces hold.
-    pub used: u64,
-}
-
-/// What one shows to link a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Credential {
-    /// Name and password of an account.
-    Password {
-        /// The account.
-        user: String,
-        /// Its password.
-        password: String,
-    },
-    /// A ticket's code, as typed.
-    Ticket(String),
-}
-
-/// `POST /v1/link`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinkRequest {
-    /// Who asks.
-    pub credential: Credential,
-    /// The device's public key; nobody ever links one twice.
-    pub device: PublicKey,
-    /// From [`Challenge`].
-    pub challenge: Hash,
-    /// The device's signature over [`link_message`]: 128 hex digits.
-    pub proof: String,
-    /// What people call the device.
-    pub label: String,
-    /// Which namespace: its id, its label, or `OWNER/LABEL`; one's own come first. With a ticket: the ticket's.
-    /// Else absent: one's home namespace, made at need.
-    #[serde(default)]
-    pub namespace: Option<String>,
-    /// Whether to make a namespace of that label if one has none.
-    #[serde(default)]
-    pub create: bool,
-    /// The device that lost its state and goes on as this one.
-    #[serde(default)]
-    pub continues: Option<DeviceId>,
-}
-
-/// The answer to [`LinkRequest`]: all that a device has to keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Linked {
-    /// To be shown with every request; 64 hex digits, nobody else knows it.
-    pub token: String,
-    /// The device's id.
-    pub device: DeviceId,
-    /// For whom it acts.
-    pub account: Account,
-    /// What it is linked to, and as what.
-    pub namespace: NamespaceInfo,
-    /// Whom it is linked with.
-    pub server: ServerInfo,
-}
-
-/// `POST /v1/tickets`, with a device's token: for one's next device, in the same namespace unless named.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TicketRequest {
-    /// Another namespace that one may read.
-    #[serde(default)]
-    pub namespace: Option<NamespaceId>,
-    /// With the admin's token instead of a device's: for the first device of this account, in its home namespace
-    /// unless another is named.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// With `user`: the account's namespace of that label, made at need.
-    #[serde(default)]
-    pub label: Option<String>,
-}
-
-/// The answer to [`TicketRequest`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ticket {
-    /// What to type: 26 letters and digits in groups, and behind a dot how the server's certificate is known, where
-    /// that is by its fingerprint. Shown once.
-    pub code: String,
-    /// Until when, in milliseconds since 1970.
-    pub expires: u64,
-    /// Which namespace it leads to.
-    pub namespace: NamespaceId,
 }
 
 /// `POST /v1/namespaces`, and each line of `GET /v1/namespaces`.
@@ -432,113 +289,6 @@ pub struct HandedBack {
     pub refused: Option<Refused>,
     /// Whether the device that asks is one of this namespace: the token that it showed is good from now on.
     pub welcome: bool,
-}
-
-/// `POST /v1/namespaces/{ns}/chunks/missing` in CBOR: what has to be sent before events name it. Asks for
-/// room, too: more than the quota leaves is refused here, before content is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MissingQuestion {
-    /// Single chunks.
-    pub chunks: Vec<ChunkRef>,
-    /// Contents whose manifest is one question: their manifest chunk and their id.
-    #[serde(default)]
-    pub manifests: Vec<(ContentId, ChunkRef)>,
-    /// Plain bytes of the contents that are new here and will follow, as the quota counts them.
-    #[serde(default)]
-    pub adds: u64,
-}
-
-/// The answer to [`MissingQuestion`], within what the asker may read.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MissingAnswer {
-    /// Which of `chunks`, by their place in the question.
-    pub chunks: Vec<u32>,
-    /// Which of `manifests` are not known as a whole.
-    pub manifests: Vec<u32>,
-}
-
-/// `POST /v1/namespaces/{ns}/chunks`, with [`frame`]s as body.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ChunksStored {
-    /// How many of them were new to the server.
-    pub new: u64,
-    /// Stored bytes of those.
-    pub new_bytes: u64,
-    /// Chunks that could not be made of the difference that was sent: they have to be sent whole.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub again: Vec<annals_events::ChunkId>,
-}
-
-/// `POST /v1/namespaces/{ns}/chunks/get` in CBOR. Answered by [`frame`]s: a prefix of what was asked for, at
-/// least one; the rest is asked again.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ChunksWanted {
-    /// Which, in this order.
-    pub chunks: Vec<annals_events::ChunkId>,
-    /// For places in `chunks`: chunks that the asker holds and that this one replaces. It may be answered as the
-    /// difference to these, taken one after the other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub bases: Vec<(u32, Vec<annals_events::ChunkId>)>,
-    /// The content that the first of them is fetched for. A server that lost that chunk asks for this content
-    /// whoever shows it ([`Records::wanted`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<annals_events::ContentId>,
-}
-
-impl ChunksWanted {
-    /// These, each whole.
-    #[must_use]
-    pub fn whole(chunks: Vec<annals_events::ChunkId>) -> Self {
-        Self { chunks, bases: Vec::new(), content: None }
-    }
-}
-
-/// `POST /v1/namespaces/{ns}/chunks/signatures` in CBOR: for whoever has a chunk to send that replaces others, and
-/// has not got those any more.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SignaturesWanted {
-    /// Of which, each a few chunks one after the other; [`SIGNATURES_COUNT_MAX`] at most.
-    pub bases: Vec<Vec<annals_events::ChunkId>>,
-    /// Whether the asker knows [`Sums::Short`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub short: bool,
-}
-
-/// The answer to [`SignaturesWanted`]: those that the asker may have, in the order asked.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Signatures {
-    /// With [`Sums::Long`].
-    pub signatures: Vec<Signature>,
-    /// With [`Sums::Short`], for an asker who knows them: the place in the question, plain bytes in all, the sums.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub short: Vec<(u32, u32, ByteBuf)>,
-}
-
-impl Signatures {
-    /// Takes in the signature of what stands at `place` in the question.
-    pub fn add(&mut self, place: u32, signature: Signature) {
-        match signature.kind {
-            Sums::Long => self.signatures.push(signature),
-            Sums::Short => self.short.push((place, signature.bytes, ByteBuf::from(signature.sums))),
-        }
-    }
-
-    /// All of them, each with its place in the question.
-    pub fn answering(self, wanted: &SignaturesWanted) -> Vec<(usize, Signature)> {
-        let mut long = self.signatures.into_iter().peekable();
-        let mut found: Vec<(usize, Signature)> = Vec::new();
-        for (place, bases) in wanted.bases.iter().enumerate() {
-            found.extend(long.next_if(|signature| signature.bases == *bases).map(|found| (place, found)));
-        }
-        for (place, bytes, sums) in self.short {
-            let bases = wanted.bases.get(place as usize).cloned();
-            found.extend(bases.map(|bases| {
-                let signature = Signature { bases, bytes, sums: sums.into_vec(), kind: Sums::Short };
-                (place as usize, signature)
-            }));
-        }
-        found
-    }
 }
 
 /// `GET /v1/namespaces/{ns}/entries/{entry}/versions`: a file's history as the server's log has it.

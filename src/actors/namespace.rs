@@ -5,25 +5,31 @@
 //! the answer. A panic in there takes the actor with it, and the next ask rebuilds it: from its last checkpoint if
 //! the log has that place, else from the first record. It writes one when it goes, and after a long rebuild.
 
+mod rebuilding;
+mod statements;
+
+pub use statements::State;
+pub(super) use statements::{judged, statement_of};
+
 use super::{
     node::{Node, Summary, blocking, chunk_problem, log_problem},
     roster::{Passivated, Passivation},
 };
-use crate::random::random;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, ContextFutureSpawner, Handler, Message,
     MessageResult, Running, WrapFuture,
 };
 use annals_engine::{
     admission::{Facts, Looked},
-    namespace::{Checkpoint, Effect, Input, Issued, Namespace, Outcome},
-    protocol::{BatchOutcome, Code, DeviceInfo, Problem},
+    namespace::{Effect, Input, Namespace, Outcome},
+    protocol::{BatchOutcome, DeviceInfo, Problem},
     replica::is_acknowledgement,
 };
 use annals_events::{
-    Batch, Body, ChunkId, ChunkRef, ContentId, DeviceId, EntryId, EntryKind, Fact, Hash, NamespaceId,
-    PublicKey, Record, Seq, UserId, log::LogError,
+    Batch, ChunkId, ChunkRef, ContentId, EntryId, EntryKind, Fact, Hash, NamespaceId, Record, UserId,
+    log::LogError,
 };
+use rebuilding::{keep_checkpoint, rebuild};
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
@@ -34,11 +40,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// A rebuild that had to read more events than this is not to be repeated.
-const EVENTS_TO_KEEP: u64 = if cfg!(test) { 2 } else { 50_000 };
-/// Bytes of records folded at once; others get their turn in between.
-const READ_BYTES: usize = 1 << 20;
 
 /// One namespace at work.
 pub struct NamespaceActor {
@@ -133,91 +134,6 @@ impl Passivated for NamespaceActor {
         let stays = self.stays_until.load(Ordering::Relaxed) > self.node.now_ms();
         self.namespace.is_some() && !stays
     }
-}
-
-/// From the checkpoint if there is a good one, and from nothing otherwise.
-async fn rebuild(node: Arc<Node>, id: NamespaceId) -> Result<Namespace, Problem> {
-    let resumed = match resumed(&node, id).await? {
-        Some(namespace) => {
-            let from = namespace.projections().head().seq;
-            let done = replay(namespace, &node, id).await;
-            let failed = |problem: &Problem| {
-                tracing::warn!(namespace = %id, %problem, "what follows the checkpoint does not fit: it is not used");
-            };
-            done.inspect_err(failed).ok().map(|namespace| (namespace, from))
-        }
-        None => None,
-    };
-    let (namespace, from) = match resumed {
-        Some(resumed) => resumed,
-        None => (replay(Namespace::new(id, node.keys.current()), &node, id).await?, Seq(0)),
-    };
-    let mut namespace = namespace;
-    go_on(&mut namespace, &node).await?;
-    if namespace.projections().head().seq.0 - from.0 > EVENTS_TO_KEEP {
-        return keep_checkpoint(namespace, node).await;
-    }
-    Ok(namespace)
-}
-
-/// The namespace as it was at its checkpoint, if the log has that very place. A log that does not answer is no reason to
-/// begin with the first record.
-async fn resumed(node: &Arc<Node>, id: NamespaceId) -> Result<Option<Namespace>, Problem> {
-    node.checkpoints.found_none(id);
-    let reader = Arc::clone(node);
-    let read = blocking(move || Ok(reader.checkpoints.read(id).map_err(|error| error.to_string()))).await;
-    let checkpoint = match read.unwrap_or_else(|problem| Err(problem.to_string())) {
-        Ok(Some(checkpoint)) => checkpoint,
-        Ok(None) => return Ok(None),
-        Err(why) => {
-            tracing::warn!(namespace = %id, %why, "the checkpoint is not used");
-            return Ok(None);
-        }
-    };
-    if !is_in_log(&checkpoint, node, id).await.map_err(|error| log_problem(&error))? {
-        tracing::warn!(namespace = %id, "the checkpoint is not used: the log does not have its place");
-        return Ok(None);
-    }
-    node.checkpoints.found(id, checkpoint.head().seq);
-    Ok(Some(Namespace::from_checkpoint(checkpoint, node.keys.current())))
-}
-
-async fn is_in_log(checkpoint: &Checkpoint, node: &Node, id: NamespaceId) -> Result<bool, LogError> {
-    let head = checkpoint.head();
-    let Some(before) = head.seq.0.checked_sub(1) else { return Ok(false) };
-    let records = node.log.read(id, Seq(before), 1).await?;
-    Ok(records.first().is_some_and(|logged| {
-        let admission = logged.record.admission();
-        (logged.record.last_seq(), admission.chain, admission.epoch) == (head.seq, head.chain, head.epoch)
-    }))
-}
-
-async fn replay(mut namespace: Namespace, node: &Node, id: NamespaceId) -> Result<Namespace, Problem> {
-    loop {
-        let after = namespace.projections().head().seq;
-        let records = node.log.read(id, after, READ_BYTES).await.map_err(|error| log_problem(&error))?;
-        if records.is_empty() {
-            tracing::debug!(namespace = %id, seq = after.0, "rebuilt");
-            return Ok(namespace);
-        }
-        namespace.replay(&records).map_err(|error| Problem::new(Code::LogDamaged, error.to_string()))?;
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Writes down what the namespace adds up to, where nobody waits for it but who has to, and gives it back.
-async fn keep_checkpoint(namespace: Namespace, node: Arc<Node>) -> Result<Namespace, Problem> {
-    let (id, at) = (namespace.projections().namespace(), namespace.projections().head().seq);
-    if at == Seq(0) || node.checkpoints.has(id, at) {
-        return Ok(namespace);
-    }
-    blocking(move || {
-        if let Err(error) = node.checkpoints.write(id, at, &namespace.checkpoint()) {
-            tracing::warn!(namespace = %id, %error, "no checkpoint was written");
-        }
-        Ok(namespace)
-    })
-    .await
 }
 
 fn summary_of(namespace: &Namespace) -> Summary {
@@ -391,93 +307,6 @@ fn not_kept(folder: &Path, error: &io::Error) -> LogError {
         _ => LogError::Unavailable {
             what: format!("the evidence of an equivocation cannot be kept in {place}: {error}"),
         },
-    }
-}
-
-/// Something that the server itself says here.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), Problem>")]
-pub enum State {
-    /// The namespace begins. Again is no error.
-    Begun {
-        /// Whose it is.
-        owner: UserId,
-        /// What people call it.
-        label: String,
-    },
-    /// A device may act for a user.
-    Linked {
-        /// The device.
-        key: PublicKey,
-        /// The user.
-        user: UserId,
-        /// The user's name.
-        user_name: String,
-        /// What people call the device.
-        label: String,
-        /// The device that goes on as this one.
-        continues: Option<DeviceId>,
-    },
-    /// A device is cut off, at once. Again is no error.
-    Retired(DeviceId),
-}
-
-impl Handler<State> for NamespaceActor {
-    type Result = AtomicResponse<Self, Result<(), Problem>>;
-
-    fn handle(&mut self, statement: State, context: &mut Self::Context) -> Self::Result {
-        self.lend(context, |mut namespace, node| async move {
-            if let Err(problem) = go_on(&mut namespace, &node).await {
-                return (namespace, Err(problem));
-            }
-            let issued = match statement_of(&namespace, &node, statement) {
-                Ok(Some(issued)) => issued,
-                Ok(None) => return (namespace, Ok(())),
-                Err(problem) => return (namespace, Err(problem)),
-            };
-            let batch = namespace.issue(node.now_ms(), vec![issued]);
-            let answer = judged(submit(&mut namespace, &node, batch, Facts::default()).await);
-            (namespace, answer)
-        })
-    }
-}
-
-/// What became of what the server itself said.
-pub(super) fn judged(outcome: Outcome) -> Result<(), Problem> {
-    match outcome {
-        Outcome::Admitted(_) | Outcome::Again(_) => Ok(()),
-        Outcome::Refused(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
-        Outcome::Failed(error) => Err(log_problem(&error)),
-    }
-}
-
-/// None if it has been said.
-pub(super) fn statement_of(
-    namespace: &Namespace,
-    node: &Node,
-    statement: State,
-) -> Result<Option<Issued>, Problem> {
-    let devices = namespace.projections().devices();
-    match statement {
-        State::Begun { owner, label } => {
-            let server = node.keys.public();
-            let body = Body { salt: random(), label: Some(label), ..Body::default() };
-            let issued = Issued { fact: Fact::NamespaceCreated { owner, server }, body: Some(body) };
-            Ok((namespace.projections().head().seq.0 == 0).then_some(issued))
-        }
-        State::Linked { key, user, user_name, label, continues } => {
-            let known = devices.get(DeviceId::of_key(&key)).is_some_and(|state| state.linked);
-            let body =
-                Body { salt: random(), label: Some(label), user_name: Some(user_name), ..Body::default() };
-            let issued = Issued { fact: Fact::DeviceLinked { key, user, continues }, body: Some(body) };
-            Ok((!known).then_some(issued))
-        }
-        State::Retired(device) => {
-            let state = devices.get(device).filter(|state| !state.is_server);
-            let state = state.ok_or(Code::UnknownDevice)?;
-            let fact = Fact::DeviceRetired { device, last: state.last_counter };
-            Ok(state.retired_last.is_none().then_some(Issued { fact, body: None }))
-        }
     }
 }
 
