@@ -18,6 +18,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+pub use event::needed_role;
 pub use facts::Looked;
 pub use refusal::Refusal;
 

@@ -4,6 +4,7 @@
 use super::{ClientError, Folder};
 use crate::clock::SystemClock;
 use annals_engine::{
+    admission::needed_role,
     author::{Deed, Said},
     clock::Clock,
     replica::{Effect, Input, Notice},
@@ -149,22 +150,7 @@ impl Folder {
 
     /// As [`say`](Self::say), each of them as far as it goes in one batch.
     pub(super) fn say_deeds(&mut self, deeds: Vec<Deed>) -> Result<(), ClientError> {
-        let is_owners = |fact: &Fact| {
-            matches!(
-                fact,
-                Fact::MemberGranted { .. }
-                    | Fact::MemberRevoked { .. }
-                    | Fact::EntryPurged { .. }
-                    | Fact::RetentionSet { .. }
-            )
-        };
-        let mut facts = deeds.iter().flat_map(|deed| &deed.0).map(|said| &said.fact);
-        let is_word = |fact: &Fact| matches!(fact, Fact::Acknowledged { .. });
-        self.may(match () {
-            () if facts.clone().all(is_word) => Role::Viewer,
-            () if facts.any(is_owners) => Role::Owner,
-            () => Role::Editor,
-        })?;
+        self.may(needed_for(&deeds))?;
         let effects = self.replica.step(SystemClock.now_ms(), Input::Asked { deeds });
         let mut replan = false;
         for effect in effects {
@@ -192,6 +178,12 @@ impl Folder {
     }
 }
 
+/// The role that all of this needs. What no device may say, the server says so.
+fn needed_for(deeds: &[Deed]) -> Role {
+    let said = deeds.iter().flat_map(|deed| &deed.0);
+    said.filter_map(|said| needed_role(&said.fact)).max().unwrap_or(Role::Viewer)
+}
+
 /// One deed, unless the events are of a kind of which one fills a batch.
 fn deeds_of(said: Vec<Said>) -> Vec<Deed> {
     let fills = |said: &Said| matches!(said.fact, Fact::EntryPurged { .. } | Fact::EntryRestored { .. });
@@ -213,4 +205,28 @@ fn check(what: &str, text: &str, max: usize) -> Result<(), ClientError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_events::{Policy, Seq};
+
+    #[test]
+    fn what_is_said_together_needs_the_highest_role_that_any_of_it_does() {
+        let word = || Fact::Acknowledged { seq: Seq(1) };
+        let tag = || Fact::AttributesChanged { entry: EntryId::ROOT };
+        for (facts, needed) in [
+            (vec![], Role::Viewer),
+            (vec![word()], Role::Viewer),
+            (vec![word(), tag()], Role::Editor),
+            (vec![tag(), Fact::RetentionSet { versions: None, silence: None }], Role::Owner),
+            (vec![Fact::PolicySet { policy: Policy::Both }], Role::Owner),
+            (vec![tag(), Fact::VersionsExpired { versions: DotSet::new() }], Role::Owner),
+        ] {
+            let said = |fact| Deed(vec![Said { fact, body: None }]);
+            let deeds: Vec<Deed> = facts.iter().cloned().map(said).collect();
+            assert_eq!(needed_for(&deeds), needed, "{facts:?}");
+        }
+    }
 }

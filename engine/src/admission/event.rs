@@ -74,6 +74,41 @@ fn kind_of(dot: Dot, fact: &Fact) -> DotKind {
     }
 }
 
+/// The role that a person needs for a device of theirs to say this; none where no device may.
+#[must_use]
+pub fn needed_role(fact: &Fact) -> Option<Role> {
+    match fact {
+        Fact::Acknowledged { .. } => Some(Role::Viewer),
+        Fact::EntryCreated { .. }
+        | Fact::VersionUploaded { .. }
+        | Fact::EntryMoved { .. }
+        | Fact::AttributesChanged { .. }
+        | Fact::EntryDeleted { .. }
+        | Fact::EntryRestored { .. }
+        | Fact::ConflictResolved { .. } => Some(Role::Editor),
+        Fact::VersionsExpired { .. }
+        | Fact::PolicySet { .. }
+        | Fact::RetentionSet { .. }
+        | Fact::MemberGranted { .. }
+        | Fact::MemberRevoked { .. }
+        | Fact::EntryPurged { .. } => Some(Role::Owner),
+        Fact::NamespaceCreated { .. }
+        | Fact::EpochOpened { .. }
+        | Fact::DeviceLinked { .. }
+        | Fact::DeviceRetired { .. }
+        | Fact::VersionsMerged { .. }
+        | Fact::AccountCreated { .. }
+        | Fact::AccountChanged { .. }
+        | Fact::NamespaceOpened { .. }
+        | Fact::TicketIssued { .. }
+        | Fact::TicketRedeemed { .. }
+        | Fact::TicketEnded { .. }
+        | Fact::TokenIssued { .. }
+        | Fact::TokenRevoked { .. }
+        | Fact::Unknown { .. } => None,
+    }
+}
+
 struct Check<'a> {
     batch: &'a Batch,
     author: &'a Author,
@@ -113,33 +148,15 @@ impl Check<'_> {
             Fact::DeviceLinked { .. } | Fact::DeviceRetired { .. } | Fact::VersionsMerged { .. } => {
                 by_server()
             }
-            Fact::Acknowledged { .. } => by_device(Role::Viewer),
-            Fact::EntryCreated { .. }
-            | Fact::VersionUploaded { .. }
-            | Fact::EntryMoved { .. }
-            | Fact::AttributesChanged { .. }
-            | Fact::EntryDeleted { .. }
-            | Fact::EntryRestored { .. } => by_device(Role::Editor),
             // The policy `newest` is carried out by a server, once.
             Fact::ConflictResolved { .. } if self.author.is_server => Ok(()),
-            Fact::ConflictResolved { .. } => by_device(Role::Editor),
             // What passed its retention, a server forgets by itself.
             Fact::VersionsExpired { .. } | Fact::EntryPurged { .. } if self.author.is_server => Ok(()),
-            Fact::VersionsExpired { .. }
-            | Fact::PolicySet { .. }
-            | Fact::RetentionSet { .. }
-            | Fact::MemberGranted { .. }
-            | Fact::MemberRevoked { .. }
-            | Fact::EntryPurged { .. } => by_device(Role::Owner),
-            Fact::AccountCreated { .. }
-            | Fact::AccountChanged { .. }
-            | Fact::NamespaceOpened { .. }
-            | Fact::TicketIssued { .. }
-            | Fact::TicketRedeemed { .. }
-            | Fact::TicketEnded { .. }
-            | Fact::TokenIssued { .. }
-            | Fact::TokenRevoked { .. } => Err(Refusal::NotHere { dot, kind }),
             Fact::Unknown { .. } => Err(Refusal::UnknownKind { dot, kind }),
+            fact => match needed_role(fact) {
+                Some(needed) => by_device(needed),
+                None => Err(Refusal::NotHere { dot, kind }),
+            },
         }
     }
 

@@ -65,6 +65,7 @@ fn each_role_may_what_the_ones_before_it_may_and_its_own() {
         (Box::new(policy), Role::Owner),
     ];
     for (event, needed) in table {
+        assert_eq!(needed_role(&event().0), Some(needed));
         for (n, role) in [(4, Role::Viewer), (3, Role::Editor), (2, Role::Owner)] {
             let batch = world.device(n).sign(vec![event()]);
             let verdict = world.judge(&batch).map_err(|refusal| refusal.code());
@@ -96,6 +97,7 @@ fn servers_and_devices_issue_kinds_of_their_own_and_the_directorys_belong_elsewh
         Fact::VersionsMerged { entry: EntryId(a_file), inputs: dots(&[a_file]), algorithm: "x".into() },
     ];
     for fact in servers {
+        assert_eq!(needed_role(&fact), None);
         world.refuses(&world.device(1).sign(vec![(fact, body())]), Code::ServerOnly);
     }
     let elsewhere = [
@@ -104,6 +106,7 @@ fn servers_and_devices_issue_kinds_of_their_own_and_the_directorys_belong_elsewh
         Fact::NamespaceOpened { namespace: NAMESPACE, owner: user },
     ];
     for fact in elsewhere {
+        assert_eq!(needed_role(&fact), None);
         world.refuses(&world.device(1).sign(vec![(fact, body())]), Code::NotHere);
     }
     let issued = |fact: Fact| {
