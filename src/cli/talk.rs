@@ -100,8 +100,7 @@ impl Failure {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Done, CLOSED_PIPE);
         }
-        Self::failed(format!("cannot write the result: {error}"))
-            .hint("has the disk room where it goes, and may you write there? then run it again")
+        Self::failed(format!("cannot write the result: {error}")).hint(WRITING_HINT)
     }
 
     pub(crate) fn is_closed_pipe(&self) -> bool {
@@ -115,4 +114,7 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
+/// What to do where a result cannot be written.
+pub(super) const WRITING_HINT: &str =
+    "has the disk room where it goes, and may you write there? then run it again";
 const CLOSED_PIPE: &str = "nobody reads the result";
