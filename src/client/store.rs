@@ -27,6 +27,7 @@ pub(super) use outbox::Outbox;
 use super::{
     checkpoint::{Checkpoint, Marks},
     guarding::Written,
+    layout::{LISTS, OUTBOX, RECORDS, RECORDS_NEW, RECORDS_OLD, RECORDS_PART, STATE},
     lists::ListFolder,
 };
 use annals_engine::{
@@ -111,8 +112,8 @@ impl Store {
         let disk = |name: &str| {
             Ok::<_, StoreError>(Arc::new(segments_in(&folder.join(name))?) as Arc<dyn SegmentDisk>)
         };
-        let outbox = Outbox::new(folder.join("outbox"), device);
-        let store = Self::open_on(folder, disk("records")?, disk("state")?, outbox, device)?;
+        let outbox = Outbox::new(folder.join(OUTBOX), device);
+        let store = Self::open_on(folder, disk(RECORDS)?, disk(STATE)?, outbox, device)?;
         Ok(Self { written: Some(Written::of(folder)), ..store })
     }
 
@@ -158,7 +159,7 @@ impl Store {
             whole: 0,
             checkpoint,
             outbox,
-            lists: ListFolder::new(folder.join("lists")),
+            lists: ListFolder::new(folder.join(LISTS)),
             written: None,
             unfinished: Vec::new(),
         }
@@ -169,7 +170,7 @@ impl Store {
         let is_whole = |name: &str, gaps| {
             row::is_whole(Arc::new(SegmentFolder::to_read(folder.join(name))), device, gaps)
         };
-        is_whole(RECORDS, false) && is_whole("state", true)
+        is_whole(RECORDS, false) && is_whole(STATE, true)
     }
 
     /// Opens the state in `folder` to be looked at: nothing in it is changed, nothing can be written down. `scratch` is
@@ -184,15 +185,15 @@ impl Store {
         };
         // A crash came when the one was about to be put in the place of the other.
         let records = if folder.join(RECORDS_NEW).exists() { RECORDS_NEW } else { RECORDS };
-        let rows = (look(records, false)?, look("state", true)?);
-        let outbox = Outbox::to_look_at(folder.join("outbox"), device, scratch);
+        let rows = (look(records, false)?, look(STATE, true)?);
+        let outbox = Outbox::to_look_at(folder.join(OUTBOX), device, scratch);
         Ok(Self { unfinished, ..Self::of(folder, device, rows, outbox, Checkpoint::none()) })
     }
 
     /// What a crash cut off, in which row, of a state that was opened to be looked at.
     pub(super) fn unfinished(&self) -> Vec<(&'static str, Unfinished)> {
         let of_outbox = self.outbox.packs(false).ok().and_then(|packs| packs.as_ref()?.unfinished());
-        self.unfinished.iter().copied().chain(of_outbox.map(|cut_off| ("outbox", cut_off))).collect()
+        self.unfinished.iter().copied().chain(of_outbox.map(|cut_off| (OUTBOX, cut_off))).collect()
     }
 
     /// The changes that make the state, in order.
@@ -341,18 +342,28 @@ impl Store {
 
     fn append_changes(&mut self, changes: &[StateChange]) -> Result<(), StoreError> {
         let weight: usize = changes.iter().map(StateChange::weight).sum();
-        self.grown += weight as u64 / 2;
-        self.checkpoint.grew(0, weight as u64 / 2);
         if weight <= GROUP_BYTES {
-            return self.state.append(frames_of(changes, CHANGES_PER_FRAME), usize::MAX).map(drop);
+            return self.append_frames(frames_of(changes, CHANGES_PER_FRAME), usize::MAX);
         }
         // Too much for one group, as a first sync of many files is: a crash may come between two groups. Batches
         // first: what the synced tree then lacks, the next look at the folder finds to be in the log already.
         let is_tree = |change: &&StateChange| matches!(change, StateChange::Synced(_));
         let rest = frames_of(changes.iter().filter(|change| !is_tree(change)), CHANGES_PER_FRAME);
-        self.state.append(rest, FRAME_BYTES)?;
+        self.append_frames(rest, FRAME_BYTES)?;
         let tree = frames_of(changes.iter().filter(is_tree), CHANGES_PER_FRAME);
-        self.state.append(tree, FRAME_BYTES).map(drop)
+        self.append_frames(tree, FRAME_BYTES)
+    }
+
+    fn append_frames(
+        &mut self,
+        frames: impl Iterator<Item = Vec<u8>>,
+        group_bytes: usize,
+    ) -> Result<(), StoreError> {
+        let mut bytes = 0;
+        let appended = self.state.append(frames.inspect(|frame| bytes += frame.len() as u64), group_bytes);
+        self.grown += bytes;
+        self.checkpoint.grew(0, bytes);
+        appended.map(drop)
     }
 
     pub(super) fn keep(&mut self, records: Vec<Arc<Record>>) -> Result<Vec<Logged>, StoreError> {
@@ -413,14 +424,6 @@ impl Store {
         Ok(())
     }
 }
-
-const RECORDS: &str = "records";
-/// Being written; counts for nothing.
-const RECORDS_PART: &str = "records.part";
-/// Whole and durable; counts in place of the other.
-const RECORDS_NEW: &str = "records.new";
-/// What was replaced, on its way out.
-const RECORDS_OLD: &str = "records.old";
 
 /// Puts a new row of records in its place, if there is one. To be done again after a crash.
 fn finish_replacing(folder: &Path) -> io::Result<()> {

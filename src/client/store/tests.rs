@@ -221,6 +221,8 @@ fn a_state_that_was_written_anew_takes_the_place_of_what_was_before() {
     store.persist(&changes(51, 1)).unwrap();
     let mut after = open(&records, &state).unwrap();
     assert_eq!(after.changes().unwrap(), [changes(50, 2), changes(51, 1)].concat());
+    // As the one that wrote it counted.
+    assert_eq!(after.grown, store.grown);
     assert!(after.whole > 0 && after.grown > 0);
 }
 
