@@ -479,8 +479,7 @@ impl<H: Host> Round<'_, H> {
                 self.changed = blocked.iter().find(|why| crate::replica::is_local_change(why)).cloned();
                 let hard = blocked.into_iter().filter(|why| !crate::replica::is_local_change(why));
                 let hard: Vec<Blocked> = hard.filter(|why| !waits(why)).collect();
-                let words = hard.iter().map(|why| (why.path().to_owned(), why.to_string()));
-                self.report.blocked.extend(words);
+                self.report.blocked.extend(hard.iter().cloned());
                 if let Some(why) = hard.into_iter().next() {
                     self.trouble(RoundError::Blocked(why));
                 }

@@ -4,6 +4,7 @@
 //! the same events give equal answers, byte for byte (I2).
 
 use annals_events::{ContentId, DeviceId, Dot, EntryId, EntryKind, Hlc};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Which folds are kept.
@@ -204,7 +205,8 @@ pub struct Conflict {
 }
 
 /// The kinds that follow from state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ConflictKind {
     /// Several heads with different contents.
     BothModified,

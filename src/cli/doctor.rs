@@ -8,12 +8,14 @@ use super::{
     failure::{Exit, Failure},
     place,
     size::{human, many},
-    status::{NO_ROOM, by_reason},
+    status::by_reason,
     talk::Talk,
     verify::Scratch,
 };
 use crate::{
-    client::{AtWork, Binding, ClientError, Folder, LIMIT_SYSCTL, STATE_FOLDER, Status, control},
+    client::{
+        AtWork, Binding, ClientError, Folder, LIMIT_SYSCTL, Matter, STATE_FOLDER, Status, control, layout,
+    },
     clock::SystemClock,
     disk,
     transport::{Http, Pin},
@@ -199,7 +201,7 @@ fn file_system(root: &Path, found: &mut Findings) {
             "files whose names differ in case alone get another name here, and nowhere else",
         );
     }
-    let mode = root.join(STATE_FOLDER).join("device.key").metadata().map(|key| key.permissions().mode());
+    let mode = layout::at(root, layout::KEY).metadata().map(|key| key.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o177 != 0) {
         found.warn(
             "file system",
@@ -250,7 +252,7 @@ fn contents(status: &Status, found: &mut Findings) {
     if let Some(error) = &status.last_error {
         let (failure, hint) = (Failure::new(Exit::NeedsPerson, error.clone()), status.hint.as_deref());
         // Said with the room there is.
-        let is_room = !found.is_well("room") && error.starts_with(NO_ROOM);
+        let is_room = !found.is_well("room") && status.matter == Matter::Room;
         match status.state {
             crate::client::State::Offline => {
                 found.warn("last round", error.clone(), hint.unwrap_or("it is tried again"));

@@ -9,8 +9,10 @@ use super::{
     talk::Talk,
 };
 use crate::client::{
-    self, AtWork, ClientError, ConflictLine, Folder, Moving, SetAsideLine, State, Status, control,
+    self, AtWork, ClientError, ConflictLine, Folder, Matter, Moving, SetAsideLine, State, Status, WaitsFor,
+    control,
 };
+use annals_projections::ConflictKind;
 use std::path::Path;
 
 /// On a folder that nobody else has.
@@ -129,10 +131,11 @@ fn choices(line: &ConflictLine, root: &Path) -> Vec<String> {
         ];
         // Into a folder it would only be moved.
         let kept = if root.join(&line.path).is_dir() || root.join(copy).is_dir() { 1 } else { there.len() };
-        let named = (line.why == "name").then(|| format!("    to keep both: mv {other} ANOTHER-NAME"));
+        let named =
+            (line.why == ConflictKind::Name).then(|| format!("    to keep both: mv {other} ANOTHER-NAME"));
         there.into_iter().take(kept).chain(named)
     });
-    std::iter::once(format!("{} ({})", line.path, line.why)).chain(beside).collect()
+    std::iter::once(format!("{} ({})", line.path, line.why.word())).chain(beside).collect()
 }
 
 /// The exit code of whoever says in which state a folder is.
@@ -193,11 +196,11 @@ fn waiting(status: &Status) -> Vec<String> {
 
 /// What has to happen for what waits to go on.
 fn until(status: &Status) -> &'static str {
-    match status.waits_for.as_deref() {
-        Some("resume") => ", after `annals sync --resume`",
-        Some("server") => ", once the server is reached",
-        Some("person") => ", once somebody has looked at what stands below",
-        _ => "",
+    match status.waits_for {
+        Some(WaitsFor::Resume) => ", after `annals sync --resume`",
+        Some(WaitsFor::Server) => ", once the server is reached",
+        Some(WaitsFor::Person) => ", once somebody has looked at what stands below",
+        Some(WaitsFor::Round) | None => "",
     }
 }
 
@@ -252,6 +255,7 @@ pub(super) fn attention(
 pub(super) struct Cause<'a> {
     /// What, in words that name none of them.
     pub(super) why: String,
+    matter: Matter,
     /// Each with what is said of it.
     lines: Vec<&'a client::PathLine>,
 }
@@ -262,7 +266,7 @@ const NAMED_MAX: usize = 3;
 impl Cause<'_> {
     /// Whether it is that the disk has no room: nothing is in the way then.
     pub(super) fn is_room(&self) -> bool {
-        self.why.starts_with(NO_ROOM)
+        self.matter == Matter::Room
     }
 
     /// One of them by its name, many by some.
@@ -287,9 +291,6 @@ impl Cause<'_> {
     }
 }
 
-/// How what is said of a path begins that there is no room for, and of a folder.
-pub(super) const NO_ROOM: &str = "no space left";
-
 /// Reasons in the order in which they come, each once.
 pub(super) fn by_reason(lines: &[client::PathLine]) -> Vec<Cause<'_>> {
     let mut causes: Vec<Cause<'_>> = Vec::new();
@@ -297,7 +298,7 @@ pub(super) fn by_reason(lines: &[client::PathLine]) -> Vec<Cause<'_>> {
         let why = line.why.replace(&format!("{:?}", line.path), "it");
         match causes.iter_mut().find(|cause| cause.why == why) {
             Some(cause) => cause.lines.push(line),
-            None => causes.push(Cause { why, lines: vec![line] }),
+            None => causes.push(Cause { why, matter: line.matter, lines: vec![line] }),
         }
     }
     causes
@@ -306,19 +307,18 @@ pub(super) fn by_reason(lines: &[client::PathLine]) -> Vec<Cause<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals_engine::disk::{Blocked, DiskError};
+    use annals_engine::disk::Blocked;
 
     fn line(path: &str, why: impl ToString) -> client::PathLine {
-        client::PathLine { path: path.into(), why: why.to_string() }
+        client::PathLine { path: path.into(), why: why.to_string(), matter: Matter::Other }
     }
 
     fn full(path: &str) -> client::PathLine {
-        line(path, Blocked::Full { path: path.into() })
+        client::PathLine { matter: Matter::Room, ..line(path, Blocked::Full { path: path.into() }) }
     }
 
     #[test]
     fn one_reason_for_many_paths_is_said_once() {
-        assert!(DiskError::Full { folder: String::new() }.to_string().starts_with(NO_ROOM));
         for (in_the_way, said) in [
             (vec![], vec![]),
             (vec![line("a", "a pipe")], vec!["in the way: a (a pipe)"]),
@@ -345,7 +345,7 @@ mod tests {
     fn what_is_to_be_typed_for_a_conflict_is_about_two_files() {
         let line = ConflictLine {
             path: "in/a b.txt".into(),
-            why: "name".into(),
+            why: ConflictKind::Name,
             copies: vec!["in/a b (conflict).txt".into()],
         };
         assert_eq!(

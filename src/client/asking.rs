@@ -1,6 +1,9 @@
 //! Questions to a linked folder: paths, versions, tags, whether its state is whole. Answered from what the device has.
 
-use super::{ClientError, Folder, binding::STATE_FOLDER};
+use super::{
+    ClientError, Folder,
+    layout::{self, OUTBOX},
+};
 use crate::verification::{Problem, Report, TornTail};
 use annals_engine::{
     chunk_store::{ChunkDamage, ChunkStore, ChunkStoreError},
@@ -269,7 +272,7 @@ impl Folder {
     /// # Errors
     /// [`ClientError::Round`] where they cannot be read at all.
     pub fn verify_outbox(&self, deep: bool, found: &mut Vec<Problem>) -> Result<(), ClientError> {
-        let folder = self.root().join(STATE_FOLDER).join("outbox");
+        let folder = layout::at(self.root(), OUTBOX);
         let mut damaged = |damage: ChunkDamage| {
             found.push(Problem {
                 what: damage.what,

@@ -4,6 +4,10 @@
 //! device's key. Both are written once, durably, before the link is used. Left out: what was exchanged
 //! (`store.rs`).
 
+use super::{
+    ClientError,
+    layout::{self, KEY, LINK, STATE_FOLDER},
+};
 use crate::whole;
 use annals_engine::protocol::Fingerprint;
 use annals_events::{DeviceId, NamespaceId, PublicKey, UserId};
@@ -15,8 +19,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder in which a device keeps its own state.
-pub const STATE_FOLDER: &str = ".annals";
 /// The format of `.annals/` that this release reads and writes.
 pub const FORMAT: u32 = 1;
 
@@ -142,13 +144,19 @@ impl Binding {
         Address { url: self.server.clone(), certificate: self.certificate }
     }
 
+    /// What is said where the state beside this link, in `folder`, is a copy of a device's, or was put back.
+    pub(super) fn copied(self, folder: &Path) -> ClientError {
+        let Self { server, user_name: user, device_label: device, .. } = self;
+        ClientError::Copied { folder: folder.to_owned(), server, user, device }
+    }
+
     /// Reads the link of exactly `folder`.
     ///
     /// # Errors
     /// [`BindingError`].
     pub fn read(folder: &Path) -> Result<(Self, SigningKey), BindingError> {
         let state = folder.join(STATE_FOLDER);
-        let path = state.join("link.json");
+        let path = state.join(LINK);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -164,7 +172,7 @@ impl Binding {
         }
         let binding: Self =
             serde_json::from_slice(&text).map_err(|e| damaged(path.clone(), e.to_string()))?;
-        let key_path = state.join("device.key");
+        let key_path = state.join(KEY);
         let secret = fs::read(&key_path).map_err(io_at(&key_path))?;
         let secret: [u8; 32] =
             secret.try_into().map_err(|_| damaged(key_path.clone(), "a key has 32 bytes".into()))?;
@@ -191,7 +199,7 @@ impl Binding {
         if let Some(outer) = folder.parent().and_then(linked_at_or_above) {
             return Err(BindingError::Inside { folder: folder.into(), outer });
         }
-        let is_linked = |at: &Path| at.join(STATE_FOLDER).join("link.json").is_file();
+        let is_linked = |at: &Path| layout::at(at, LINK).is_file();
         let is_data = |at: &Path| at.join("server.key").is_file() && at.join("admin.token").is_file();
         if is_data(folder) {
             return Err(BindingError::HoldsData { folder: folder.into(), data: folder.into() });
@@ -209,7 +217,7 @@ impl Binding {
     /// [`BindingError::Io`].
     pub fn write(&self, folder: &Path, key: &SigningKey) -> Result<(), BindingError> {
         let state = make_state_folder(folder)?;
-        write_private(&state.join("device.key"), &key.to_bytes())?;
+        write_private(&state.join(KEY), &key.to_bytes())?;
         self.rewrite(folder)
     }
 
@@ -219,7 +227,7 @@ impl Binding {
     /// [`BindingError::Io`].
     pub fn rewrite(&self, folder: &Path) -> Result<(), BindingError> {
         let text = serde_json::to_vec_pretty(self).expect("a binding is plain text");
-        write_private(&folder.join(STATE_FOLDER).join("link.json"), &text)
+        write_private(&layout::at(folder, LINK), &text)
     }
 }
 
@@ -231,9 +239,7 @@ struct FormatOnly {
 /// The linked folder that `path` is or lies in.
 #[must_use]
 pub fn linked_at_or_above(path: &Path) -> Option<PathBuf> {
-    path.ancestors()
-        .find(|folder| folder.join(STATE_FOLDER).join("link.json").is_file())
-        .map(Path::to_path_buf)
+    path.ancestors().find(|folder| layout::at(folder, LINK).is_file()).map(Path::to_path_buf)
 }
 
 /// A folder below `folder` that is looked for, if there is one. Follows no symlink.

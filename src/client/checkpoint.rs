@@ -10,6 +10,7 @@
 //! rows still have their marks; everything else is as good as no file. It is not synced: what a crash leaves of it has
 //! not the digest that it says.
 
+use super::layout::CHECKPOINT;
 use crate::whole;
 use annals_engine::{journal::Identity, names::NameRules, replica::Replica};
 use annals_events::{
@@ -21,7 +22,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const FILE: &str = "checkpoint";
 const MAGIC: &[u8] = b"annals device checkpoint 1\0";
 /// Each mark, and both numbers.
 const HEADER: usize = 2 * (8 + Hash::BYTES) + 2 * 8;
@@ -56,7 +56,7 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     /// That of the state in `folder`.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { place: Some(folder.join(FILE)), length: 0, records: 0, bytes: 0 }
+        Self { place: Some(folder.join(CHECKPOINT)), length: 0, records: 0, bytes: 0 }
     }
 
     /// None is read, and none written.

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A file with a conflict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictLine {
     /// Which.
     pub path: String,
     /// The kind of conflict.
-    pub why: String,
+    pub why: ConflictKind,
     /// What the folder shows beside it: the other sides.
+    #[serde(default)]
     pub copies: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Folder {
                 ConflictKind::Name => (self.wanted_path(conflict), vec![conflict.path.clone()]),
                 _ => (conflict.path.clone(), copies.get(&conflict.entry).cloned().unwrap_or_default()),
             };
-            ConflictLine { path, why: conflict.kind.word().to_owned(), copies }
+            ConflictLine { path, why: conflict.kind, copies }
         };
         conflicts.iter().map(line).collect()
     }
@@ -51,6 +51,24 @@ impl Folder {
             (Some(name), None) => name,
             (Some(name), Some(folder)) => format!("{folder}/{name}"),
             (None, _) => conflict.path.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_noted_by_the_word_that_is_said() {
+        for kind in [
+            ConflictKind::BothModified,
+            ConflictKind::ModifiedDeleted,
+            ConflictKind::Name,
+            ConflictKind::Cycle,
+            ConflictKind::MovedMoved,
+        ] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
         }
     }
 }

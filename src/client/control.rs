@@ -36,8 +36,7 @@ pub struct Answer {
     pub exit: u8,
 }
 
-/// The socket's name in the folder of whoever listens.
-pub const SOCKET: &str = "control.sock";
+pub use super::layout::SOCKET;
 /// Longest request that is read, in bytes.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// How many may ask at once.

@@ -4,13 +4,15 @@ use super::{
     ClientError,
     ahead::Ahead,
     bell::Bell,
-    binding::{Address, Binding, STATE_FOLDER},
+    binding::{Address, Binding},
     hooks::Hooks,
     host::{Doing, Flow, Machine, Progress, http_of},
+    last_round::LastRound,
+    layout::{LOCK, STATE_FOLDER},
     listening::Listening,
     noting::Noting,
     settings::{Settings, paused_by},
-    standing::{Advice, LastRound},
+    standing::{self, Advice},
     store::Store,
 };
 use crate::{
@@ -157,54 +159,36 @@ impl Folder {
     fn open_held(root: &Path, lock: File) -> Result<Self, ClientError> {
         let (binding, key) = Binding::read(root)?;
         let state = root.join(STATE_FOLDER);
-        let copied = |binding: Binding| {
-            let Binding { server, user_name: user, device_label: device, .. } = binding;
-            ClientError::Copied { folder: root.to_owned(), server, user, device }
-        };
         if super::guarding::is_copy(root)? {
-            return Err(copied(binding));
+            return Err(binding.copied(root));
         }
         let identity = Identity { namespace: binding.namespace, key };
         let mut store = match Store::open(&state, binding.device) {
             Err(StoreError::Damaged { .. }) if Store::is_older(&state, binding.device) => {
-                return Err(copied(binding));
+                return Err(binding.copied(root));
             }
             opened => opened?,
         };
-        let mut replica = store.replica(identity.clone())?;
-        let mut disk = FolderDisk::open(root)?;
-        let swept = disk.sweep()?;
-        if !swept.kept.is_empty() {
-            tracing::warn!(?swept.kept, "files that a crash caught between two names lie in .annals/kept");
-            let kept = swept.kept.into_iter().map(|(path, _)| path).collect();
-            for effect in replica.step(SystemClock.now_ms(), Input::Swept { kept }) {
-                if let Effect::Persist(changes) = effect {
-                    store.persist(&changes)?;
-                }
+        let replica = store.replica(identity.clone())?;
+        let mut folder = Self::of(root, (binding, identity), store, replica, lock)?;
+        folder.sweep()?;
+        Ok(folder)
+    }
+
+    /// Clears up what a crash left on the disk.
+    fn sweep(&mut self) -> Result<(), ClientError> {
+        let swept = self.disk.sweep()?;
+        if swept.kept.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(?swept.kept, "files that a crash caught between two names lie in .annals/kept");
+        let kept = swept.kept.into_iter().map(|(path, _)| path).collect();
+        for effect in self.replica.step(SystemClock.now_ms(), Input::Swept { kept }) {
+            if let Effect::Persist(changes) = effect {
+                self.store.persist(&changes)?;
             }
         }
-        let opener = Arc::new(disk::Folder::open(root)?);
-        Ok(Self {
-            root: root.to_owned(),
-            binding,
-            identity,
-            replica,
-            store,
-            disk,
-            opener,
-            http: None,
-            ahead: Ahead::default(),
-            begun: Begun::default(),
-            left_open: None,
-            owes_look: false,
-            wish: Wish::default(),
-            last: LastRound::read(root),
-            advice: |_, _| None,
-            kept: false,
-            owes_word: false,
-            hooks: Hooks::default(),
-            lock,
-        })
+        Ok(())
     }
 
     /// Opens a linked folder to be looked at: nothing in it or in its state is changed. `scratch` is an empty folder for
@@ -217,16 +201,27 @@ impl Folder {
         let state = root.join(STATE_FOLDER);
         let lock = lock(&state, root)?;
         if super::guarding::is_known_copy(root)? {
-            let Binding { server, user_name: user, device_label: device, .. } = binding;
-            return Err(ClientError::Copied { folder: root.to_owned(), server, user, device });
+            return Err(binding.copied(root));
         }
         let identity = Identity { namespace: binding.namespace, key };
         let mut store = Store::look(&state, binding.device, scratch)?;
+        let replica = store.replica(identity.clone())?;
+        Self::of(root, (binding, identity), store, replica, lock)
+    }
+
+    /// One that has done nothing yet.
+    fn of(
+        root: &Path,
+        (binding, identity): (Binding, Identity),
+        store: Store,
+        replica: Replica,
+        lock: File,
+    ) -> Result<Self, ClientError> {
         Ok(Self {
             root: root.to_owned(),
             binding,
-            replica: store.replica(identity.clone())?,
             identity,
+            replica,
             store,
             disk: FolderDisk::open(root)?,
             opener: Arc::new(disk::Folder::open(root)?),
@@ -236,7 +231,7 @@ impl Folder {
             left_open: None,
             owes_look: false,
             wish: Wish::default(),
-            last: LastRound::read(root),
+            last: standing::read(root).map_or_else(LastRound::default, LastRound::of),
             advice: |_, _| None,
             kept: false,
             owes_word: false,
@@ -484,7 +479,7 @@ impl Folder {
         }
         let why = "it is not where it was".to_owned();
         let gone = Err(RoundError::Disk(DiskError::NoFolder { folder: root.display().to_string(), why }));
-        self.last.take(&[], &Report::default(), &gone);
+        self.last.take(SystemClock.now_ms(), &[], &Report::default(), &gone);
         Ok(gone?)
     }
 
@@ -502,7 +497,7 @@ impl Folder {
         http.pause_by(paused_by(&self.root));
         http.wait_by(progress.stop().map(|stop| -> Wait { Arc::new(move |time| stop.pause(time)) }));
         let before = (http.traffic().sent(), http.traffic().received());
-        let mut noting = Noting::new(&self.root, progress, http.traffic(), self.last.is_offline());
+        let mut noting = Noting::new(&self.root, progress, http.traffic(), self.last.offline);
         let mut machine = Machine {
             disk: &mut self.disk,
             opener: &self.opener,
@@ -589,7 +584,7 @@ impl Folder {
 pub(super) fn lock(state: &Path, root: &Path) -> Result<File, ClientError> {
     let failed = |source| ClientError::Folder { folder: root.to_owned(), source };
     let lock =
-        File::options().create(true).truncate(false).write(true).open(state.join("lock")).map_err(failed)?;
+        File::options().create(true).truncate(false).write(true).open(state.join(LOCK)).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(ClientError::Held { folder: root.to_owned() }),

@@ -11,6 +11,7 @@
 use super::{
     ClientError, Folder, STATE_FOLDER,
     binding::{Address, Binding, write_private},
+    layout::{self, GUARD, GUARD_NOTE, WAS, WRITTEN},
     linking::{self, LinkWish},
 };
 use crate::{
@@ -31,18 +32,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder that is made once and never touched.
-const GUARD: &str = "guard";
-/// What is known of it.
-const NOTE: &str = "guard.json";
-
 /// What is written there of a copy: no guard.
 const A_COPY: &[u8] = b"a copy";
-
-/// What a device knows, beside who it is.
-pub(super) const ROWS: [&str; 5] = ["checkpoint", "records", "state", "outbox", "standing.json"];
-/// Of that, what nobody but the process that has it writes to.
-const WRITTEN: [&str; 2] = ["records", "state"];
 
 /// The files that hold what a device knows, as the process that has them left them last.
 #[derive(Debug)]
@@ -97,7 +88,7 @@ pub(super) fn mark_copy(root: &Path, device: DeviceId) {
     }
     // Nothing new is put there, not for a moment: it may be that somebody is about to remove all of it. Half of it is no
     // guard either.
-    let note = fs::File::options().write(true).truncate(true).open(root.join(STATE_FOLDER).join(NOTE));
+    let note = fs::File::options().write(true).truncate(true).open(layout::at(root, GUARD_NOTE));
     let marked = note.and_then(|mut note| note.write_all(A_COPY).and_then(|()| note.sync_all()));
     if let Err(error) = marked {
         tracing::debug!(%error, "it could not be noted that this is a copy");
@@ -112,7 +103,7 @@ pub(super) fn plant(root: &Path) -> Result<(), ClientError> {
     }
     let guard = folder.plant_guard(GUARD)?;
     let text = serde_json::to_vec(&guard).expect("plain data with text keys");
-    Ok(write_private(&root.join(STATE_FOLDER).join(NOTE), &text)?)
+    Ok(write_private(&layout::at(root, GUARD_NOTE), &text)?)
 }
 
 /// Whether the state in `root` is a copy of that of the device which it says it is. One that was linked before there
@@ -121,7 +112,7 @@ pub(super) fn plant(root: &Path) -> Result<(), ClientError> {
 /// # Errors
 /// [`ClientError::Disk`], [`ClientError::Folder`] where that cannot be told.
 pub(super) fn is_copy(root: &Path) -> Result<bool, ClientError> {
-    let note = root.join(STATE_FOLDER).join(NOTE);
+    let note = layout::at(root, GUARD_NOTE);
     let text = match fs::read(&note) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return plant(root).map(|()| false),
@@ -135,7 +126,7 @@ pub(super) fn is_copy(root: &Path) -> Result<bool, ClientError> {
 
 /// As [`is_copy`], and whoever has no guard yet gets none.
 pub(super) fn is_known_copy(root: &Path) -> Result<bool, ClientError> {
-    Ok(root.join(STATE_FOLDER).join(NOTE).exists() && is_copy(root)?)
+    Ok(layout::at(root, GUARD_NOTE).exists() && is_copy(root)?)
 }
 
 /// Opens a linked folder; a copy of a device becomes one of its own first, for which its server, at another address if it `moved`,
@@ -165,15 +156,11 @@ pub(super) fn renew_held(root: &Path, moved: Option<&Address>) -> Result<(), Cli
     let (old, _) = Binding::read(root)?;
     let Address { url: server, certificate } = moved.cloned().unwrap_or_else(|| old.address());
     let pin = certificate.map(Pin::Whole);
-    let copied = || ClientError::Copied {
-        folder: root.to_owned(),
-        server: server.clone(),
-        user: old.user_name.clone(),
-        device: old.device_label.clone(),
-    };
     let request = TicketRequest { namespace: Some(old.namespace), ..TicketRequest::default() };
     let ticket = match Http::pinned(&server, pin.clone(), Some(old.token.clone()))?.ticket(&request) {
-        Err(TransportError::Refused(_)) => return Err(copied()),
+        Err(TransportError::Refused(_)) => {
+            return Err(Binding { server, ..old }.copied(root));
+        }
         answer => answer?,
     };
     let wish = LinkWish {
@@ -185,9 +172,9 @@ pub(super) fn renew_held(root: &Path, moved: Option<&Address>) -> Result<(), Cli
         continues: Some(old.device),
     };
     // From here on it is one, whatever its guard says.
-    write_private(&state.join(NOTE), A_COPY)?;
+    write_private(&state.join(GUARD_NOTE), A_COPY)?;
     linking::introduce(root, &Http::pinned(&server, pin, None)?, wish)?;
-    let aside = state.join(format!("was-{}", &old.device.to_hex()[..8]));
+    let aside = state.join(format!("{WAS}{}", &old.device.to_hex()[..8]));
     put_aside(&state, &aside).map_err(|source| ClientError::Folder { folder: root.to_owned(), source })?;
     plant(root)
 }
@@ -197,11 +184,35 @@ fn put_aside(state: &Path, aside: &Path) -> io::Result<()> {
     let free = (1..).map(|n| aside.with_extension(n.to_string())).find(|path| !path.exists());
     let aside = free.expect("there are only so many");
     fs::create_dir(&aside)?;
-    for row in ROWS {
-        match fs::rename(state.join(row), aside.join(row)) {
+    for name in layout::set_aside() {
+        match fs::rename(state.join(name), aside.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     fs::File::open(state)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_copy_knew_is_set_aside_also_where_a_crash_left_it_between_two_names() {
+        let state = tempfile::tempdir().unwrap();
+        let names = ["records", "records.new", "state", "checkpoint", "device.key", "forget.json", "kept"];
+        for name in names {
+            fs::create_dir(state.path().join(name)).unwrap();
+        }
+        let aside = state.path().join("was-01234567");
+        put_aside(state.path(), &aside).unwrap();
+        let names_in = |folder: &Path| {
+            let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let known = ["checkpoint", "records", "records.new", "state"].map(String::from);
+        assert_eq!(names_in(&aside.with_extension("1")), known.into());
+        let left = ["device.key", "forget.json", "kept", "was-01234567.1"].map(String::from);
+        assert_eq!(names_in(state.path()), left.into());
+    }
 }

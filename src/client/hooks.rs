@@ -6,7 +6,11 @@
 //! that is ended when it takes too long. No shell reads them, and of the variables that are ours (`ANNALS_…`, some of which are
 //! secrets) they see only what they are told.
 
-use super::{ClientError, Folder, STATE_FOLDER, State, Status, settings::put};
+use super::{
+    ClientError, Folder, State, Status,
+    layout::{self, HOOKED, HOOKS},
+    settings::put,
+};
 use crate::clock::{Stopwatch, pause};
 use annals_projections::Conflict;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,15 +19,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Sender, channel},
     thread::JoinHandle,
     time::Duration,
 };
 
-const HOOKS: &str = "hooks.json";
-const HOOKED: &str = "hooked.json";
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -55,7 +57,7 @@ pub type HookCommands = BTreeMap<HookEvent, Vec<String>>;
 /// The commands that are set for the linked folder `root`. What cannot be read is as if none were.
 #[must_use]
 pub fn hooks_of(root: &Path) -> HookCommands {
-    read(&path_of(root, HOOKS))
+    read(&layout::at(root, HOOKS))
 }
 
 /// From now on these are those of the linked folder `root`.
@@ -64,7 +66,7 @@ pub fn hooks_of(root: &Path) -> HookCommands {
 /// [`ClientError::Folder`] where that cannot be written down.
 pub fn set_hooks(root: &Path, commands: &HookCommands) -> Result<(), ClientError> {
     let text = (!commands.is_empty()).then(|| text_of(commands));
-    let written = put(&path_of(root, HOOKS), text.as_deref());
+    let written = put(&layout::at(root, HOOKS), text.as_deref());
     written.map_err(|source| ClientError::Folder { folder: root.to_owned(), source })
 }
 
@@ -106,7 +108,7 @@ impl Folder {
             return;
         }
         let things = self.noteworthy(status);
-        let place = path_of(&self.root, HOOKED);
+        let place = layout::at(&self.root, HOOKED);
         let before: BTreeSet<String> = read(&place);
         // What has no command is not told, and will be once it has one.
         let known =
@@ -223,10 +225,6 @@ fn wait(mut child: Child) -> std::io::Result<Option<String>> {
         }
         pause(BETWEEN_LOOKS);
     }
-}
-
-fn path_of(root: &Path, name: &str) -> PathBuf {
-    root.join(STATE_FOLDER).join(name)
 }
 
 fn read<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> T {

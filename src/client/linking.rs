@@ -3,9 +3,9 @@
 use super::{
     ClientError,
     binding::{Binding, BindingError, FORMAT},
+    layout::{self, KEY, LEFT, LINK, WAS},
 };
 use crate::{
-    disk,
     random::random,
     transport::{Http, Pin},
 };
@@ -212,14 +212,14 @@ pub fn unlink(root: &Path, forget_unsent: bool) -> Result<Unlinked, ClientError>
     let remove = || {
         // The link first: what is left of a removal that was cut off is no link.
         let left = state.join(format!("{LEFT}{}", binding.device.to_hex()));
-        fs::rename(state.join("link.json"), &left)?;
+        fs::rename(state.join(LINK), &left)?;
         if unlinked != Unlinked::Unknown {
             fs::remove_file(&left)?;
         }
         for entry in fs::read_dir(&state)? {
             let entry = entry?;
             match entry.file_name().as_encoded_bytes() {
-                name if STAYS.iter().any(|stays| name.starts_with(stays.as_bytes())) => {
+                name if layout::stays(name) => {
                     // Where nothing is in it, it goes.
                     drop(fs::remove_dir(entry.path()));
                 }
@@ -250,29 +250,21 @@ pub fn set_link_aside(root: &Path) -> Result<PathBuf, ClientError> {
     let aside = state.join(format!("{WAS}{}.lost", &binding.device.to_hex()[..8]));
     let set_aside = || {
         fs::create_dir_all(&aside)?;
-        fs::copy(state.join("device.key"), aside.join("device.key"))?;
+        fs::copy(state.join(KEY), aside.join(KEY))?;
         // The link is the last to go: as long as it is there, this can be done again.
-        for name in super::guarding::ROWS.into_iter().chain(["link.json"]) {
+        for name in layout::set_aside().chain([LINK]) {
             match fs::rename(state.join(name), aside.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        fs::remove_file(state.join("device.key"))?;
+        fs::remove_file(state.join(KEY))?;
         File::open(&aside)?.sync_all()?;
         File::open(&state)?.sync_all()
     };
     set_aside().map_err(failed)?;
     Ok(aside)
 }
-
-/// What the link of a device is called that is no more while its server does not know: the name goes on with the device.
-const LEFT: &str = "left-";
-/// What an unlinked folder keeps in `.annals/`, by how it is called: such links, what was kept beside the files or was
-/// in our hands when the power went, and what earlier devices were.
-const STAYS: [&str; 4] = [LEFT, disk::KEPT, disk::TMP, WAS];
-/// What earlier devices were, in folders that are called so.
-const WAS: &str = "was-";
 
 /// Tells a server of the devices that this folder was while it could not be told, or that it was towards this log before
 /// it was linked to another: nobody would say for them what is waited for.
@@ -282,7 +274,7 @@ fn retire_left(folder: &Path, binding: &Binding) {
         let name = entry.file_name();
         let link = match name.as_encoded_bytes() {
             name if name.starts_with(LEFT.as_bytes()) => entry.path(),
-            name if name.starts_with(WAS.as_bytes()) => entry.path().join("link.json"),
+            name if name.starts_with(WAS.as_bytes()) => entry.path().join(LINK),
             _ => continue,
         };
         let left = fs::read(&link).ok().and_then(|text| serde_json::from_slice::<Binding>(&text).ok());

@@ -5,7 +5,10 @@
 //! have been sooner. What must always hold: nothing that the new log says is changed, only added to. Left out: versions
 //! and who said it when; that is in the state that was set aside.
 
-use super::{ClientError, Folder, STATE_FOLDER};
+use super::{
+    ClientError, Folder,
+    layout::{self, RETELL},
+};
 use crate::whole;
 use annals_engine::author::{Deed, Said};
 use annals_events::{Body, EntryId, Fact, Role};
@@ -13,11 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
 };
-
-/// Where it lies in `.annals/`.
-const RETELL: &str = "retell.json";
 
 /// What was said of what stands at a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,10 @@ impl Folder {
 
     /// Says again what was said to a log that is gone. True: something was said, and goes out with the next round.
     pub(super) fn tell_again(&mut self) -> Result<bool, ClientError> {
-        if !path_in(&self.root).exists() || !self.replica.is_settled() || self.may(Role::Editor).is_err() {
+        if !layout::at(&self.root, RETELL).exists()
+            || !self.replica.is_settled()
+            || self.may(Role::Editor).is_err()
+        {
             return Ok(false);
         }
         let (mut deeds, mut left) = (Vec::new(), Told::new());
@@ -87,16 +90,15 @@ impl Folder {
     }
 }
 
-fn path_in(root: &Path) -> PathBuf {
-    root.join(STATE_FOLDER).join(RETELL)
-}
-
 fn read(root: &Path) -> Told {
-    fs::read(path_in(root)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    fs::read(layout::at(root, RETELL))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
 }
 
 fn write(root: &Path, told: &Told) -> io::Result<()> {
-    let path = path_in(root);
+    let path = layout::at(root, RETELL);
     match told.is_empty() {
         true => whole::remove(&path),
         false => whole::durable(&path, &serde_json::to_vec(told).expect("plain data with text keys")),

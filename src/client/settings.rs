@@ -4,17 +4,16 @@
 //! after, and take effect in the middle of a transfer. What must always hold: what cannot be read is as if it were not
 //! set; a paused folder is looked at and its saves are journaled, and nothing else happens.
 
-use super::{ClientError, STATE_FOLDER};
+use super::{
+    ClientError,
+    layout::{self, PAUSED, RATE},
+};
 use crate::whole;
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// There while nothing is to be sent or fetched.
-const PAUSED: &str = "paused";
-/// Bytes a second in each direction, in decimal.
-const RATE: &str = "limit-rate";
 /// Slower than this nothing that is asked for would arrive in time.
 pub const RATE_MIN: u64 = 8_000;
 
@@ -31,7 +30,7 @@ impl Settings {
     /// Those of the folder `root`.
     #[must_use]
     pub fn read(root: &Path) -> Self {
-        let rate = fs::read_to_string(path_of(root, RATE)).ok().and_then(|text| text.trim().parse().ok());
+        let rate = fs::read_to_string(layout::at(root, RATE)).ok().and_then(|text| text.trim().parse().ok());
         Self { paused: paused_by(root).exists(), limit_rate: rate.filter(|rate| *rate >= RATE_MIN) }
     }
 
@@ -41,7 +40,7 @@ impl Settings {
     /// [`ClientError::Folder`] where they cannot be written down.
     pub fn write(self, root: &Path) -> Result<(), ClientError> {
         let rate = self.limit_rate.map(|rate| format!("{rate}\n"));
-        let written = put(&path_of(root, RATE), rate.as_deref())
+        let written = put(&layout::at(root, RATE), rate.as_deref())
             .and_then(|()| put(&paused_by(root), self.paused.then_some("")));
         written.map_err(|source| ClientError::Folder { folder: root.to_owned(), source })
     }
@@ -49,11 +48,7 @@ impl Settings {
 
 /// The file whose being there is a pause.
 pub(super) fn paused_by(root: &Path) -> PathBuf {
-    path_of(root, PAUSED)
-}
-
-fn path_of(root: &Path, name: &str) -> PathBuf {
-    root.join(STATE_FOLDER).join(name)
+    layout::at(root, PAUSED)
 }
 
 pub(super) fn put(path: &Path, text: Option<&str>) -> io::Result<()> {

@@ -5,27 +5,26 @@
 //! work, and where nothing can be written. It is a word for people and programs, and the next process goes on from it
 //! in what it says itself; nothing is done to files by it, and it is not durable on purpose.
 
-use super::{ClientError, ConflictLine, Folder, STATE_FOLDER, binding::Binding, settings::Settings};
-use crate::{clock::SystemClock, disk::KEPT, whole};
+use super::{
+    ClientError, ConflictLine, Folder,
+    binding::Binding,
+    layout::{self, STANDING},
+    settings::Settings,
+};
+use crate::{clock::SystemClock, whole};
 use annals_engine::{
     chunk_store::ChunkStore as _,
     clock::Clock as _,
-    observed::{Totals, parent},
+    observed::Totals,
     replica::is_acknowledgement,
-    round::{self, Look, Report, RoundError},
+    round::{self, Report, RoundError},
     transport::TransportError,
-    watch::PATHS_MAX,
+    watch::Look,
 };
 use annals_events::{EntryId, Fact};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-/// Where it lies in `.annals/`.
-const STANDING: &str = "standing.json";
 /// So many of the files with conflicts are named.
 const CONFLICTS_NAMED: usize = 20;
 
@@ -54,6 +53,38 @@ impl State {
             Self::Offline => "offline",
             Self::Attention => "attention",
         }
+    }
+}
+
+/// What has to happen for what waits to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitsFor {
+    /// A pause ends.
+    Resume,
+    /// The server is reached.
+    Server,
+    /// A person decides.
+    Person,
+    /// A round is done.
+    Round,
+}
+
+/// What is the matter, where more than words depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matter {
+    /// This disk has no room.
+    Room,
+    /// Anything else.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+impl Matter {
+    fn is_other(&self) -> bool {
+        *self == Self::Other
     }
 }
 
@@ -114,13 +145,15 @@ pub struct Status {
     pub bytes: u64,
     /// What went wrong the last time.
     pub last_error: Option<String>,
+    /// What kind of thing that is.
+    #[serde(skip_serializing_if = "Matter::is_other")]
+    pub matter: Matter,
     /// What somebody is doing there right now.
     pub doing: Option<String>,
     /// How far that is, and how fast it goes.
     pub moving: Option<Moving>,
-    /// What has to happen for what waits to go on: `server` is reached, a `person` decides, `resume` after a pause, or a
-    /// `round` is done.
-    pub waits_for: Option<String>,
+    /// What has to happen for what waits to go on.
+    pub waits_for: Option<WaitsFor>,
     /// When everything had been exchanged the last time, in RFC 3339.
     pub last_exchange: Option<String>,
     /// Since when the server has not been reached, in RFC 3339.
@@ -216,170 +249,36 @@ pub struct PathLine {
     pub path: String,
     /// What about it.
     pub why: String,
+    /// What kind of thing that is.
+    #[serde(default, skip_serializing_if = "Matter::is_other")]
+    pub matter: Matter,
 }
 
-/// How the last round went.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LastRound {
-    /// Why the folder was not watched.
-    pub(super) unwatched: Option<String>,
-    offline: bool,
-    /// Since when.
-    offline_since: Option<String>,
-    error: Option<String>,
-    /// What to do about that.
-    hint: Option<String>,
-    /// When everything had been exchanged.
-    exchanged: Option<String>,
-    skipped: Vec<PathLine>,
-    in_the_way: Vec<PathLine>,
-    /// Whether something could not be looked at.
-    incomplete: bool,
-    /// What was being written, or vanished.
-    moving: Option<Look>,
-    /// Where the next round goes on.
-    put_off: Option<Look>,
-    /// How many files wait to be read, and their bytes.
-    unread: (u64, u64),
-}
-
-impl LastRound {
-    /// As the process that did it wrote it down.
-    pub(super) fn read(root: &Path) -> Self {
-        read(root).map_or_else(Self::default, |status| Self {
-            // That is for a daemon to say that would watch.
-            unwatched: None,
-            offline: status.state == State::Offline,
-            offline_since: status.offline_since,
-            error: status.last_error,
-            hint: status.hint,
-            exchanged: status.last_exchange,
-            skipped: status.skipped,
-            in_the_way: status.in_the_way,
-            incomplete: false,
-            moving: None,
-            put_off: None,
-            unread: (0, 0),
-        })
-    }
-
-    /// Whether the server was not reached.
-    pub(super) fn is_offline(&self) -> bool {
-        self.offline
-    }
-
-    pub(super) fn take(&mut self, kept: &[String], report: &Report, result: &Result<(), RoundError>) {
-        if matches!(result, Err(RoundError::Stopped)) {
-            return;
-        }
-        self.offline = matches!(result, Err(error) if error.is_passing());
-        self.offline_since = match self.offline_since.take() {
-            since @ Some(_) if self.offline => since,
-            _ => self.offline.then(|| rfc3339(SystemClock.now_ms())),
-        };
-        self.put_off = report.put_off.clone();
-        // Who did not get to reading knows no better than before.
-        if let Some(unread) = report.unread.or_else(|| result.is_ok().then_some((0, 0))) {
-            self.unread = unread;
-        }
-        // Who made a pause knows of it, and giving way is nothing that went wrong.
-        let is_wrong = |error: &&RoundError| !matches!(error, RoundError::Paused | RoundError::GaveWay);
-        let error = result.as_ref().err().filter(is_wrong);
-        (self.error, self.hint) = (error.map(ToString::to_string), None);
-        if result.is_ok() {
-            self.exchanged = Some(rfc3339(SystemClock.now_ms()));
-        }
-        self.moving = still_moving(self.moving.take(), report);
-        if report.looks > 0 {
-            self.incomplete = report.incomplete;
-            self.skipped.clear();
-            self.in_the_way.clear();
-        }
-        // What was not looked at is as it was.
-        let is_kept = |line: &PathLine| line.path.starts_with(STATE_FOLDER);
-        let is_elsewhere =
-            |line: &PathLine| !is_kept(line) && !report.glanced.contains(parent(&line.path).unwrap_or(""));
-        self.skipped.retain(is_elsewhere);
-        self.in_the_way.retain(is_elsewhere);
-        // A file that cannot be read waits as well: once is enough.
-        let waiting = report.waiting.iter().map(|path| (path.clone(), "it is being written".to_owned()));
-        let kept = kept.iter().map(why_kept);
-        let skipped = waiting.chain(report.skipped.iter().cloned()).chain(kept);
-        self.skipped = each_once(std::mem::take(&mut self.skipped), skipped);
-        let in_the_way = report.blocked.iter().chain(&report.in_the_way).cloned();
-        self.in_the_way = each_once(std::mem::take(&mut self.in_the_way), in_the_way);
-    }
-
-    /// What went wrong, as it is said to a person, and what to do about it.
-    pub(super) fn explain(&mut self, error: &ClientError, hint: Option<String>) {
-        let is_wrong = |error: &RoundError| {
-            !matches!(error, RoundError::Stopped | RoundError::Paused | RoundError::GaveWay)
-        };
-        if !matches!(error, ClientError::Round(error) if !is_wrong(error)) {
-            (self.error, self.hint) = (Some(error.to_string()), hint);
-        }
+impl PathLine {
+    /// Nothing depends on what is the matter.
+    pub(crate) fn new(path: &str, why: &str) -> Self {
+        Self { path: path.to_owned(), why: why.to_owned(), matter: Matter::Other }
     }
 }
 
 /// What to do about something that went wrong with the folder that is there, in a line.
 pub type Advice = fn(&ClientError, &Path) -> Option<String>;
 
-/// What is being written, or vanishes, after a round: what it did not look at is as it was before.
-fn still_moving(before: Option<Look>, report: &Report) -> Option<Look> {
-    let found: BTreeSet<String> = report.waiting.iter().chain(&report.vanishing).cloned().collect();
-    let found = match found.len() {
-        0 => None,
-        1..=PATHS_MAX => Some(Look::At(found)),
-        _ => Some(Look::Whole),
-    };
-    let is_left = |path: &String| !report.glanced.contains(parent(path).unwrap_or(""));
-    let left = match before {
-        _ if report.looks > 0 => None,
-        Some(Look::At(paths)) => {
-            let left: BTreeSet<String> = paths.into_iter().filter(is_left).collect();
-            (!left.is_empty()).then_some(Look::At(left))
-        }
-        whole => whole,
-    };
-    match (left, found) {
-        (Some(left), Some(found)) => Some(left.and(found)),
-        (left, found) => left.or(found),
-    }
-}
-
-/// What somebody wrote into a file while another was put in its place: nobody has seen it go.
-fn why_kept(name: &String) -> (String, String) {
-    let why =
-        "somebody wrote this while the file got another content: move it to where you want it, or remove it";
-    (format!("{STATE_FOLDER}/{KEPT}/{name}"), why.to_owned())
-}
-
-fn each_once(known: Vec<PathLine>, lines: impl Iterator<Item = (String, String)>) -> Vec<PathLine> {
-    let known = known.into_iter().map(|line| (line.path, line.why));
-    let by_path: BTreeMap<String, String> = known.chain(lines).collect();
-    by_path.into_iter().map(|(path, why)| PathLine { path, why }).collect()
-}
-
 impl Folder {
     /// Remembers how a round went.
     pub(super) fn remember(&mut self, report: &Report, result: &Result<(), RoundError>) {
         let kept = self.disk.kept().unwrap_or_default();
-        self.last.take(&kept, report, result);
+        self.last.take(SystemClock.now_ms(), &kept, report, result);
     }
 
     /// What has to be looked at again though nothing hints at it: it is being written, vanishes, or could not be read.
     pub(super) fn wants_look(&self) -> Option<Look> {
-        match (self.last.incomplete, &self.last.moving) {
-            (true, _) => Some(Look::Whole),
-            (_, moving) => moving.clone(),
-        }
+        self.last.wants_look()
     }
 
     /// Where the last round left off to give way: once.
     pub(super) fn take_left(&mut self) -> Option<Look> {
-        // Nothing is left over of a look that led to no path.
-        let look = self.last.put_off.take()?;
-        Some(if look == Look::At(BTreeSet::new()) { Look::Nowhere } else { look })
+        self.last.take_left()
     }
 
     /// Notes how the folder stands, for `status` in any process. Costs a look at everything that the log says.
@@ -476,15 +375,15 @@ impl Folder {
         let (incoming_files, incoming_bytes) = self.replica.incoming();
         let state = self.state_with(&set_aside);
         let waits_for = match state {
-            _ if settings.paused => Some("resume"),
-            State::Offline => Some("server"),
-            State::Attention => Some("person"),
-            State::Syncing => Some("round"),
+            _ if settings.paused => Some(WaitsFor::Resume),
+            State::Offline => Some(WaitsFor::Server),
+            State::Attention => Some(WaitsFor::Person),
+            State::Syncing => Some(WaitsFor::Round),
             State::Idle => None,
         };
         Status {
             state,
-            waits_for: waits_for.map(str::to_owned),
+            waits_for,
             last_exchange: self.last.exchanged.clone(),
             seq: cursor + pending_events,
             cursor,
@@ -500,6 +399,7 @@ impl Folder {
             bytes,
             owner: self.replica.log().access().owner().map_or_else(String::new, |owner| self.name_of(owner)),
             last_error: self.last.error.clone(),
+            matter: self.last.matter,
             hint: self.last.hint.clone(),
             offline_since: self.last.offline_since.clone(),
             daemon: self.kept,
@@ -521,8 +421,8 @@ impl Status {
     pub(super) fn is_reached(&mut self) {
         if self.state == State::Offline {
             (self.state, self.offline_since) = (State::Syncing, None);
-            (self.last_error, self.hint) = (None, None);
-            self.waits_for = Some("round".to_owned());
+            (self.last_error, self.hint, self.matter) = (None, None, Matter::Other);
+            self.waits_for = Some(WaitsFor::Round);
         }
     }
 
@@ -567,27 +467,24 @@ impl Status {
                 status.state = State::Attention;
                 (status.doing, status.moving) = (None, None);
                 (status.last_error, status.hint) = (Some(hindrance.to_string()), None);
+                status.matter = if hindrance.is_full() { Matter::Room } else { Matter::Other };
             }
         }
         Ok(status)
     }
 }
 
-fn rfc3339(ms: u64) -> String {
+pub(super) fn rfc3339(ms: u64) -> String {
     let moment = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     moment.map_or_else(String::new, |moment| format!("{moment:.3}"))
 }
 
-fn path_in(root: &Path) -> PathBuf {
-    root.join(STATE_FOLDER).join(STANDING)
-}
-
 pub(super) fn read(root: &Path) -> Option<Status> {
-    serde_json::from_slice(&fs::read(path_in(root)).ok()?).ok()
+    serde_json::from_slice(&fs::read(layout::at(root, STANDING)).ok()?).ok()
 }
 
 pub(super) fn write(root: &Path, status: &Status) {
-    let path = path_in(root);
+    let path = layout::at(root, STANDING);
     let text = serde_json::to_vec(status).expect("plain data with text keys");
     if fs::read(&path).is_ok_and(|before| before == text) {
         return;

@@ -5,7 +5,10 @@
 //! whether its time has come. A wish names the deletes it was made of: what was brought back meanwhile, or removed
 //! again, is not what was meant, and the wish is dropped; so is one that came true.
 
-use super::{ClientError, Folder, Progress, binding::STATE_FOLDER};
+use super::{
+    ClientError, Folder, Progress,
+    layout::{self, WISHES},
+};
 use crate::{clock::Stopwatch, whole};
 use annals_engine::{
     author::Said,
@@ -14,18 +17,10 @@ use annals_engine::{
 };
 use annals_events::{DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 /// How long devices that are there are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Where the wishes lie in `.annals/`.
-const WISHES: &str = "forget.json";
 
 /// A line of the trash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +246,7 @@ impl Folder {
     }
 
     fn keep_wishes(&self, wishes: &[Wish]) -> Result<(), ClientError> {
-        let path = path_in(&self.root);
+        let path = layout::at(&self.root, WISHES);
         let written = match wishes {
             [] => whole::remove(&path),
             _ => whole::durable(&path, &serde_json::to_vec(wishes).expect("plain data")),
@@ -267,13 +262,9 @@ fn is_still_meant(log: &annals_projections::Projections, wish: &Wish) -> bool {
     view.is_some_and(|view| !view.shown && !view.purged) && deletes_of(log, EntryId(wish.entry)) == deletes
 }
 
-fn path_in(root: &Path) -> PathBuf {
-    root.join(STATE_FOLDER).join(WISHES)
-}
-
 /// What cannot be read is no wish: nothing is forgotten by it, and that is said, as somebody was promised it.
 fn wishes(root: &Path) -> Vec<Wish> {
-    let path = path_in(root);
+    let path = layout::at(root, WISHES);
     let read = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),

@@ -117,7 +117,7 @@ impl<H: Host> Round<'_, H> {
         self.report.vanishing.clear();
         let is_near = |path: &str| folders.contains(parent(path).unwrap_or(""));
         self.report.skipped.retain(|(path, _)| !is_near(path));
-        self.report.blocked.retain(|(path, _)| !is_near(path));
+        self.report.blocked.retain(|why| !is_near(why.path()));
         self.report.waiting.retain(|path| !is_near(path));
         self.report.skipped.extend(told(&scan));
         self.report.glanced.extend(folders.iter().cloned());

@@ -54,8 +54,8 @@ pub struct Report {
     pub waiting: Vec<String>,
     /// What is not synced, and why.
     pub skipped: Vec<(String, String)>,
-    /// Where something is in the way of what the log says, and what.
-    pub blocked: Vec<(String, String)>,
+    /// What could not be brought up to date, and why.
+    pub blocked: Vec<Blocked>,
     /// What stands where the log wants something else and stays, and why.
     pub in_the_way: Vec<(String, String)>,
 }
