@@ -198,7 +198,7 @@ fn file_system(root: &Path, found: &mut Findings) {
         found.warn(
             "file system",
             "takes `A` and `a` for one name",
-            "files whose names differ in case alone get another name here, and nowhere else",
+            "use no names that differ in case alone: of two such files one gets a name with `(conflict …)` on every device, two such folders become one, and a rename that changes nothing but case is not done here",
         );
     }
     let mode = layout::at(root, layout::KEY).metadata().map(|key| key.permissions().mode());
