@@ -44,7 +44,7 @@ mod user;
 mod verify;
 
 use crate::client::{self, control};
-use arguments::{CommandLine, Trash, Verb};
+use arguments::{CommandLine, FolderVerb, Trash, Verb};
 use clap::Parser;
 use failure::{Exit, Failure};
 use std::{
@@ -124,30 +124,51 @@ fn run(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> R
         Verb::Get(get) => get::run(&get, directory, talk),
         Verb::Ignore(ignore) => ignore::run(&ignore, directory, talk),
         Verb::Gc(gc) => gc::run(&gc, typed, directory, talk),
-        Verb::Verify(verify) if verify.data.is_some() => verify::run_on_data(&verify, typed, directory, talk),
-        Verb::Namespaces(namespaces) if namespaces.server.is_some() => {
+        Verb::OnFolder(verb) => run_folder_verb(verb, typed, directory, talk),
+    }
+}
+
+/// Runs a verb about a linked folder. What is no business of whoever has the folder comes first.
+fn run_folder_verb(
+    verb: FolderVerb,
+    typed: &[String],
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
+    match verb {
+        FolderVerb::Verify(verify) if verify.data.is_some() => {
+            verify::run_on_data(&verify, typed, directory, talk)
+        }
+        FolderVerb::Namespaces(namespaces) if namespaces.server.is_some() => {
             namespaces::run_on_server(&namespaces, talk)
         }
-        Verb::Sync(sync) if sync.is_setting() => sync::set(&sync, directory, talk),
-        Verb::Sync(sync) if !sync.once => sync::run_daemon(&sync, typed, directory, talk),
-        Verb::Status(status) => status::run_beside(&status, typed, directory, talk),
-        Verb::Trash(Trash::Empty { argument, yes: false }) if trash::confirm(&argument, directory, talk)? => {
+        FolderVerb::Sync(sync) if sync.is_setting() => sync::set(&sync, directory, talk),
+        FolderVerb::Sync(sync) if !sync.once => sync::run_daemon(&sync, typed, directory, talk),
+        FolderVerb::Status(status) => status::run_beside(&status, typed, directory, talk),
+        FolderVerb::Trash(Trash::Empty { argument, yes: false })
+            if trash::confirm(&argument, directory, talk)? =>
+        {
             let typed = [typed, &["--yes".to_owned()]].concat();
-            on_folder(Verb::Trash(Trash::Empty { argument, yes: true }), &typed, directory, talk)
+            on_folder(FolderVerb::Trash(Trash::Empty { argument, yes: true }), &typed, directory, talk)
         }
-        Verb::Log(log) if log.follow => log::follow(&log, typed, directory, talk),
-        folder_verb => on_folder(folder_verb, typed, directory, talk),
+        FolderVerb::Log(log) if log.follow => log::follow(&log, typed, directory, talk),
+        verb => on_folder(verb, typed, directory, talk),
     }
 }
 
 /// Runs a verb on the folder it is about, or in the daemon that holds the folder. Another command that is at work
 /// there is waited for, a little.
-fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+fn on_folder(
+    verb: FolderVerb,
+    typed: &[String],
+    directory: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Exit, Failure> {
     let root = place::folder_of(&verb, directory)?;
-    let scratch = if matches!(verb, Verb::Verify(_)) { Some(verify::Scratch::new()?) } else { None };
+    let scratch = if matches!(verb, FolderVerb::Verify(_)) { Some(verify::Scratch::new()?) } else { None };
     for _ in 0..TRIES {
         let opened = match verb {
-            Verb::Sync(_) => sync::open(&root, None, talk)?,
+            FolderVerb::Sync(_) => sync::open(&root, None, talk)?,
             _ => match &scratch {
                 Some(scratch) => client::Folder::look(&root, scratch.path()),
                 None => client::Folder::open(&root),
@@ -161,7 +182,7 @@ fn on_folder(verb: Verb, typed: &[String], directory: &Path, talk: &mut Talk<'_>
                 return done;
             }
             Err(client::ClientError::Held { .. }) => {}
-            Err(error) if matches!(verb, Verb::Verify(_)) && error.is_damage() => {
+            Err(error) if matches!(verb, FolderVerb::Verify(_)) && error.is_damage() => {
                 return verify::run_unopened(&root, &error, talk);
             }
             Err(error) => return Err(Failure::from(error).at(&root)),
@@ -195,7 +216,10 @@ fn ask_daemon(
 
 /// What a daemon does with a verb that it is asked.
 pub(crate) fn answer(request: &control::Request, folder: &mut client::Folder) -> control::Answer {
-    answer_with(request, |verb, talk| run_on_folder(verb, folder, &request.directory, talk))
+    answer_with(request, |verb, talk| match verb {
+        Verb::OnFolder(verb) => run_on_folder(verb, folder, &request.directory, talk),
+        _ => Err(Failure::usage("a daemon does not run this verb")),
+    })
 }
 
 /// What a daemon says while its folder is at a round; `None`: who asks has to wait.
@@ -230,7 +254,7 @@ fn answer_with(
 }
 
 fn run_on_folder(
-    verb: Verb,
+    verb: FolderVerb,
     folder: &mut client::Folder,
     directory: &Path,
     talk: &mut Talk<'_>,
@@ -240,43 +264,28 @@ fn run_on_folder(
 }
 
 fn run_at(
-    verb: Verb,
+    verb: FolderVerb,
     folder: &mut client::Folder,
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     match verb {
-        Verb::Invite(_) => invite::run(folder, talk),
-        Verb::Devices(devices) => devices::run(&devices, folder, talk),
-        Verb::Sync(sync) => sync::run_once(&sync, folder, directory, talk),
-        Verb::Status(_) => status::run(folder, talk),
-        Verb::Log(log) => log::run(&log, folder, directory, talk),
-        Verb::History(history) => history::run(&history, folder, directory, talk),
-        Verb::Cat(cat) => cat::run(&cat, folder, directory, talk),
-        Verb::Diff(diff) => diff::run(&diff, folder, directory, talk),
-        Verb::Restore(restore) => restore::run(&restore, folder, directory, talk),
-        Verb::Trash(trash) => trash::run(&trash, folder, directory, talk),
-        Verb::Retention(retention) => retention::run(&retention, folder, talk),
-        Verb::Tag(tag) => tag::run_tag(&tag, folder, directory, talk),
-        Verb::Note(note) => tag::run_note(&note, folder, directory, talk),
-        Verb::Share(share) => share::run_share(&share, folder, talk),
-        Verb::Unshare(unshare) => share::run_unshare(&unshare, folder, talk),
-        Verb::Namespaces(_) => namespaces::run(folder, talk),
-        Verb::Verify(verify) => verify::run(&verify, folder, talk),
-        Verb::Up(_)
-        | Verb::Serve(_)
-        | Verb::User(_)
-        | Verb::Link(_)
-        | Verb::Unlink(_)
-        | Verb::Ignore(_)
-        | Verb::Bench(_)
-        | Verb::Completions(_)
-        | Verb::Doctor(_)
-        | Verb::Hook(_)
-        | Verb::Man(_)
-        | Verb::Service(_)
-        | Verb::Put(_)
-        | Verb::Get(_)
-        | Verb::Gc(_) => Err(Failure::usage("a daemon does not run this verb")),
+        FolderVerb::Invite(_) => invite::run(folder, talk),
+        FolderVerb::Devices(devices) => devices::run(&devices, folder, talk),
+        FolderVerb::Sync(sync) => sync::run_once(&sync, folder, directory, talk),
+        FolderVerb::Status(_) => status::run(folder, talk),
+        FolderVerb::Log(log) => log::run(&log, folder, directory, talk),
+        FolderVerb::History(history) => history::run(&history, folder, directory, talk),
+        FolderVerb::Cat(cat) => cat::run(&cat, folder, directory, talk),
+        FolderVerb::Diff(diff) => diff::run(&diff, folder, directory, talk),
+        FolderVerb::Restore(restore) => restore::run(&restore, folder, directory, talk),
+        FolderVerb::Trash(trash) => trash::run(&trash, folder, directory, talk),
+        FolderVerb::Retention(retention) => retention::run(&retention, folder, talk),
+        FolderVerb::Tag(tag) => tag::run_tag(&tag, folder, directory, talk),
+        FolderVerb::Note(note) => tag::run_note(&note, folder, directory, talk),
+        FolderVerb::Share(share) => share::run_share(&share, folder, talk),
+        FolderVerb::Unshare(unshare) => share::run_unshare(&unshare, folder, talk),
+        FolderVerb::Namespaces(_) => namespaces::run(folder, talk),
+        FolderVerb::Verify(verify) => verify::run(&verify, folder, talk),
     }
 }

@@ -68,6 +68,62 @@ pub enum Verb {
     /// Forget the link of a folder; its files stay
     #[command(after_help = "Example:\n  annals unlink ~/Documents")]
     Unlink(Unlink),
+    /// What is asked of a linked folder
+    #[command(flatten)]
+    OnFolder(FolderVerb),
+    /// What is not synced, and by which rule of which `.annalsignore`
+    #[command(
+        subcommand,
+        after_help = "Example:\n  annals ignore check build/out.o\n\n`.annalsignore` takes the rules of .gitignore: in any folder, about what lies in it and below. What is synced already stays synced. A few names are ignored unless a rule says otherwise, as `!*.part` does."
+    )]
+    Ignore(Ignore),
+    /// Send one file to a server, without a linked folder
+    #[command(
+        after_help = "Examples:\n  annals put letter.txt https://nas.home:8417/v1/namespaces/NS/files/letters/ --user ada\n  tar c photos | annals put - https://nas.home:8417/v1/namespaces/NS/files/photos.tar --user ada\n\n`annals namespaces` lists NS."
+    )]
+    Put(Put),
+    /// Fetch a file from a server, or a folder with all that is in it, without a linked folder
+    #[command(
+        after_help = "Examples:\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters --user ada     the folder, as ./letters\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters - --user ada     the names in it\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters/letter.txt --user ada\n  annals get https://nas.home:8417/v1/namespaces/NS/files/photos.tar - --user ada | tar x\n\n`annals namespaces` lists NS."
+    )]
+    Get(Get),
+    /// Forget what passed its retention, and collect what nothing needs any more, in a server's data
+    #[command(
+        after_help = "Examples:\n  annals gc --data /srv/annals --dry-run\n  annals gc --data /srv/annals\n\nA server does this by itself once a day."
+    )]
+    Gc(Gc),
+    /// Look at what may keep a folder from being in sync, and say what to do about it. Exit code 3 where that needs a
+    /// person, 1 where something else is wrong, 4 where only the server is not there
+    #[command(after_help = "Example:\n  annals doctor ~/Documents")]
+    Doctor(FolderArg),
+    /// Keep a folder in sync from login on, as a systemd user unit
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals service install ~/Documents\n  annals service install ~/Documents --print"
+    )]
+    Service(Service),
+    /// A command to run when a conflict, or something else that needs a person, comes up
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  annals hook set ~/Documents --on conflict -- notify-send 'annals: a conflict'\n  annals hook set ~/Documents --on attention -- ~/bin/mail-me\n  annals hook remove ~/Documents --on conflict\n\nThe command gets ANNALS_EVENT, ANNALS_FOLDER and ANNALS_PATH, and more as JSON on its standard input. It runs once for each thing, also for what is there already, and may take a minute."
+    )]
+    Hook(Hook),
+    /// What a shell needs to complete what is typed
+    #[command(
+        after_help = "Examples:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals\n  annals completions zsh > ~/.zfunc/_annals\n  annals completions fish > ~/.config/fish/completions/annals.fish"
+    )]
+    Completions(Completions),
+    /// Write the man pages
+    #[command(after_help = "Example:\n  annals man --to ~/.local/share/man/man1")]
+    Man(Man),
+    /// Measure this machine, side by side with what is known
+    #[command(subcommand, after_help = "Example:\n  annals bench replay --entries 1000000")]
+    Bench(Bench),
+}
+
+/// What is asked of a linked folder: of whoever has it.
+#[derive(Debug, Subcommand)]
+pub enum FolderVerb {
     /// A ticket for the next device, good once and for 15 minutes
     #[command(after_help = "Example:\n  annals invite ~/Documents")]
     Invite(FolderArg),
@@ -124,12 +180,6 @@ pub enum Verb {
         after_help = "Examples:\n  annals retention show ~/Documents\n  annals retention set ~/Documents --keep 30d"
     )]
     Retention(Retention),
-    /// What is not synced, and by which rule of which `.annalsignore`
-    #[command(
-        subcommand,
-        after_help = "Example:\n  annals ignore check build/out.o\n\n`.annalsignore` takes the rules of .gitignore: in any folder, about what lies in it and below. What is synced already stays synced. A few names are ignored unless a rule says otherwise, as `!*.part` does."
-    )]
-    Ignore(Ignore),
     /// Show, add (+TAG) or remove (-TAG) tags
     #[command(
         after_help = "Examples:\n  annals tag notes.txt +draft +2026\n  annals tag notes.txt -draft\n  annals tag notes.txt"
@@ -149,53 +199,11 @@ pub enum Verb {
         after_help = "Examples:\n  annals namespaces ~/Documents\n  annals namespaces --server http://127.0.0.1:8417 --user ada"
     )]
     Namespaces(Namespaces),
-    /// Send one file to a server, without a linked folder
-    #[command(
-        after_help = "Examples:\n  annals put letter.txt https://nas.home:8417/v1/namespaces/NS/files/letters/ --user ada\n  tar c photos | annals put - https://nas.home:8417/v1/namespaces/NS/files/photos.tar --user ada\n\n`annals namespaces` lists NS."
-    )]
-    Put(Put),
-    /// Fetch a file from a server, or a folder with all that is in it, without a linked folder
-    #[command(
-        after_help = "Examples:\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters --user ada     the folder, as ./letters\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters - --user ada     the names in it\n  annals get https://nas.home:8417/v1/namespaces/NS/files/letters/letter.txt --user ada\n  annals get https://nas.home:8417/v1/namespaces/NS/files/photos.tar - --user ada | tar x\n\n`annals namespaces` lists NS."
-    )]
-    Get(Get),
     /// Check the log, signatures, projections and chunks
     #[command(
         after_help = "Examples:\n  annals verify ~/Documents\n  annals verify --data /srv/annals --deep"
     )]
     Verify(Verify),
-    /// Forget what passed its retention, and collect what nothing needs any more, in a server's data
-    #[command(
-        after_help = "Examples:\n  annals gc --data /srv/annals --dry-run\n  annals gc --data /srv/annals\n\nA server does this by itself once a day."
-    )]
-    Gc(Gc),
-    /// Look at what may keep a folder from being in sync, and say what to do about it. Exit code 3 where that needs a
-    /// person, 1 where something else is wrong, 4 where only the server is not there
-    #[command(after_help = "Example:\n  annals doctor ~/Documents")]
-    Doctor(FolderArg),
-    /// Keep a folder in sync from login on, as a systemd user unit
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  annals service install ~/Documents\n  annals service install ~/Documents --print"
-    )]
-    Service(Service),
-    /// A command to run when a conflict, or something else that needs a person, comes up
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  annals hook set ~/Documents --on conflict -- notify-send 'annals: a conflict'\n  annals hook set ~/Documents --on attention -- ~/bin/mail-me\n  annals hook remove ~/Documents --on conflict\n\nThe command gets ANNALS_EVENT, ANNALS_FOLDER and ANNALS_PATH, and more as JSON on its standard input. It runs once for each thing, also for what is there already, and may take a minute."
-    )]
-    Hook(Hook),
-    /// What a shell needs to complete what is typed
-    #[command(
-        after_help = "Examples:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals\n  annals completions zsh > ~/.zfunc/_annals\n  annals completions fish > ~/.config/fish/completions/annals.fish"
-    )]
-    Completions(Completions),
-    /// Write the man pages
-    #[command(after_help = "Example:\n  annals man --to ~/.local/share/man/man1")]
-    Man(Man),
-    /// Measure this machine, side by side with what is known
-    #[command(subcommand, after_help = "Example:\n  annals bench replay --entries 1000000")]
-    Bench(Bench),
 }
 
 /// `annals up`.

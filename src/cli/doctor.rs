@@ -4,7 +4,7 @@
 //! nothing else from being told. `bad` is what keeps the folder from being in sync, `warn` what may.
 
 use super::{
-    arguments::{FolderArg, Verb},
+    arguments::FolderArg,
     failure::{Exit, Failure},
     place,
     size::{human, many},
@@ -94,7 +94,7 @@ pub(super) fn run(arg: &FolderArg, directory: &Path, talk: &mut Talk<'_>) -> Res
             found.bad("folder", gone.hint("check the spelling; is its disk mounted?"));
         }
         _ => {
-            let root = place::folder_of(&Verb::Doctor(arg.clone()), directory)?;
+            let root = place::folder_named(arg.folder.as_deref(), directory)?;
             examine(&root, directory, &mut found);
         }
     }

@@ -1,16 +1,16 @@
 //! `annals hook`: commands that run when something needs a person.
 
 use super::{
-    arguments::{FolderArg, Hook, Verb},
+    arguments::Hook,
     failure::{Exit, Failure},
     place,
     talk::Talk,
 };
 use crate::client::{Binding, HookEvent, hooks_of, set_hooks};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(hook: &Hook, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    let root = place::folder_of(&Verb::Status(FolderArg { folder: hook.folder().cloned() }), directory)?;
+    let root = place::folder_named(hook.folder().map(PathBuf::as_path), directory)?;
     Binding::read(&root)?;
     let mut commands = hooks_of(&root);
     match hook {

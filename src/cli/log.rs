@@ -1,7 +1,7 @@
 //! `annals log`: what happened in a folder, or to one path in it.
 
 use super::{
-    arguments::{CommandLine, Log, Verb},
+    arguments::{CommandLine, FolderVerb, Log, Verb},
     cat,
     failure::{Exit, Failure},
     moment, place,
@@ -89,11 +89,13 @@ pub(super) fn follow(
             std::iter::once("annals".to_owned()).chain(arguments.iter().cloned()),
         )
         .map_err(|error| Failure::usage(error.to_string()))?;
-        let Verb::Log(_) = line.verb else { return Err(Failure::usage("only `log` can be followed")) };
+        let Verb::OnFolder(verb @ FolderVerb::Log(_)) = line.verb else {
+            return Err(Failure::usage("only `log` can be followed"));
+        };
         let mut lines = Vec::new();
         let mut quiet = Vec::new();
         let exit = super::on_folder(
-            line.verb,
+            verb,
             &arguments,
             directory,
             &mut Talk::new(line.output, &mut lines, &mut quiet, false),

@@ -1,58 +1,48 @@
 //! Which linked folder a verb is about, and which path in it.
 
 use super::{
-    arguments::Verb,
+    arguments::FolderVerb,
     failure::{Exit, Failure},
 };
 use crate::client::{self, binding};
 use std::path::{Component, Path, PathBuf};
 
 /// The linked folder that `verb` names, by its FOLDER, its PATH, or where it runs.
-pub(crate) fn folder_of(verb: &Verb, directory: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn folder_of(verb: &FolderVerb, directory: &Path) -> Result<PathBuf, Failure> {
     let (folder, path) = match verb {
-        Verb::Invite(arg) | Verb::Status(arg) | Verb::Doctor(arg) => (arg.folder.as_ref(), None),
-        Verb::Devices(arg) => (arg.folder.as_ref(), None),
-        Verb::Sync(arg) => (arg.folder.as_ref(), None),
+        FolderVerb::Invite(arg) | FolderVerb::Status(arg) => (arg.folder.as_ref(), None),
+        FolderVerb::Devices(arg) => (arg.folder.as_ref(), None),
+        FolderVerb::Sync(arg) => (arg.folder.as_ref(), None),
         // `annals log PATH` means a path where PATH is no linked folder.
-        Verb::Log(arg) => match &arg.folder {
+        FolderVerb::Log(arg) => match &arg.folder {
             Some(named) if arg.path.is_none() && exactly(named, directory).is_err() => (None, Some(named)),
             folder => (folder.as_ref(), None),
         },
-        Verb::Trash(trash) => match (&trash.argument().folder, &trash.argument().path) {
+        FolderVerb::Trash(trash) => match (&trash.argument().folder, &trash.argument().path) {
             (Some(named), None) if exactly(named, directory).is_err() => (None, Some(named)),
             (folder, _) => (folder.as_ref(), None),
         },
-        Verb::Retention(retention) => (retention.folder(), None),
-        Verb::Verify(arg) => (arg.folder.as_ref(), None),
-        Verb::Namespaces(arg) => (arg.folder.as_ref(), None),
-        Verb::Share(arg) => (Some(&arg.path), None),
-        Verb::Unshare(arg) => (Some(&arg.path), None),
-        Verb::History(arg) => (None, Some(&arg.path)),
-        Verb::Cat(arg) => (None, Some(&arg.path)),
-        Verb::Diff(arg) => (None, Some(&arg.path)),
-        Verb::Restore(arg) => (None, Some(&arg.what.path)),
-        Verb::Tag(arg) => (None, Some(&arg.path)),
-        Verb::Note(arg) => (None, Some(&arg.path)),
-        Verb::Up(_)
-        | Verb::Serve(_)
-        | Verb::User(_)
-        | Verb::Link(_)
-        | Verb::Unlink(_)
-        | Verb::Ignore(_)
-        | Verb::Bench(_)
-        | Verb::Completions(_)
-        | Verb::Hook(_)
-        | Verb::Man(_)
-        | Verb::Service(_)
-        | Verb::Put(_)
-        | Verb::Get(_)
-        | Verb::Gc(_) => (None, None),
+        FolderVerb::Retention(retention) => (retention.folder(), None),
+        FolderVerb::Verify(arg) => (arg.folder.as_ref(), None),
+        FolderVerb::Namespaces(arg) => (arg.folder.as_ref(), None),
+        FolderVerb::Share(arg) => (Some(&arg.path), None),
+        FolderVerb::Unshare(arg) => (Some(&arg.path), None),
+        FolderVerb::History(arg) => (None, Some(&arg.path)),
+        FolderVerb::Cat(arg) => (None, Some(&arg.path)),
+        FolderVerb::Diff(arg) => (None, Some(&arg.path)),
+        FolderVerb::Restore(arg) => (None, Some(&arg.what.path)),
+        FolderVerb::Tag(arg) => (None, Some(&arg.path)),
+        FolderVerb::Note(arg) => (None, Some(&arg.path)),
     };
-    match (folder, path) {
-        (Some(folder), _) => exactly(folder, directory),
-        (None, Some(path)) => around(&absolute(path, directory), path),
-        (None, None) => around(directory, directory),
+    match path {
+        Some(path) if folder.is_none() => around(&absolute(path, directory), path),
+        _ => folder_named(folder.map(PathBuf::as_path), directory),
     }
+}
+
+/// The linked folder that was named, or else the one around `directory`.
+pub(crate) fn folder_named(folder: Option<&Path>, directory: &Path) -> Result<PathBuf, Failure> {
+    folder.map_or_else(|| around(directory, directory), |folder| exactly(folder, directory))
 }
 
 /// The path that a verb with FOLDER and PATH is about: one of the folder that was named, or else of where it was typed.

@@ -6,7 +6,7 @@
 mod unit;
 
 use super::{
-    arguments::{FolderArg, Service, Verb},
+    arguments::Service,
     failure::{Exit, Failure},
     place,
     talk::Talk,
@@ -20,7 +20,7 @@ use std::{
 use unit::Unit;
 
 pub(super) fn run(service: &Service, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
-    let root = place::folder_of(&Verb::Status(FolderArg { folder: service.folder().cloned() }), directory)?;
+    let root = place::folder_named(service.folder().map(PathBuf::as_path), directory)?;
     let (binding, _) = Binding::read(&root)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("where this program lies cannot be told: {error}")))?;

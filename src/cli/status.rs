@@ -28,7 +28,7 @@ pub(super) fn run_beside(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let root = place::folder_of(&super::Verb::Status(arg.clone()), directory)?;
+    let root = place::folder_named(arg.folder.as_deref(), directory)?;
     match Folder::open(&root) {
         Ok(mut folder) => run(&mut folder, talk),
         Err(ClientError::Held { .. }) => {
@@ -45,7 +45,7 @@ pub(super) fn run_beside(
 /// In a daemon whose folder is at a round; `None` for any other verb, which has to wait for its turn.
 pub(super) fn answer_meanwhile(request: &control::Request, root: &Path) -> Option<control::Answer> {
     let line = super::read_line(&request.arguments).ok()?;
-    matches!(line.verb, super::Verb::Status(_)).then(|| {
+    matches!(line.verb, super::Verb::OnFolder(super::FolderVerb::Status(_))).then(|| {
         super::answer_with(request, |_, talk| show(&Status::as_noted(root, AtWork::Daemon)?, root, talk))
     })
 }

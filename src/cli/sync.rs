@@ -231,8 +231,7 @@ fn rate_of(text: &str) -> Result<u64, Failure> {
 }
 
 fn root_of(sync: &Sync, directory: &Path) -> Result<PathBuf, Failure> {
-    let status = || super::Verb::Status(super::arguments::FolderArg { folder: sync.folder.clone() });
-    place::folder_of(&status(), directory)
+    place::folder_named(sync.folder.as_deref(), directory)
 }
 
 pub(super) fn run_daemon(
@@ -241,13 +240,7 @@ pub(super) fn run_daemon(
     directory: &Path,
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
-    let named = sync.folder.as_deref().unwrap_or(Path::new("."));
-    let root = match &sync.folder {
-        Some(_) => place::exactly(named, directory)?,
-        None => {
-            place::folder_of(&super::Verb::Status(super::arguments::FolderArg { folder: None }), directory)?
-        }
-    };
+    let root = root_of(sync, directory)?;
     let opened = open_to_keep(&root, talk)?;
     if matches!(opened, Err(ClientError::Held { .. })) && (sync.accept_deletes || !sync.first.is_empty()) {
         let state = root.join(client::STATE_FOLDER);

@@ -1,7 +1,7 @@
 //! `annals trash`: what was removed, bringing it back, and forgetting it for good.
 
 use super::{
-    arguments::{Trash, TrashArg, Verb},
+    arguments::{FolderVerb, Trash, TrashArg},
     failure::{Exit, Failure},
     moment, place,
     progress::Bar,
@@ -195,7 +195,7 @@ pub(super) fn confirm(argument: &TrashArg, directory: &Path, talk: &mut Talk<'_>
     let mut typed = vec!["trash".to_owned(), "list".to_owned()];
     let given = argument.folder.iter().chain(&argument.path);
     typed.extend(given.map(|path| path.to_string_lossy().into_owned()));
-    super::on_folder(Verb::Trash(Trash::List(argument.clone())), &typed, directory, talk)?;
+    super::on_folder(FolderVerb::Trash(Trash::List(argument.clone())), &typed, directory, talk)?;
     talk.remark("forget all of this for good? It cannot be brought back. Type yes:")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(Failure::writing)?;

@@ -1,7 +1,7 @@
 //! `annals verify`: nothing was altered, nothing is missing, and the projections follow from the log.
 
 use super::{
-    arguments::{Verb, Verify},
+    arguments::{FolderVerb, Verb, Verify},
     failure::{Exit, Failure},
     place,
     size::{self, many},
@@ -100,7 +100,9 @@ pub(super) fn run_on_data(
 /// A server that runs, asked by way of its control socket.
 pub(super) fn answer(request: &control::Request, data: &Path, node: &Arc<Node>) -> control::Answer {
     super::answer_with(request, |verb, talk| match verb {
-        Verb::Verify(verify) => run_on_server(&verify, data, &*node.log, &*node.chunks, talk),
+        Verb::OnFolder(FolderVerb::Verify(verify)) => {
+            run_on_server(&verify, data, &*node.log, &*node.chunks, talk)
+        }
         Verb::Gc(gc) => super::gc::run_on_server(&gc, node, talk),
         _ => Err(Failure::usage("a server does not run this verb")),
     })
