@@ -2,7 +2,7 @@
 //!
 //! [`link`] makes a folder a device, [`Folder`] is that device at work: its state in `.annals/`, the replica
 //! that follows from it, and the machine as the engine's [`Host`](annals_engine::round::Host). What a person may
-//! ask of it stands in `asking` (questions) and `telling` (new events). [`daemon`] keeps a folder in sync.
+//! ask of it stands in `asking` (questions), `past` (what was there before) and `telling` (new events). [`daemon`] keeps a folder in sync.
 
 mod ahead;
 mod asking;
@@ -29,6 +29,7 @@ mod listening;
 mod lists;
 mod noting;
 mod opened;
+mod past;
 mod retelling;
 mod rewinding;
 pub mod settings;
@@ -39,9 +40,8 @@ mod trash;
 mod watching;
 
 pub use crate::watch::LIMIT_SYSCTL;
-pub use asking::{VersionLine, When};
 pub use binding::{Address, Binding, BindingError};
-pub use comparing::{Difference, DifferenceKind, FileState, Side};
+pub use comparing::{Compared, Difference, DifferenceKind, FileState, Side};
 pub use conflicting::ConflictLine;
 pub use error::ClientError;
 pub use events::{EventLine, EventsWanted};
@@ -52,5 +52,6 @@ pub use host::{Doing, Progress};
 pub use layout::STATE_FOLDER;
 pub use linked::{forget_linked, linked_and_gone};
 pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, set_link_aside, unlink};
+pub use past::{FileLines, VersionLine, When, Whereabouts};
 pub use standing::{Advice, AtWork, Matter, Moving, PathLine, SetAsideLine, State, Status, WaitsFor};
 pub use trash::TrashLine;

@@ -26,6 +26,7 @@ mod in_the_way;
 mod keeping;
 mod killed;
 mod limits;
+mod looking_back;
 mod lost_folder;
 mod lost_server;
 mod lost_state;

@@ -145,7 +145,7 @@ pub enum FolderVerb {
         after_help = "Examples:\n  annals log ~/Documents --limit 20\n  annals log ~/Documents notes.txt --since 2h"
     )]
     Log(Log),
-    /// The versions of one file, the newest first
+    /// The versions of one file, the newest first; below, those of older files that had its name
     #[command(
         after_help = "Example:\n  annals history notes.txt\n\n`*` marks what the file holds now (more than one: a conflict), `o` what it held before. `saved` is when the device made it, by its clock; `taken` is when the server took it, by which --at goes. All times are UTC. --json has them in the same order."
     )]

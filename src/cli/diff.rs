@@ -8,7 +8,7 @@ use super::{
     size::human,
     talk::{Talk, shown},
 };
-use crate::client::{Difference, DifferenceKind, FileState, Folder, Side, When};
+use crate::client::{Compared, Difference, DifferenceKind, FileState, Folder, Side, When};
 use std::{io::IsTerminal, path::Path, time::Duration};
 
 /// After so long a difference is told more coarsely.
@@ -25,13 +25,10 @@ pub(super) fn run(
     let path = place::path_in(folder.root(), &diff.path, directory)?;
     let from = side(diff.from.as_deref(), Side::Log(When::Now));
     let to = side(diff.to.as_deref(), Side::Folder);
-    if folder.is_folder(&path) {
-        let found = folder.differences_between(&path, &from, &to)?;
-        return of_folder(&found, talk);
+    match folder.compare(&path, &from, &to)? {
+        Compared::Folder(found) => of_folder(&found, talk),
+        Compared::File { states, same } => of_file(&path, &states[0], &states[1], same, talk),
     }
-    let (before, after) = (folder.file_state(&path, &from)?, folder.file_state(&path, &to)?);
-    let same = folder.is_same(&path, &before, &after);
-    of_file(&path, &before, &after, same, talk)
 }
 
 /// `2026`, `3d` and the like are times; what is none is a version.

@@ -206,6 +206,14 @@ fn advice_on(error: &ClientError) -> Advice {
         ClientError::NotYet { path } => {
             advise(Exit::Usage, format!("`annals history {path}` says since when there are versions"))
         }
+        ClientError::Elsewhere { path, now } => advise(
+            Exit::Usage,
+            format!(
+                "name {}; `annals history {}` shows what was there, and with --at T a path means what was there then",
+                typed(Path::new(now)),
+                typed(Path::new(path))
+            ),
+        ),
         ClientError::Withheld { .. } => {
             advise(Exit::Failed, "`annals history` lists the versions: another one may be shown")
         }

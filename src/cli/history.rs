@@ -1,4 +1,4 @@
-//! `annals history`: the versions of one file, as a graph by their parents.
+//! `annals history`: the versions of one file, as a graph by their parents; then those of older files of that name.
 
 use super::{
     arguments::PathArg,
@@ -6,7 +6,7 @@ use super::{
     moment, place, size,
     talk::Talk,
 };
-use crate::client::{Folder, VersionLine};
+use crate::client::{FileLines, Folder, VersionLine, Whereabouts};
 use serde::Serialize;
 use std::path::Path;
 
@@ -24,24 +24,33 @@ struct Line {
     bytes: u64,
     manifest: String,
     head: bool,
+    /// Which file it is of.
+    entry: String,
+    /// Whether that is an older file than the one that the path means now; then none of its versions is a head of that.
+    earlier: bool,
+    /// Where that file is, or was last.
+    path: String,
 }
 
 /// What the marks and the two times mean.
 const LEGEND: &str = "* is what the file holds now (more than one: a conflict), o what it held before; `saved` is when its device made it, `taken` when the server took it, by which --at goes; all times are UTC";
 
-impl From<VersionLine> for Line {
-    fn from(version: VersionLine) -> Self {
+impl Line {
+    fn of(version: &VersionLine, file: &FileLines) -> Self {
         Self {
             version: version.version.to_string(),
             parents: version.parents.iter().map(ToString::to_string).collect(),
             at: moment::rfc3339(version.at),
             made_at: moment::rfc3339(version.made_at),
             pending: version.pending,
-            device: version.device,
-            user: version.user,
+            device: version.device.clone(),
+            user: version.user.clone(),
             bytes: version.bytes,
             manifest: version.content.map(|id| id.to_hex()).unwrap_or_default(),
-            head: version.head,
+            head: version.head && file.current,
+            entry: file.entry.0.to_string(),
+            earlier: !file.current,
+            path: file.path.clone(),
         }
     }
 }
@@ -53,15 +62,36 @@ pub(super) fn run(
     talk: &mut Talk<'_>,
 ) -> Result<Exit, Failure> {
     let path = place::path_in(folder.root(), &history.path, directory)?;
+    let files = folder.histories(&path)?;
     // The newest first, as everywhere.
-    let lines: Vec<Line> = folder.versions(&path)?.into_iter().rev().map(Line::from).collect();
+    let lines_of = |file: &FileLines| -> Vec<Line> {
+        file.versions.iter().rev().map(|version| Line::of(version, file)).collect()
+    };
     if talk.output.json {
-        talk.json(&lines)?;
+        talk.json(&files.iter().flat_map(lines_of).collect::<Vec<_>>())?;
         return Ok(Exit::Done);
     }
-    talk.table(&lines.iter().map(row).collect::<Vec<_>>())?;
+    for file in &files {
+        if !file.current {
+            talk.line(heading(file, &path))?;
+        }
+        talk.table(&lines_of(file).iter().map(row).collect::<Vec<_>>())?;
+    }
     talk.remark(LEGEND)?;
     Ok(Exit::Done)
+}
+
+/// What is said of a file that is not the one that the path means now.
+fn heading(file: &FileLines, path: &str) -> String {
+    match file.is {
+        Whereabouts::Here => format!("another file behind the name {path}:"),
+        Whereabouts::Elsewhere => format!("a file that had the name {path}, and is {} now:", file.path),
+        Whereabouts::Removed(at) => {
+            let at = at.map(|at| format!(" {}", moment::rfc3339(at))).unwrap_or_default();
+            let last = if file.path == path { String::new() } else { format!(" as {}", file.path) };
+            format!("a file that had the name {path}, and was removed{last}{at}:")
+        }
+    }
 }
 
 /// A line for people: ids short enough to type, long enough to be unique.

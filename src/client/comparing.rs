@@ -3,7 +3,7 @@
 //! What must always hold: nothing is changed by asking, and files are told apart by what they hold. What moved is told
 //! by identity: the entry's in the log, the inode's on the disk.
 
-use super::{ClientError, Folder, When};
+use super::{ClientError, Folder, When, past::Then};
 use annals_engine::{
     disk::Disk as _,
     observed::{LocalTree, RemoteTree, name, parent},
@@ -84,51 +84,108 @@ pub struct FileState {
     pub text: Option<String>,
     /// Everything that it holds, as far as that is known without reading it.
     content: Option<Content>,
+    is_nothing: bool,
 }
 
 impl FileState {
-    fn nothing(label: &str) -> Self {
-        Self { label: label.into(), bytes: 0, text: Some(String::new()), content: None }
+    fn nothing() -> Self {
+        Self {
+            label: "/dev/null".into(),
+            bytes: 0,
+            text: Some(String::new()),
+            content: None,
+            is_nothing: true,
+        }
     }
 }
 
-impl Folder {
-    /// Whether `path` is a folder, in the log or on the disk.
-    pub fn is_folder(&mut self, path: &str) -> bool {
-        let known = self.replica.remote().nodes.get(path).map(|node| node.kind);
-        let here = || self.disk.look(path).ok().flatten().map(|node| node.kind);
-        path.is_empty() || known.or_else(here) == Some(EntryKind::Folder)
-    }
+/// A side, as it is looked at.
+enum Seen {
+    Folder,
+    Now,
+    Then(Box<Then>),
+    Version(String),
+}
 
-    /// What is different at `path` and below.
+/// What a comparison found.
+#[derive(Clone, Debug)]
+pub enum Compared {
+    /// Of a folder: each difference in it.
+    Folder(Vec<Difference>),
+    /// Of a file: both states.
+    File {
+        /// Before and after.
+        states: Box<[FileState; 2]>,
+        /// Whether both hold the same.
+        same: bool,
+    },
+}
+
+impl Folder {
+    /// What is different at `path`, and below if it is a folder on either side.
     ///
     /// # Errors
-    /// [`ClientError::NotAFile`] where a version is asked for; [`ClientError::Disk`].
-    pub fn differences_between(
+    /// [`ClientError::NotAFile`] where a version of a folder is asked for; [`ClientError::NoSuchVersion`],
+    /// [`ClientError::NotYet`] where nothing was there on either side; [`ClientError::Forgotten`],
+    /// [`ClientError::Transport`] where a content has to be fetched and cannot be; [`ClientError::Disk`].
+    pub fn compare(&mut self, path: &str, from: &Side, to: &Side) -> Result<Compared, ClientError> {
+        let (from, to) = (self.seen(from)?, self.seen(to)?);
+        if self.is_folder(path, &from) || self.is_folder(path, &to) {
+            return Ok(Compared::Folder(self.differences_between(path, &from, &to)?));
+        }
+        let (before, after) = (self.file_state(path, &from)?, self.file_state(path, &to)?);
+        if before.is_nothing && after.is_nothing {
+            return Err(ClientError::NotYet { path: path.into() });
+        }
+        let same = self.is_same(path, &before, &after);
+        Ok(Compared::File { states: Box::new([before, after]), same })
+    }
+
+    fn seen(&self, side: &Side) -> Result<Seen, ClientError> {
+        Ok(match side {
+            Side::Folder => Seen::Folder,
+            Side::Log(When::Now) => Seen::Now,
+            Side::Log(When::At(ms)) => Seen::Then(Box::new(self.then(*ms)?)),
+            Side::Log(When::Version(named)) => Seen::Version(named.clone()),
+        })
+    }
+
+    /// Whether `path` is a folder on that side.
+    fn is_folder(&mut self, path: &str, seen: &Seen) -> bool {
+        let kind = match seen {
+            _ if path.is_empty() => Some(EntryKind::Folder),
+            Seen::Folder => self.disk.look(path).ok().flatten().map(|node| node.kind),
+            Seen::Now | Seen::Version(_) => self.replica.remote().nodes.get(path).map(|node| node.kind),
+            Seen::Then(then) => then.shown.nodes.get(path).map(|node| node.kind),
+        };
+        kind == Some(EntryKind::Folder)
+    }
+
+    fn differences_between(
         &mut self,
         path: &str,
-        from: &Side,
-        to: &Side,
+        from: &Seen,
+        to: &Seen,
     ) -> Result<Vec<Difference>, ClientError> {
         let mut before = self.things(path, from)?;
         let mut after = self.things(path, to)?;
-        if *from == Side::Folder {
+        if matches!(from, Seen::Folder) {
             self.read_what_differs(&mut before, &after)?;
         }
-        if *to == Side::Folder {
+        if matches!(to, Seen::Folder) {
             self.read_what_differs(&mut after, &before)?;
         }
         Ok(differences(&before, &after))
     }
 
-    fn things(&mut self, at: &str, side: &Side) -> Result<Things, ClientError> {
+    fn things(&mut self, at: &str, seen: &Seen) -> Result<Things, ClientError> {
         let below = format!("{at}/");
         let is_meant = |path: &str| at.is_empty() || path == at || path.starts_with(&below);
-        let mut things = match side {
-            Side::Folder => self.things_on_disk()?,
-            Side::Log(When::Now) => things_in(self.replica.remote()),
-            Side::Log(When::At(ms)) => things_in(&RemoteTree::of(&self.log_at(*ms)?)),
-            Side::Log(When::Version(_)) => {
+        let mut things = match seen {
+            Seen::Folder => self.things_on_disk()?,
+            Seen::Now => things_in(self.replica.remote()),
+            Seen::Then(then) => things_in(&then.shown),
+            Seen::Version(_) => {
                 return Err(ClientError::NotAFile { path: at.into(), what: "a folder" });
             }
         };
@@ -188,17 +245,15 @@ impl Folder {
     }
 
     /// A file as it is on that side; nothing where it is not there.
-    ///
-    /// # Errors
-    /// [`ClientError::NoSuchVersion`], [`ClientError::Forgotten`], [`ClientError::Transport`] where it has to be fetched
-    /// and cannot be.
-    pub fn file_state(&mut self, path: &str, side: &Side) -> Result<FileState, ClientError> {
-        let when = match side {
-            Side::Folder => return Ok(self.file_on_disk(path)),
-            Side::Log(when) => when,
+    fn file_state(&mut self, path: &str, seen: &Seen) -> Result<FileState, ClientError> {
+        let version = match seen {
+            Seen::Folder => return Ok(self.file_on_disk(path)),
+            Seen::Now => self.version_at(path, &When::Now),
+            Seen::Version(named) => self.version_at(path, &When::Version(named.clone())),
+            Seen::Then(then) => self.version_then(path, then),
         };
-        let version = match self.version_at(path, when) {
-            Err(ClientError::NotYet { .. }) => return Ok(FileState::nothing("/dev/null")),
+        let version = match version {
+            Err(ClientError::NotYet { .. }) => return Ok(FileState::nothing()),
             version => version?,
         };
         let content = self.content_of(version)?;
@@ -207,11 +262,12 @@ impl Folder {
             self.write_content(&content, &mut bytes)?;
         }
         let text = text_of(bytes).filter(|_| content.size <= TEXT_BYTES_MAX);
-        Ok(FileState { label: version.to_string(), bytes: content.size, text, content: Some(content) })
+        let (label, bytes, content) = (version.to_string(), content.size, Some(content));
+        Ok(FileState { label, bytes, text, content, is_nothing: false })
     }
 
     fn file_on_disk(&mut self, path: &str) -> FileState {
-        let Ok(file) = self.opener.open_file(path) else { return FileState::nothing("/dev/null") };
+        let Ok(file) = self.opener.open_file(path) else { return FileState::nothing() };
         let mut bytes = Vec::new();
         let read = file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes);
         let size = self.disk.look(path).ok().flatten().map_or(bytes.len() as u64, |node| node.size);
@@ -221,12 +277,12 @@ impl Folder {
             bytes: size,
             text: whole.then(|| text_of(bytes)).flatten(),
             content: None,
+            is_nothing: false,
         }
     }
 
     /// Whether both hold the same.
-    #[must_use]
-    pub fn is_same(&self, path: &str, one: &FileState, other: &FileState) -> bool {
+    fn is_same(&self, path: &str, one: &FileState, other: &FileState) -> bool {
         match (&one.content, &other.content) {
             _ if one.bytes != other.bytes => false,
             (Some(one), Some(other)) => one.id == other.id,

@@ -125,6 +125,14 @@ pub enum ClientError {
         /// Which.
         path: String,
     },
+    /// What was there is elsewhere by now, and nothing is in its place.
+    #[error("{path} is not there any more: what it was is {now}")]
+    Elsewhere {
+        /// Which.
+        path: String,
+        /// Where it is, or was when it was removed.
+        now: String,
+    },
     /// Its content is withheld.
     #[error("the content of version {version} is withheld")]
     Withheld {

@@ -201,16 +201,21 @@ fn attributes_in_words(body: &Body) -> String {
 impl Places {
     /// Takes note of where an event puts an entry: which, and where that was before.
     fn take(&mut self, dot: Dot, fact: &Fact, body: Option<&Body>) -> (Option<EntryId>, Option<String>) {
-        let (entry, folder) = match fact {
-            Fact::EntryCreated { parent, .. } => (EntryId(dot), *parent),
-            Fact::EntryMoved { entry, parent } => (*entry, *parent),
-            Fact::EntryRestored { entry, place: Some(parent), .. } => (*entry, *parent),
-            _ => return (None, None),
-        };
+        let Some((entry, folder)) = placed(dot, fact) else { return (None, None) };
         let before = self.path(entry);
         if let Some(name) = body.and_then(|body| body.name.as_ref()) {
             self.put(entry, folder, name.to_string());
         }
         (Some(entry), before)
+    }
+}
+
+/// Which entry an event puts into which folder.
+pub(super) fn placed(dot: Dot, fact: &Fact) -> Option<(EntryId, EntryId)> {
+    match fact {
+        Fact::EntryCreated { parent, .. } => Some((EntryId(dot), *parent)),
+        Fact::EntryMoved { entry, parent } => Some((*entry, *parent)),
+        Fact::EntryRestored { entry, place: Some(parent), .. } => Some((*entry, *parent)),
+        _ => None,
     }
 }

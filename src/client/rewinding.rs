@@ -1,20 +1,16 @@
-//! A part of the folder as it was at an earlier moment: what the log added up to then, and bringing that back.
+//! A part of the folder as it was at an earlier moment is brought back.
 
 use super::{ClientError, Folder, Progress};
 use crate::clock::SystemClock;
 use annals_engine::{
     author::{Deed, MassDelete, Said},
     clock::Clock as _,
-    observed::{LocalTree, RemoteTree, SyncedNode, ancestors},
+    observed::{LocalTree, SyncedNode, ancestors},
     replica::{Effect, Input},
     rewind::{self, Rewind, Sight, Step},
     round::{self, RoundError},
 };
-use annals_projections::{Projections, Scope};
 use std::{collections::BTreeSet, io};
-
-/// Records that are folded as one group.
-const RECORDS_PER_GROUP: usize = 1024;
 
 /// Something that is missing from the folder.
 struct Gone {
@@ -33,9 +29,8 @@ impl Folder {
     /// # Errors
     /// [`ClientError::NotYet`] where nothing was there then.
     pub fn rewind(&mut self, path: &str, at_ms: u64) -> Result<Rewind, ClientError> {
-        let log = self.log_at(at_ms)?;
-        let shown = RemoteTree::of(&log);
-        let then = Sight { log: &log, shown: &shown };
+        let then = self.then(at_ms)?;
+        let then = Sight { log: &then.log, shown: &then.shown };
         self.replica.remote();
         let shown = self.replica.remote().clone();
         let now = Sight { log: self.replica.log(), shown: &shown };
@@ -67,39 +62,6 @@ impl Folder {
         Ok(said)
     }
 
-    /// The log as far as the server had it at `at_ms`.
-    pub(super) fn log_at(&self, at_ms: u64) -> Result<Projections, ClientError> {
-        let mut last = None;
-        for logged in self.store.records() {
-            let record = logged?.record;
-            if record.admission().admitted_at <= at_ms {
-                last = Some(record.last_seq());
-            }
-        }
-        let mut log = Projections::new(self.binding().namespace, Scope::Device);
-        let mut group = Vec::new();
-        let mut fold = |group: &mut Vec<annals_events::log::Logged>| {
-            let batches = group
-                .iter()
-                .map(|logged| (logged.record.batch(), Some(logged.record.admission()), logged.position.0));
-            let folded = log.apply_all(batches);
-            group.clear();
-            folded.map_err(|error| self.store.damaged_records(error))
-        };
-        for logged in self.store.records() {
-            let logged = logged?;
-            if Some(logged.record.last_seq()) > last {
-                break;
-            }
-            group.push(logged);
-            if group.len() == RECORDS_PER_GROUP {
-                fold(&mut group)?;
-            }
-        }
-        fold(&mut group)?;
-        Ok(log)
-    }
-
     /// What is missing from the folder at `path` and below, and comes again with what was there at `at_ms`: all of it
     /// where so much vanished that nobody removed it, and else what was there then. By what the log calls it.
     ///
@@ -108,8 +70,8 @@ impl Folder {
     pub fn would_come_again(&mut self, path: &str, at_ms: u64) -> Result<Vec<String>, ClientError> {
         let (mut paths, mass) = self.look_for_missing(path)?;
         if mass.is_none() && !paths.is_empty() {
-            let then = RemoteTree::of(&self.log_at(at_ms)?);
-            paths.retain(|path| then.nodes.contains_key(path));
+            let then = self.then(at_ms)?;
+            paths.retain(|path| then.shown.nodes.contains_key(path));
         }
         Ok(paths)
     }

@@ -10,7 +10,7 @@ use annals_engine::{
     replica::{Effect, Input, Notice},
     retention, round,
 };
-use annals_events::{Body, Dot, DotSet, EntryId, Fact, Role};
+use annals_events::{Body, Dot, DotSet, EntryId, EntryKind, Fact, Role};
 use annals_projections::Retention;
 
 impl Folder {
@@ -47,13 +47,14 @@ impl Folder {
         self.say(vec![Said { fact: Fact::AttributesChanged { entry }, body: Some(body) }])
     }
 
-    /// Makes `version` the content of the file at `path` again, on top of what is there; one that was deleted comes
-    /// back.
+    /// Makes `version` the content of the file at `path` again, on top of what is there, which may be another file than
+    /// the one that it is of; where nothing is, that one comes back if it was removed there.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`], [`ClientError::Forgotten`].
+    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`], [`ClientError::Forgotten`]; [`ClientError::Elsewhere`]
+    /// where nothing is at `path` and its file has another by now.
     pub fn restore(&mut self, path: &str, version: Dot) -> Result<(), ClientError> {
-        let Some(entry) = self.replica.log().version(version).map(|view| view.entry) else {
+        let Some(of) = self.replica.log().version(version).map(|view| view.entry) else {
             return Err(ClientError::NoSuchVersion {
                 path: path.into(),
                 version: version.to_string(),
@@ -61,6 +62,7 @@ impl Folder {
             });
         };
         self.is_kept(version)?;
+        let entry = self.file_for(path, of)?;
         let mut said = Vec::new();
         let log = self.replica.log();
         if let Some(view) = log.entry(entry).filter(|view| !view.alive) {
@@ -78,7 +80,20 @@ impl Folder {
         if said.is_empty() { Ok(()) } else { self.say(said) }
     }
 
-    /// What `version` holds, as a new version of its file in the place of `over`.
+    /// Which file holds at `path` what a version of the file `of` held.
+    fn file_for(&mut self, path: &str, of: EntryId) -> Result<EntryId, ClientError> {
+        if let Some(node) = self.replica.remote().nodes.get(path).filter(|node| node.kind == EntryKind::File)
+        {
+            let of_it = node.entries.contains(&of).then_some(of);
+            return Ok(of_it.unwrap_or(node.entries[0]));
+        }
+        match self.path_of_entry(of) {
+            Some(now) if now != path => Err(ClientError::Elsewhere { path: path.into(), now }),
+            _ => Ok(of),
+        }
+    }
+
+    /// What `version` holds, as a new version of `entry` in the place of `over`.
     pub(super) fn again(&self, entry: EntryId, version: Dot, over: Vec<Dot>) -> Result<Said, ClientError> {
         let old = round::body_of(&self.replica, self.store.kept(), version)?;
         let old = old.ok_or_else(|| ClientError::Withheld { version: version.to_string() })?;

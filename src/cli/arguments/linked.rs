@@ -34,7 +34,7 @@ pub struct AtVersion {
     /// A version's id, or its beginning, as `annals history` shows it
     #[arg(long = "version", value_name = "ID", id = "version-id")]
     pub version: Option<String>,
-    /// The version that was current then, by when the server took it (not by when it was saved, if that was offline)
+    /// What stood at this path then, by when the server took it (not by when it was saved, if that was offline)
     #[arg(long, value_name = "T")]
     pub at: Option<String>,
 }
