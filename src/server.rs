@@ -255,6 +255,8 @@ struct Server {
     trusted_proxies: Vec<IpAddr>,
     /// Two passwords at a time.
     passwords: tokio::sync::Semaphore,
+    /// Goes with this, after all else of it: whoever has the other half knows then that nobody answers requests any more.
+    _held: mpsc::Sender<()>,
 }
 
 struct Started {

@@ -11,7 +11,8 @@
 //! What must always hold (I4): no chunk goes that an event names or that a device may rely on. One that was told that a
 //! chunk need not be sent was told so while something needed it; so it was no garbage yet, and stays for the grace
 //! period from then on at least. Nor does one that is named by what a server lost and is handed back: with the loss all
-//! marks go (`marks`), and what began before ends. Where a namespace cannot be rebuilt or a manifest not be read, nothing is collected.
+//! marks go (`marks`), and what began before ends. Where a namespace cannot be rebuilt or a manifest not be read,
+//! nothing is collected.
 
 use super::{
     marks::Since,

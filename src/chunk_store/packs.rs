@@ -178,6 +178,11 @@ impl Packs {
         let (mut writer, torn) =
             Segments::open(disk.clone(), config, &[index.mark()]).map_err(from_segments)?;
         check_row(&writer, &removed)?;
+        if removed.contains(&writer.end().place.number()) {
+            let (place, what) =
+                (writer.end().place.to_string(), "what was written after this pack is gone".into());
+            return Err(ChunkStoreError::Damaged(ChunkDamage { id: None, place, what }));
+        }
         // A crash came before they were gone.
         for number in writer.numbers().map_err(from_segments)?.into_iter().filter(|n| removed.contains(n)) {
             writer.remove(number).map_err(from_segments)?;

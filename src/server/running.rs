@@ -1,7 +1,8 @@
 //! A server from its data directory to its end: what is opened in which order, what runs, what is closed.
 //!
 //! What must always hold: whoever is told that it listens can ask it at once; a full disk keeps it from taking more, not
-//! from starting; nothing is written into the place of a data directory that is not there any more.
+//! from starting; nothing is written into the place of a data directory that is not there any more; a server that was
+//! told to end has closed what it opened when it is gone.
 
 use super::{
     Config, ServeError, Server, Started, Stopper,
@@ -57,21 +58,27 @@ pub(super) fn run(
     data.check_log()?;
     let spoken = config.spoken().map(|tls| tls::speak(&tls, &data)).transpose()?;
     let (log, chunks) = (open_log(&data)?, open_chunks(&data)?);
-    actix_web::rt::System::new().block_on(async move {
+    let (held, let_go) = mpsc::channel();
+    let ended = actix_web::rt::System::new().block_on(async {
         let arbiters: Vec<Arbiter> = (0..WORKERS).map(|_| Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
         let node = node_on(&data, log, chunks, clock, config.quota_default, &handles).await?;
         let fingerprint = spoken.as_ref().and_then(|spoken| spoken.fingerprint);
-        let server = web::Data::new(shared(&config, &data, node, fingerprint)?);
+        let server = web::Data::new(shared(&config, &data, node, fingerprint, held)?);
         let ended = serve(&config, &data, listener, spoken, server, tell).await;
         for arbiter in arbiters {
             arbiter.stop();
             drop(arbiter.join());
         }
-        // What it opened is closed by now: another may have it.
-        drop(data);
         ended
-    })
+    });
+    // Those who answer requests are threads that nobody waits for: with the last of them the log and the chunks are closed.
+    if let Err(mpsc::RecvTimeoutError::Timeout) = let_go.recv_timeout(Duration::from_secs(STOP_SECONDS)) {
+        tracing::warn!("a request goes on: the log is not closed in order");
+    }
+    // Now another may have it.
+    drop(data);
+    ended
 }
 
 fn open_log(data: &Data) -> Result<Arc<dyn EventLog>, ServeError> {
@@ -151,6 +158,7 @@ fn shared(
     data: &Data,
     node: Arc<Node>,
     fingerprint: Option<Fingerprint>,
+    held: mpsc::Sender<()>,
 ) -> Result<Server, ServeError> {
     Ok(Server {
         began: info_of(data, &node.keys, &node.directory),
@@ -168,6 +176,7 @@ fn shared(
         feed_beat: config.feed_beat,
         trusted_proxies: config.trusted_proxies.clone(),
         passwords: tokio::sync::Semaphore::new(2),
+        _held: held,
     })
 }
 

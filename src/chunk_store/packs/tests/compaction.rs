@@ -149,6 +149,25 @@ fn chunks_are_read_and_put_while_packs_are_taken_away() {
 }
 
 #[test]
+fn a_row_that_ends_with_a_pack_that_was_taken_away_is_damage() {
+    let place = Ground::new(4000);
+    let all = samples(20);
+    let packs = place.open().unwrap();
+    packs.put_all(&all).unwrap();
+    let first = place.packs()[0].clone();
+    let bytes = place.disk.contents(&first).unwrap();
+    packs.remove(&all.iter().map(|chunk| chunk.id).collect::<Vec<_>>()).unwrap();
+    packs.compact().unwrap();
+    drop(packs);
+    for pack in place.packs() {
+        SegmentDisk::remove(&place.disk, &pack).unwrap();
+    }
+    place.disk.create(&first).unwrap().append(&bytes).unwrap();
+    fs::remove_dir_all(place.index()).unwrap();
+    assert!(matches!(place.open(), Err(ChunkStoreError::Damaged(damage)) if damage.place.contains(&first)));
+}
+
+#[test]
 fn a_pack_that_is_gone_without_having_been_taken_away_is_damage() {
     let place = Ground::new(1000);
     let all = samples(100);
