@@ -192,9 +192,13 @@ fn on_folder(
         }
         crate::clock::pause(BETWEEN_TRIES);
     }
-    Err(Failure::failed(format!("{} is in use and nobody answers for it", root.display())).hint(
+    Err(in_use(&root))
+}
+
+fn in_use(root: &Path) -> Failure {
+    Failure::failed(format!("{} is in use and nobody answers for it", root.display())).hint(
         "another command is at work there: try again when it is done; `annals status` says how far it is",
-    ))
+    )
 }
 
 /// How often a folder that another command holds is tried.
@@ -218,6 +222,7 @@ fn ask_daemon(
 pub(crate) fn answer(request: &control::Request, folder: &mut client::Folder) -> control::Answer {
     answer_with(request, |verb, talk| match verb {
         Verb::OnFolder(verb) => run_on_folder(verb, folder, &request.directory, talk),
+        Verb::Link(link) => link::take_told(&link, folder, talk),
         _ => Err(Failure::usage("a daemon does not run this verb")),
     })
 }

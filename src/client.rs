@@ -51,7 +51,7 @@ pub use hooks::{HookCommands, HookEvent, hooks_of, set_hooks};
 pub use host::{Doing, Progress};
 pub use layout::STATE_FOLDER;
 pub use linked::{forget_linked, linked_and_gone};
-pub use linking::{LinkWish, Unlinked, host_name, link, namespaces_of, set_link_aside, unlink};
+pub use linking::{LinkWish, Unlinked, found_at, host_name, link, namespaces_of, set_link_aside, unlink};
 pub use past::{FileLines, VersionLine, When, Whereabouts};
 pub use standing::{Advice, AtWork, Matter, Moving, PathLine, SetAsideLine, State, Status, WaitsFor};
 pub use trash::TrashLine;

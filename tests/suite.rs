@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod addresses;
 mod batches;
 mod blocked;
 mod chunks;

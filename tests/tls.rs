@@ -124,14 +124,43 @@ fn a_ticket_says_which_certificate_and_another_one_is_a_matter_for_a_person() {
 }
 
 #[test]
+fn a_server_that_moved_is_known_by_its_certificate_and_another_one_is_asked_about() {
+    let place = Place::new();
+    let (serving, url, fingerprint) = serve_own(&place, "127.0.0.1:0");
+    add_ada(&place, &url);
+    place.annals(&["link", &url, "one", "--user", "ada", "--fingerprint", &fingerprint]).ok();
+    assert_eq!(serving.ends("TERM"), Some(0));
+    place.write("one/a.txt", "saved meanwhile");
+    place.sync("one").exits(4);
+    let (serving, moved, _) = serve_own(&place, "127.0.0.1:0");
+    assert_ne!(moved, url);
+    place.annals(&["link", &moved, "one"]).ok();
+    place.sync("one").ok();
+    assert_eq!(serving.ends("TERM"), Some(0));
+    for file in ["server/tls.crt", "server/tls.key"] {
+        place.remove(file);
+    }
+    let (_serving, again, fingerprint) = serve_own(&place, "127.0.0.1:0");
+    let asked = place.annals(&["link", &again, "one"]).fails(3, "cannot be trusted");
+    assert!(asked.err.contains(&format!("--fingerprint {fingerprint}")), "{}", asked.err);
+    assert_eq!(Binding::read(&place.path("one")).unwrap().0.server, moved);
+    place.annals(&["link", &again, "one", "--fingerprint", &"0".repeat(64)]).fails(3, "known by");
+    place.annals(&["link", &again, "one", "--fingerprint", &fingerprint]).ok();
+    place.sync("one").ok();
+}
+
+#[test]
 fn beyond_loopback_there_is_tls_unless_one_insists() {
     let place = Place::new();
     let mut open = place.start(&["serve", "--data", "server", "--listen", "0.0.0.0:0"]);
     open.says("listening on https://0.0.0.0:");
     open.says("certificate ");
     assert_eq!(open.ends("TERM"), Some(0));
-    let mut insecure = place.start(&["serve", "--data", "server", "--listen", "0.0.0.0:0", "--insecure"]);
+    let remarks = fs::File::create(place.path("remarks")).unwrap();
+    let mut serve = place.command(&["serve", "--data", "server", "--listen", "0.0.0.0:0", "--insecure"]);
+    let mut insecure = Running::of_with(&mut serve, remarks.into());
     insecure.says("listening on http://0.0.0.0:");
+    assert!(place.read("remarks").contains("warning: http://0.0.0.0:"), "{}", place.read("remarks"));
     assert_eq!(insecure.ends("TERM"), Some(0));
     let mut up = place.start(&["up", "one", "--data", "server", "--listen", "0.0.0.0:0"]);
     // The line to type names this machine, and not every address.
@@ -260,10 +289,13 @@ fn a_given_certificate_is_renewed_and_expires_without_a_restart_and_connections_
     let place = Place::new();
     let authority = Authority::new(&place);
     authority.certify(&place, 4000);
-    let (_serving, url) = serve(&place, "127.0.0.1:0", &GIVEN);
+    let (mut serving, url) = serve(&place, "127.0.0.1:0", &GIVEN);
+    let shown = Fingerprint::of(&CertificateDer::from_pem_file(place.path("given.crt")).unwrap());
+    assert_eq!(serving.says("certificate "), format!("certificate {shown}"));
     trusting(&place, &["user", "add", "ada", "--server", &url, "--data", "server"]).ok();
     let link = ["link", &url, "one", "--user", "ada"];
-    place.annals(&link).fails(3, "nobody that this system trusts vouches for it");
+    let asked = place.annals(&link).fails(3, "nobody that this system trusts vouches for it");
+    assert!(asked.err.contains(&shown.to_string()), "{}", asked.err);
     trusting(&place, &link).ok();
     let sync = ["sync", "one", "--once"];
     trusting(&place, &sync).ok();

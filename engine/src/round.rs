@@ -333,6 +333,11 @@ impl<H: Host> Round<'_, H> {
                 });
                 Ok(false)
             }
+            // A device no more: what changed is kept until the folder is another one's.
+            Err(RoundError::Transport(TransportError::Refused(problem))) if problem.code.is_of_retired() => {
+                self.trouble(TransportError::Refused(problem));
+                Ok(false)
+            }
             // Shut out: what changed here is still taken down, and refused one by one.
             Err(RoundError::Transport(TransportError::Refused(problem)))
                 if problem.class() == Class::Forbidden =>

@@ -60,9 +60,10 @@ pub enum Verb {
     /// Accounts of a server
     #[command(subcommand)]
     User(User),
-    /// Link FOLDER on this device to a namespace; what is on both sides is merged, never deleted
+    /// Link FOLDER on this device to a namespace; what is on both sides is merged, never deleted. A linked folder takes
+    /// another address of its server so, and keeps everything
     #[command(
-        after_help = "Examples:\n  annals link http://127.0.0.1:8417 ~/Documents --ticket K7QX-…\n  ANNALS_PASSWORD=… annals link http://127.0.0.1:8417 ~/Documents --user ada\n  annals link https://nas.home:8417 ~/Documents --user ada --fingerprint 3f1c…"
+        after_help = "Examples:\n  annals link http://127.0.0.1:8417 ~/Documents --ticket K7QX-…\n  ANNALS_PASSWORD=… annals link http://127.0.0.1:8417 ~/Documents --user ada\n  annals link https://nas.home:8417 ~/Documents --user ada --fingerprint 3f1c…\n  annals link http://10.0.0.7:8417 ~/Documents     a linked folder: its server is found there from now on\n\nA linked folder whose server has another address keeps its device, its history and what was not sent yet, and nobody is asked for a password; a daemon that keeps it goes on there. With --user or --ticket a folder is linked anew, as a new device, where the server there has another log, or has retired this device: both sides are merged, what this device knew stays in .annals/was-*."
     )]
     Link(Link),
     /// Forget the link of a folder; its files stay
@@ -312,7 +313,7 @@ pub struct UserAdd {
 
 /// `annals link`.
 #[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("credential").required(true).args(["user", "ticket"])))]
+#[command(group(clap::ArgGroup::new("credential").args(["user", "ticket"])))]
 pub struct Link {
     /// The server's address, for example http://127.0.0.1:8417
     pub url: String,

@@ -173,12 +173,21 @@ fn advice_on(error: &ClientError) -> Advice {
                 ),
             )
         }
+        ClientError::Retired { folder, server, user, device } => {
+            let (folder, device) = (typed(folder), typed(Path::new(device)));
+            advise(
+                Exit::Refused,
+                format!(
+                    "nothing is lost of what lies in the folder. `annals link {server} {folder} --user {user} --device {device}` makes it a device of its own (stop the daemon that keeps it first, if one does): both sides are merged, nothing is deleted, and what lies there is sent, tags and notes too. Versions in between that were not sent are not; they stay in .annals/was-*"
+                ),
+            )
+        }
         ClientError::Unsent { folder, .. } => {
             let folder = typed(folder);
             advise(
                 Exit::NeedsPerson,
                 format!(
-                    "`annals sync {folder} --once` sends them; or forget them: annals unlink {folder} --forget-unsent"
+                    "`annals sync {folder} --once` sends them (if the server has another address by now, tell it first: annals link URL {folder}); or forget them: annals unlink {folder} --forget-unsent"
                 ),
             )
         }
@@ -244,7 +253,7 @@ fn of_binding(error: &BindingError) -> Advice {
         ),
         BindingError::AlreadyLinked { .. } => advise_at(
             Exit::Usage,
-            "`annals status FOLDER` shows the link, `annals unlink FOLDER` takes it away",
+            "`annals status FOLDER` shows the link, `annals unlink FOLDER` takes it away; if the server has another address by now: annals link URL FOLDER",
         ),
         BindingError::Inside { .. } | BindingError::Around { .. } => {
             advise(Exit::Usage, "a file belongs to one link: choose a folder beside it")
@@ -320,10 +329,11 @@ fn of_class(class: Class) -> Exit {
 
 fn of_transport(error: &TransportError) -> Advice {
     match error {
-        TransportError::Refused(problem) => advise(of_class(problem.class()), problem.hint.clone()),
-        TransportError::Unreachable { .. } => {
-            advise(Exit::Unreachable, "is the server running, and is the address right?")
-        }
+        TransportError::Refused(problem) => advise_at(of_class(problem.class()), problem.hint.clone()),
+        TransportError::Unreachable { .. } => advise_at(
+            Exit::Unreachable,
+            "if it has another address by now, say so: annals link URL FOLDER, which keeps everything. Is it running, and is the address right?",
+        ),
         TransportError::Paused => paused(),
         TransportError::Untrusted { found, pinned: true, .. } => advise_at(
             Exit::NeedsPerson,
@@ -340,7 +350,7 @@ fn of_transport(error: &TransportError) -> Advice {
         TransportError::OtherScheme { meant, .. } => advise_at(
             Exit::Usage,
             format!(
-                "type {meant} in place of it; a folder that is linked to it: annals unlink FOLDER, then annals link {meant} FOLDER --user NAME, which merges both sides and deletes nothing"
+                "type {meant} in place of it; a folder that is linked to it: annals link {meant} FOLDER, which keeps everything"
             ),
         ),
         TransportError::Malformed { .. } => {

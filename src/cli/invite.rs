@@ -44,10 +44,17 @@ pub(super) fn run(folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-/// What to type on the next device. Where the server listens on every address of this machine, that is not one of
-/// them: its name is.
+/// What to type on the next device.
 pub(super) fn link_line(server: &str, code: &str) -> String {
+    format!("annals link {} FOLDER --ticket {code}", from_elsewhere(server))
+}
+
+/// How a server is reached from another machine: where it listens on every address of this one, that is not one of them,
+/// but its name is.
+pub(super) fn from_elsewhere(server: &str) -> String {
     let all = ["://0.0.0.0", "://[::]"].into_iter().find(|all| server.contains(all));
-    let named = all.map(|all| server.replacen(all, &format!("://{}", client::host_name()), 1));
-    format!("annals link {} FOLDER --ticket {code}", named.as_deref().unwrap_or(server))
+    all.map_or_else(
+        || server.to_owned(),
+        |all| server.replacen(all, &format!("://{}", client::host_name()), 1),
+    )
 }

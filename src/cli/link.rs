@@ -1,12 +1,13 @@
-//! `annals link`: a folder on this device and a namespace on a server become one.
+//! `annals link`: a folder on this device and a namespace on a server become one; or, where they are, the server is found
+//! at another address from now on.
 
 use super::{
     arguments::Link,
     failure::{Exit, Failure},
-    password, place, server_url,
+    password, place, server_url, sync,
     talk::Talk,
 };
-use crate::client::{self, ClientError, LinkWish};
+use crate::client::{self, Address, Binding, BindingError, ClientError, Folder, LinkWish};
 use annals_engine::{
     protocol::{Credential, Fingerprint},
     transport::TransportError,
@@ -31,6 +32,11 @@ struct Document<'a> {
 pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     let url = server_url::checked(&link.url)?;
     let folder = place::to_link(&link.folder, directory)?;
+    if let Ok((binding, _)) = Binding::read(&folder)
+        && let Some(address) = found_at(link, &url, &folder, &binding, talk)?
+    {
+        return tell(&address, &folder, directory, talk);
+    }
     let credential = match (&link.user, &link.ticket) {
         (Some(user), _) => Credential::Password { user: user.clone(), password: password::of(user)? },
         (None, Some(_)) if link.namespace.is_some() => {
@@ -38,7 +44,7 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
                 .hint("leave --namespace out, or link with --user"));
         }
         (None, Some(ticket)) => Credential::Ticket(ticket.clone()),
-        (None, None) => return Err(Failure::usage("give --user NAME or --ticket CODE")),
+        (None, None) => return Err(nobody(&folder)),
     };
     let wish = LinkWish {
         url,
@@ -48,25 +54,25 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         namespace: link.namespace.clone(),
         continues: None,
     };
-    let (folder, binding) = match client::link(&folder, wish.clone()) {
-        Err(ClientError::Transport(TransportError::Untrusted { found, pinned: false, what, server }))
-            if accepts(&server, &found, &what, talk)? =>
-        {
-            client::link(&folder, LinkWish { certificate: Some(found), ..wish })?
-        }
-        Err(ClientError::Transport(TransportError::Untrusted { pinned: true, server, .. }))
-            if link.ticket.is_some() && link.fingerprint.is_none() =>
-        {
-            let what = format!("this ticket is not one of the server at {server}");
-            return Err(Failure::new(Exit::NeedsPerson, what).hint(OTHER_TICKET));
-        }
-        Err(error @ ClientError::Transport(TransportError::Untrusted { pinned: true, .. })) => {
-            return Err(Failure::new(Exit::NeedsPerson, error.to_string()).hint(OTHER_CERTIFICATE));
-        }
-        linked => linked?,
-    };
+    let was_linked = Binding::read(&folder).is_ok();
+    let (folder, binding) =
+        trusting(link, talk, |certificate| client::link(&folder, LinkWish { certificate, ..wish.clone() }))?;
     if talk.output.json {
-        talk.json(&Document {
+        talk.json(&Document::of(&folder, &binding))?;
+    } else {
+        let (name, label, user) = (&binding.namespace_label, &binding.device_label, &binding.user_name);
+        talk.line(format_args!("linked {} to `{name}` as {user}'s device `{label}`", folder.display()))?;
+        if was_linked {
+            talk.remark("what it was before, and what it had not sent, is kept in .annals/was-*; what lies in the folder is merged, nothing is deleted")?;
+        }
+        talk.remark(format_args!("next: annals sync {} --once", place::typed(&folder)))?;
+    }
+    Ok(Exit::Done)
+}
+
+impl<'a> Document<'a> {
+    fn of(folder: &Path, binding: &'a Binding) -> Self {
+        Self {
             folder: folder.display().to_string(),
             server: &binding.server,
             namespace: binding.namespace.to_hex(),
@@ -74,11 +80,134 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
             device: binding.device.to_hex(),
             device_name: &binding.device_label,
             user: &binding.user_name,
-        })?;
-    } else {
-        let (name, label, user) = (&binding.namespace_label, &binding.device_label, &binding.user_name);
-        talk.line(format_args!("linked {} to `{name}` as {user}'s device `{label}`", folder.display()))?;
-        talk.remark(format_args!("next: annals sync {} --once", place::typed(&folder)))?;
+        }
+    }
+}
+
+/// That nobody said who links, which only a folder that is linked to that server can do without.
+fn nobody(folder: &Path) -> Failure {
+    match Binding::read(folder) {
+        Ok((binding, _)) => {
+            BindingError::AlreadyLinked { folder: folder.into(), server: binding.server }.into()
+        }
+        Err(_) => Failure::usage("nobody said who links this folder").hint(
+            "add --user NAME, or --ticket CODE with what `annals invite` prints on a device that is linked",
+        ),
+    }
+}
+
+/// Does what takes the server at its word: with the certificate that was named, or that a person, if there is one, takes
+/// for the server's.
+fn trusting<T>(
+    link: &Link,
+    talk: &mut Talk<'_>,
+    attempt: impl Fn(Option<Fingerprint>) -> Result<T, ClientError>,
+) -> Result<T, Failure> {
+    match attempt(link.fingerprint) {
+        Err(ClientError::Transport(TransportError::Untrusted { found, pinned: false, what, server }))
+            if accepts(&server, &found, &what, talk)? =>
+        {
+            Ok(attempt(Some(found))?)
+        }
+        Err(ClientError::Transport(TransportError::Untrusted { pinned: true, server, .. }))
+            if link.ticket.is_some() && link.fingerprint.is_none() =>
+        {
+            let what = format!("this ticket is not one of the server at {server}");
+            Err(Failure::new(Exit::NeedsPerson, what).hint(OTHER_TICKET))
+        }
+        Err(error @ ClientError::Transport(TransportError::Untrusted { pinned: true, .. })) => {
+            Err(Failure::new(Exit::NeedsPerson, error.to_string()).hint(OTHER_CERTIFICATE))
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Where the server of a folder that is linked is by now, if it is the one at `url`. None: it is to be linked, or there is
+/// nothing to do, which linking says.
+fn found_at(
+    link: &Link,
+    url: &str,
+    folder: &Path,
+    binding: &Binding,
+    talk: &mut Talk<'_>,
+) -> Result<Option<Address>, Failure> {
+    let is_known = link.fingerprint.is_none_or(|named| Some(named) == binding.certificate);
+    let is_meant = |name: &String| *name == binding.namespace_label || *name == binding.namespace.to_hex();
+    if binding.server == url && is_known || !link.namespace.iter().all(is_meant) {
+        return Ok(None);
+    }
+    let at = |certificate| client::found_at(folder, binding, &Address { url: url.to_owned(), certificate });
+    // The one that it was known by is no question.
+    let known = binding.certificate.filter(|_| link.fingerprint.is_none() && url.starts_with("https://"));
+    let found = match known.map(|known| at(Some(known))) {
+        None | Some(Err(ClientError::Transport(TransportError::Untrusted { .. }))) => {
+            trusting(link, talk, |certificate| match at(certificate) {
+                Err(error @ ClientError::Retired { .. }) => Ok(Err(error)),
+                found => found.map(Ok),
+            })?
+        }
+        Some(found) => found,
+    };
+    let is_anybody = link.user.is_some() || link.ticket.is_some();
+    match found {
+        Ok(Some(address)) => Ok(Some(address)),
+        // What was said of who links is for these.
+        Ok(None) | Err(ClientError::Retired { .. }) if is_anybody => Ok(None),
+        Ok(None) => {
+            let (what, root) = (&binding.server, place::typed(folder));
+            Err(Failure::new(
+                Exit::NeedsPerson,
+                format!("the server at {url} is not the one that {} is linked to, at {what}", folder.display()),
+            )
+            .hint(format!("it has another log; nothing was changed. Is the address right? To link the folder to that server all the same, as a new device: annals link {url} {root} --user NAME, which merges both sides and deletes nothing")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells whoever has the folder.
+fn tell(address: &Address, folder: &Path, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    let root = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let certificate = address.certificate.map(|certificate| format!("--fingerprint={certificate}"));
+    let named = ["link".to_owned(), address.url.clone(), root.display().to_string()];
+    let json = talk.output.json.then(|| "--json".to_owned());
+    let typed: Vec<String> = named.into_iter().chain(certificate).chain(json).collect();
+    for _ in 0..super::TRIES {
+        match sync::open(&root, Some(address), talk)? {
+            Ok(mut folder) => return take(address, &mut folder, talk),
+            Err(ClientError::Held { .. }) => {}
+            Err(error) => return Err(Failure::from(error).at(&root)),
+        }
+        if let Some(answered) = super::ask_daemon(&root.join(client::STATE_FOLDER), &typed, directory, talk) {
+            return answered;
+        }
+        crate::clock::pause(super::BETWEEN_TRIES);
+    }
+    Err(super::in_use(&root))
+}
+
+/// What a daemon does that is told: whoever tells it has seen whose server that is.
+pub(super) fn take_told(link: &Link, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    take(&Address { url: link.url.clone(), certificate: link.fingerprint }, folder, talk)
+}
+
+/// A linked folder finds its server there from now on.
+fn take(address: &Address, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
+    folder.move_to(address)?;
+    folder.leave_to_daemon();
+    let (root, binding) = (folder.root(), folder.binding());
+    if talk.output.json {
+        talk.json(&Document::of(root, binding))?;
+        return Ok(Exit::Done);
+    }
+    let (name, server) = (&binding.namespace_label, &binding.server);
+    talk.line(format_args!(
+        "{} finds `{name}` at {server} from now on; nothing else changed",
+        root.display()
+    ))?;
+    match folder.has_daemon() {
+        true => talk.remark("the daemon that keeps it goes on there")?,
+        false => talk.remark(format_args!("next: annals sync {} --once", place::typed(root)))?,
     }
     Ok(Exit::Done)
 }
@@ -94,7 +223,8 @@ fn accepts(server: &str, found: &Fingerprint, what: &str, talk: &mut Talk<'_>) -
     if !talk.terminal || !io::stdin().is_terminal() {
         return Ok(false);
     }
-    talk.remark(format_args!("{server} shows this certificate ({what}):\n  {found}"))?;
+    talk.remark(format_args!("{server} shows this certificate ({what}):"))?;
+    talk.remark(format_args!("  {found}"))?;
     talk.remark("Is it the one that `annals serve` prints there? [y/N]")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| Failure::failed(error.to_string()))?;

@@ -3,6 +3,7 @@
 use super::{
     arguments::Serve,
     failure::{Exit, Failure},
+    invite::from_elsewhere,
     place,
     talk::Talk,
     verify,
@@ -15,8 +16,9 @@ use crate::server::{
     Config, ServeError, Serving,
     data::{keep_address, last_address},
     serve,
-    tls::{CertificateFiles, Tls},
+    tls::{CertificateFiles, Tls, fingerprint_in},
 };
+use annals_engine::protocol::Fingerprint;
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
@@ -30,6 +32,10 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
         insecure: asked.insecure,
         trusted_proxies: asked.trusted_proxy.clone(),
     };
+    let given = match &security.tls {
+        Some(Tls::Given(files)) => fingerprint_in(files),
+        _ => None,
+    };
     let ending = Ending::heard();
     let serving = start(&data, asked.listen.as_deref(), security, talk)?;
     remember(&data, asked.listen.as_deref(), &serving)?;
@@ -38,10 +44,11 @@ pub(super) fn run(asked: &Serve, directory: &Path, talk: &mut Talk<'_>) -> Resul
     // Whoever reads that it listens can ask it.
     let socket = answer_others(&serving, data)?;
     if talk.output.json {
-        talk.json(&serde_json::json!({ "url": serving.url(), "fingerprint": serving.fingerprint() }))?;
+        let fingerprint = serving.fingerprint().or(given);
+        talk.json(&serde_json::json!({ "url": serving.url(), "fingerprint": fingerprint }))?;
         talk.flush()?;
     } else {
-        say_where(&serving, talk)?;
+        say_where(&serving, given, talk)?;
     }
     let ended = serving.wait();
     socket.close();
@@ -65,10 +72,15 @@ fn tls_of(asked: &Serve, directory: &Path) -> Option<Tls> {
     given.or_else(|| asked.tls.then_some(Tls::OwnCertificate))
 }
 
-/// Where it listens, and what it is known by there.
-pub(super) fn say_where(serving: &Serving, talk: &mut Talk<'_>) -> Result<(), Failure> {
+/// Where it listens, and what it is known by there, or shows: a certificate that was `given` is another one once it is
+/// renewed.
+pub(super) fn say_where(
+    serving: &Serving,
+    given: Option<Fingerprint>,
+    talk: &mut Talk<'_>,
+) -> Result<(), Failure> {
     talk.line(format_args!("listening on {}", serving.url()))?;
-    if let Some(fingerprint) = serving.fingerprint() {
+    if let Some(fingerprint) = serving.fingerprint().or(given) {
         talk.line(format_args!("certificate {fingerprint}"))?;
     }
     talk.flush()
@@ -94,13 +106,20 @@ pub(super) fn start(
             return Err(Failure::failed(format!(
                 "{address} is in use, and that is where the devices of this server look for it"
             ))
-            .hint("end what listens there; or serve elsewhere with --listen HOST:PORT, where they do not find it"));
+            .hint("end what listens there; or serve elsewhere with --listen HOST:PORT, and tell each of them: annals link URL FOLDER"));
         }
         started => started?,
     };
+    if insecure && !serving.address().ip().is_loopback() {
+        talk.remark(format_args!(
+            "warning: {} speaks no TLS, as --insecure asks for: whoever is on the way can read and change everything, passwords included",
+            serving.url()
+        ))?;
+    }
     if let Some(before) = before.filter(|before| *before != serving.address()) {
         talk.remark(format_args!(
-            "this server was at {before} before: devices that were linked to it there do not find it here (`--listen {before}` is there again)"
+            "this server was at {before} before: devices that were linked to it there do not find it here (`--listen {before}` is there again; or on each of them: annals link {} FOLDER)",
+            from_elsewhere(&serving.url())
         ))?;
     }
     Ok(serving)

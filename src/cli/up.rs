@@ -62,7 +62,7 @@ pub(super) fn run(up: &Up, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit
         serve::start(&data, listen, security, talk).map_err(|failure| beside_another(failure, &data))?;
     let socket = serve::answer_others(&serving, data.clone())?;
     if !talk.output.json {
-        serve::say_where(&serving, talk)?;
+        serve::say_where(&serving, None, talk)?;
     }
     let stop = Stop::default();
     // Without the server there is nothing to keep the folder in sync with.

@@ -211,6 +211,17 @@ impl Binding {
         }
     }
 
+    /// That the server takes nothing from this device, whose folder is `root`, any more.
+    #[must_use]
+    pub fn retired(&self, root: &Path) -> ClientError {
+        ClientError::Retired {
+            folder: root.to_owned(),
+            server: self.server.clone(),
+            user: self.user_name.clone(),
+            device: self.device_label.clone(),
+        }
+    }
+
     /// Writes the link, key first, durably.
     ///
     /// # Errors

@@ -12,12 +12,13 @@
 //! after a while that grows; what changes meanwhile is journaled. Nothing is done while nothing happens.
 
 use super::{
-    ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
+    Address, ClientError, Folder, Progress, STATE_FOLDER, State, Status, SyncReport,
     bell::{Bell, Woken},
     control::{Answer, ControlSocket, Request},
     folder::LeftOpen,
     guarding,
     host::Doing,
+    listening::Listening,
     watching::Watching,
 };
 use crate::{clock::Stopwatch, disk::free_bytes};
@@ -105,18 +106,18 @@ pub fn run(
     folder.kept = true;
     let folder = Arc::new(Mutex::new(folder));
     let ear = listen(socket.clone(), folder.clone(), answers, root.clone(), stop.0.clone());
-    let listening = held(&folder).listen(&stop.0);
     let mut work = Work {
         folder: &folder,
         root: &root,
         stop,
         watching: Watching::NotYet,
+        listening: None,
         since: Stopwatch::start(),
         vigil: Vigil::new(u64::from(std::process::id())),
         told: Told { nothing: true, trouble: None, is_offline: false },
     };
     let kept = work.keep(tell, progress);
-    drop(listening);
+    drop(work);
     // The folder is free, and nobody finds a socket, once this returns.
     socket.close();
     drop(ear.join());
@@ -135,6 +136,8 @@ struct Work<'a> {
     root: &'a Path,
     stop: &'a Stop,
     watching: Watching,
+    /// Where the feed is listened to, and who does.
+    listening: Option<(Address, Option<Listening>)>,
     /// The clock that [`Vigil`] goes by.
     since: Stopwatch,
     vigil: Vigil,
@@ -168,6 +171,7 @@ impl Work<'_> {
     ) -> Result<(), ClientError> {
         let mut wake = Wake { look: Look::Whole, came: BTreeSet::new(), lost: None };
         while !self.stop.is_set() {
+            self.listen();
             // Before the look: what comes after it is hinted at.
             let was_watched = self.watching.hindrance().is_none();
             let whole = self.cover(&wake.came);
@@ -187,6 +191,15 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Listens where the server is by now.
+    fn listen(&mut self) {
+        let folder = held(self.folder);
+        let address = folder.binding().address();
+        if !self.listening.as_ref().is_some_and(|(at, _)| *at == address) {
+            self.listening = Some((address, folder.listen(&self.stop.0)));
+        }
     }
 
     fn now_ms(&self) -> u64 {

@@ -43,6 +43,18 @@ pub enum ClientError {
         /// Whether the server has another log.
         other_log: bool,
     },
+    /// Its server takes nothing from this device any more: it was retired there.
+    #[error("the device of {} was retired: the server at {server} takes nothing from it any more", folder.display())]
+    Retired {
+        /// The folder.
+        folder: PathBuf,
+        /// The server's address.
+        server: String,
+        /// For whom it acts.
+        user: String,
+        /// What people call the device.
+        device: String,
+    },
     /// Events of it were not sent, and would be forgotten.
     #[error("{events} {} of {} {} not sent yet", if *events == 1 { "change" } else { "changes" }, folder.display(), if *events == 1 { "was" } else { "were" })]
     Unsent {
@@ -214,6 +226,13 @@ impl ClientError {
                 | Self::Store(StoreError::Replaced { .. })
                 | Self::Round(RoundError::Store(StoreError::Replaced { .. }))
         )
+    }
+
+    /// Whether the server takes nothing from this device any more.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        matches!(self, Self::Retired { .. })
+            || self.problem().is_some_and(|problem| problem.code.is_of_retired())
     }
 
     /// Whether nothing can be written there.

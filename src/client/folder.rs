@@ -251,6 +251,12 @@ impl Folder {
         &self.root
     }
 
+    /// Whether a daemon keeps it in sync.
+    #[must_use]
+    pub fn has_daemon(&self) -> bool {
+        self.kept
+    }
+
     /// Its link.
     #[must_use]
     pub fn binding(&self) -> &Binding {
@@ -433,6 +439,7 @@ impl Folder {
                 SyncReport { renewed: true, ..self.round(Look::Whole, patient, progress)? }
             }
             Err(ClientError::Round(RoundError::Stranger { .. })) => return Err(self.stranger()),
+            Err(error) if error.is_retired() => return Err(self.binding.retired(&self.root)),
             done => done?,
         };
         // This device's own word may be what its wish waits for.

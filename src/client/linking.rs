@@ -2,7 +2,7 @@
 
 use super::{
     ClientError,
-    binding::{Binding, BindingError, FORMAT},
+    binding::{Address, Binding, BindingError, FORMAT},
     layout::{self, KEY, LEFT, LINK, WAS},
 };
 use crate::{
@@ -43,10 +43,12 @@ pub struct LinkWish {
 /// # Errors
 /// [`ClientError`]; nothing is left then that was not there before.
 pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
-    let http = Http::pinned(&wish.url, pin_of(&wish)?, None)?;
+    let pin = pin_of(&wish)?;
+    let http = Http::pinned(&wish.url, pin.clone(), None)?;
     let log = http.server()?.log;
     if let Ok((before, _)) = Binding::read(folder)
-        && before.log != log
+        && (before.log != log
+            || is_retired(&before, &Http::pinned(&wish.url, pin, Some(before.token.clone()))?))
     {
         return relink(folder, &http, wish);
     }
@@ -68,7 +70,33 @@ pub fn link(folder: &Path, wish: LinkWish) -> Result<(PathBuf, Binding), ClientE
     Ok((folder, binding))
 }
 
-/// Links a folder anew whose server has begun anew, or is another one: what it was is set aside.
+/// Whether the server that `http` leads to takes nothing from the device of that link any more. Where it cannot be asked,
+/// nobody knows that.
+fn is_retired(link: &Binding, http: &Http) -> bool {
+    http.devices(link.namespace).map_err(ClientError::from).is_err_and(|error| error.is_retired())
+}
+
+/// Where the server is that a linked folder was linked to, if the one at `address` is that one: the same log, begun by the
+/// same key. What it shows is no proof of it but for the certificate; the person who names the address vouches for the rest.
+/// None: it is another one.
+///
+/// # Errors
+/// [`ClientError::Transport`]; [`ClientError::Retired`] where it is the same, and takes nothing from this device.
+pub fn found_at(root: &Path, link: &Binding, address: &Address) -> Result<Option<Address>, ClientError> {
+    let pin = address.certificate.map(Pin::Whole);
+    let http = Http::pinned(&address.url, pin.clone(), None)?;
+    let info = http.server()?;
+    if (info.log, info.directory) != (link.log, link.directory_key) {
+        return Ok(None);
+    }
+    let certificate = http.certificate().filter(|_| http.is_pinned());
+    if is_retired(link, &Http::pinned(&address.url, pin, Some(link.token.clone()))?) {
+        return Err(Binding { server: address.url.clone(), ..link.clone() }.retired(root));
+    }
+    Ok(Some(Address { certificate, ..address.clone() }))
+}
+
+/// Links a folder anew whose server has begun anew or is another one, or whose device was retired: what it was is set aside.
 fn relink(folder: &Path, http: &Http, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     // Nothing is set aside for a password that is wrong.

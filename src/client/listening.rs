@@ -17,7 +17,10 @@ use annals_engine::{
 };
 use annals_events::NamespaceId;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -34,6 +37,7 @@ const STEADY: Duration = Duration::from_secs(2);
 /// Listens until it is dropped, or the bell is stopped.
 pub(super) struct Listening {
     line: Arc<Mutex<Option<HangUp>>>,
+    over: Arc<AtomicBool>,
 }
 
 impl Listening {
@@ -43,15 +47,18 @@ impl Listening {
         // No two devices come back at one moment.
         let seed = u64::from_be_bytes(binding.device.0[..8].try_into().expect("an id has 16 bytes"));
         let (namespace, line_held) = (binding.namespace, Arc::clone(&line));
-        let ear = Ear { http, namespace, seed, query, bell, line: line_held, up: None };
+        let over = Arc::new(AtomicBool::new(false));
+        let ear =
+            Ear { http, namespace, seed, query, bell, line: line_held, over: Arc::clone(&over), up: None };
         thread::spawn(move || ear.listen());
-        Self { line }
+        Self { line, over }
     }
 }
 
 impl Drop for Listening {
     // Whoever waits for an answer is not waited for: it has nothing that anybody else needs.
     fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
         if let Some(line) = &*self.line.lock().unwrap_or_else(PoisonError::into_inner) {
             line.now();
         }
@@ -66,6 +73,8 @@ struct Ear {
     bell: Bell,
     /// By which it can be told to stop reading.
     line: Arc<Mutex<Option<HangUp>>>,
+    /// Whether nobody wants to hear it any more.
+    over: Arc<AtomicBool>,
     /// Since when somebody answers, if anybody does.
     up: Option<Stopwatch>,
 }
@@ -73,7 +82,7 @@ struct Ear {
 impl Ear {
     fn listen(mut self) {
         let mut failures = 0;
-        while !self.bell.is_stopped() {
+        while !self.is_over() {
             let heard_before = self.query;
             let result = match self.by_socket() {
                 Err(error) if is_blocked(&error) => self.by_answers(),
@@ -81,6 +90,9 @@ impl Ear {
             };
             let up = self.up.take();
             let Err(error) = result else { continue };
+            if self.is_over() {
+                return;
+            }
             tracing::debug!(%error, "the feed ended");
             if up.as_ref().is_some_and(|since| since.elapsed() >= STEADY) {
                 failures = 0;
@@ -106,7 +118,7 @@ impl Ear {
         let mut feed = self.http.live(self.namespace, &self.query)?;
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = feed.hang_up().ok();
         // Told to stop before that could be hung up.
-        if self.bell.is_stopped() {
+        if self.is_over() {
             return Ok(());
         }
         self.came_up();
@@ -122,7 +134,7 @@ impl Ear {
             // That somebody answers at all is to be known at once.
             self.query.wait = Some(if self.up.is_none() { 0 } else { POLL_SECONDS });
             let heard = self.http.changes(self.namespace, &self.query)?;
-            if self.bell.is_stopped() {
+            if self.is_over() {
                 break;
             }
             if self.up.is_none() {
@@ -133,6 +145,10 @@ impl Ear {
             }
         }
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed) || self.bell.is_stopped()
     }
 
     fn came_up(&mut self) {

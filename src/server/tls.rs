@@ -100,8 +100,13 @@ fn own_certificate(data: &Data) -> Result<CertificateFiles, ServeError> {
 /// is known by whoever vouches for it.
 #[must_use]
 pub fn own_fingerprint(place: &Path) -> Option<Fingerprint> {
-    let certificate = CertificateDer::from_pem_file(certificate_in(place).certificate).ok()?;
-    Some(Fingerprint::of(&certificate))
+    fingerprint_in(&certificate_in(place))
+}
+
+/// Of the certificate in those files, as they are now: what a person can compare with what a device is shown.
+#[must_use]
+pub fn fingerprint_in(files: &CertificateFiles) -> Option<Fingerprint> {
+    Some(Fingerprint::of(&CertificateDer::from_pem_file(&files.certificate).ok()?))
 }
 
 /// What two files were when they were read.

@@ -90,8 +90,8 @@ codes! {
     LoginMissing "login-missing" 401 Forbidden "nobody said who asks", "show a name and a password (`curl -u NAME`), or a device's token";
     TokenMissing "token-missing" 401 Forbidden "no token was shown", "link the folder first";
     TokenUnknown "token-unknown" 401 Forbidden "the token is not known here", "link the folder again";
-    TokenExpired "token-expired" 401 Forbidden "the token has expired", "link the folder again";
-    TokenRevoked "token-revoked" 401 Forbidden "the token was revoked", "this device was retired; link the folder again";
+    TokenExpired "token-expired" 401 Forbidden "the token has expired", "link the folder again: `annals link URL FOLDER --user NAME`; both sides are merged, nothing is deleted";
+    TokenRevoked "token-revoked" 401 Forbidden "the token was revoked", "this device was retired; link the folder again: `annals link URL FOLDER --user NAME`; both sides are merged, nothing is deleted";
     TicketUnknown "ticket-unknown" 403 Forbidden "the ticket is not known here", "check the code, or make a new one with `annals invite FOLDER`";
     TicketExpired "ticket-expired" 403 Forbidden "the ticket has expired", "make a new one with `annals invite FOLDER`; it lasts 15 minutes";
     TicketUsed "ticket-used" 403 Forbidden "the ticket was used already", "make a new one with `annals invite FOLDER`; it works once";
@@ -128,7 +128,7 @@ codes! {
     BatchBody "batch-body" 400 Damaged "a body is not the one that was signed", "it was changed on the way or on disk; send it again";
     BatchNamespace "batch-namespace" 400 Failed "the batch is for another namespace", "this is a mistake of the client";
     DeviceUnlinked "device-unlinked" 403 Forbidden "the device is not linked to this namespace", "link the folder again";
-    DeviceRetired "device-retired" 403 Forbidden "the device was retired", "link the folder again: nothing is deleted, both sides are merged";
+    DeviceRetired "device-retired" 403 Forbidden "the device was retired", "link the folder again: `annals link URL FOLDER --user NAME`; both sides are merged, nothing is deleted";
     PrevMismatch "prev-mismatch" 409 Lineage "the batch does not follow the device's last one", "was this device's state copied or put back?";
     CounterUsed "counter-used" 409 Lineage "the batch begins at or below the device's last event", "was this device's state copied or put back?";
     Equivocation "equivocation" 409 Lineage "the device signed two different events under one name", "was this device's state copied or put back? The evidence is kept";
@@ -146,6 +146,14 @@ codes! {
     KindUnknown "kind-unknown" 400 Failed "the server does not know this kind of event", "update the server";
     NotHere "not-here" 400 Failed "this kind of event does not belong into this stream", "this is a mistake of the client";
     NotYet "not-yet" 409 Failed "a device that is not retired has not acknowledged this yet", "wait for it, or retire it";
+}
+
+impl Code {
+    /// Whether it says that a device is one no more: nothing is taken from it, whatever that is.
+    #[must_use]
+    pub fn is_of_retired(self) -> bool {
+        matches!(self, Self::TokenRevoked | Self::TokenExpired | Self::DeviceRetired)
+    }
 }
 
 /// An RFC 9457 problem document, as `application/problem+json`.

@@ -33,7 +33,9 @@ impl<H: Host> Round<'_, H> {
             let answer = self.host.parts().transport.submit(namespace, &batches);
             let outcomes = match answer {
                 Ok(outcomes) => outcomes.outcomes,
-                Err(TransportError::Refused(problem)) if problem.class() == Class::Forbidden => {
+                Err(TransportError::Refused(problem))
+                    if problem.class() == Class::Forbidden && !problem.code.is_of_retired() =>
+                {
                     let refused = Refused {
                         code: problem.code,
                         message: problem.detail,
