@@ -159,3 +159,166 @@ fn history_shows_older_files_of_that_name_below_the_one_that_has_it() {
     assert!(said.contains("is away now"), "{said}");
     place.annals(&["history", "one/nowhere"]).fails(2, "is not known here");
 }
+
+/// A device whose server was put back to a copy from before two saves of `a.txt`: what the first of them held is lost.
+fn with_a_lost_version() -> (Place, String, String) {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "first\n");
+    place.write("one/b.txt", "beside\n");
+    place.link("ada", "one");
+    let shell = |place: &Place, script: &str| assert_eq!(place.types(script).code, 0, "{script}");
+    place.stop_server();
+    shell(&place, "cp -a server yesterday");
+    place.serve();
+    place.write("one/a.txt", "second, which nobody will have\n");
+    place.sync("one").ok();
+    let between = now(&place, "one");
+    place.write("one/a.txt", "third\n");
+    place.write("one/c.txt", "also there for a while\n");
+    place.sync("one").ok();
+    place.remove("one/c.txt");
+    place.sync("one").ok();
+    let second = place.json(&["history", "one/a.txt", "--json"])[1]["version"].as_str().unwrap().to_owned();
+    place.kill_server();
+    shell(&place, "rm -rf server && mv yesterday server");
+    place.serve();
+    (place, second, between)
+}
+
+#[test]
+fn what_a_server_lost_for_good_is_said_to_be_lost_and_nothing_is_done_with_it() {
+    let (place, second, between) = with_a_lost_version();
+    let said = place.sync("one").ok();
+    assert!(said.err.contains("the contents of 2 versions are neither there nor here"), "{}", said.err);
+    assert!(!said.err.contains("nothing is lost"), "{}", said.err);
+    let history = place.json(&["history", "one/a.txt", "--json"]);
+    let words: Vec<&str> =
+        history.as_array().unwrap().iter().map(|line| line["content"].as_str().unwrap()).collect();
+    assert_eq!(words, ["kept", "lost", "kept"]);
+    let said = place.annals(&["history", "one/a.txt"]).ok();
+    assert_eq!(said.out.matches("(lost)").count(), 1, "{}", said.out);
+    assert!(said.err.contains("neither the server nor this folder has that content"), "{}", said.err);
+    for verb in [
+        &["cat", "one/a.txt", "--version", &second][..],
+        &["cat", "one/a.txt", "--at", &between],
+        &["diff", "one/a.txt", "--from", &second],
+        &["restore", "one/a.txt", "--version", &second],
+        &["restore", "one/a.txt", "--version", &second, "--dry-run"],
+    ] {
+        let said = place.annals(verb).fails(1, "is lost");
+        assert!(!said.err.contains("sync again") && said.err.contains("gone for good"), "{}", said.err);
+    }
+    let said = place.annals(&["restore", "one/a.txt", "--at", &between]).fails(1, "what a.txt held is lost");
+    assert_eq!(said.out, "lost: a.txt\n");
+    assert_eq!(place.read("one/a.txt"), "third\n");
+    // What is to be had comes, and the rest is named.
+    place.write("one/b.txt", "edited\n");
+    place.sync("one").ok();
+    let said = place.annals(&["restore", "one", "--at", &between]).ok();
+    assert_eq!((place.read("one/a.txt"), place.read("one/b.txt")), ("third\n".into(), "beside\n".into()));
+    assert!(said.err.contains("but for this: what a.txt held is lost: 1 change"), "{}", said.err);
+    let status = place.status("one");
+    assert_eq!(
+        (&status["state"], &status["set_aside"]),
+        (&"idle".into(), &serde_json::json!([])),
+        "{status}"
+    );
+}
+
+#[test]
+fn where_nothing_was_lost_that_is_said() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "first\n");
+    place.link("ada", "one");
+    place.stop_server();
+    assert_eq!(place.types("cp -a server yesterday").code, 0);
+    place.serve();
+    place.write("one/a.txt", "second\n");
+    place.sync("one").ok();
+    place.kill_server();
+    assert_eq!(place.types("rm -rf server && mv yesterday server").code, 0);
+    place.serve();
+    let said = place.sync("one").ok();
+    assert!(said.err.contains("came back from here, nothing is lost"), "{}", said.err);
+}
+
+#[test]
+fn a_removed_file_whose_content_is_lost_is_not_brought_back_as_an_empty_promise() {
+    let (place, _, _) = with_a_lost_version();
+    place.sync("one").ok();
+    let log = place.annals(&["log", "one", "--json"]).ok().out;
+    let made = log.lines().find(|line| line.contains("\"c.txt\"") && line.contains("entry_created")).unwrap();
+    let made: serde_json::Value = serde_json::from_str(made).unwrap();
+    let said = place.annals(&["restore", "one/c.txt", "--at", made["at"].as_str().unwrap()]);
+    let said = said.fails(1, "what c.txt held is lost");
+    assert_eq!(said.out, "lost: c.txt\n");
+    assert!(!place.exists("one/c.txt"));
+    assert_eq!(place.status("one")["pending_events"], 0);
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_no_success() {
+    let place = Place::with_server();
+    place.write("one/l/f", "to be forgotten\n");
+    place.write("one/l/g", "kept\n");
+    place.link("ada", "one");
+    let then = now(&place, "one");
+    place.remove("one/l/f");
+    place.sync("one").ok();
+    place.annals(&["trash", "empty", "one", "--yes"]).ok();
+    let history = place.json(&["history", "one/l/f", "--json"]);
+    assert_eq!(history[0]["content"], "forgotten");
+    assert!(place.annals(&["history", "one/l/f"]).ok().out.contains("(not kept any more)"));
+    for (path, dry) in [("one/l/f", false), ("one/l", false), ("one", false), ("one/l/f", true)] {
+        let mut typed = vec!["restore", path, "--at", &then];
+        typed.extend(dry.then_some("--dry-run"));
+        let said = place.annals(&typed).fails(1, "what l/f held is not kept any more");
+        assert!(!said.err.contains("is as it was then\n"), "{}", said.err);
+    }
+    // With something else to be done it is a part of it.
+    place.write("one/l/g", "edited\n");
+    place.write("one/l/new", "made since\n");
+    place.sync("one").ok();
+    let said = place.annals(&["restore", "one/l", "--at", &then]).ok();
+    assert_eq!(place.read("one/l/g"), "kept\n");
+    assert!(
+        said.err.contains(
+            "l is as it was then, but for this: what l/f held is not kept any more: 1 change; 1 path that came since stays"
+        ),
+        "{}",
+        said.err
+    );
+    let again = place.json(&["restore", "one/l/g", "--at", &then, "--json"]);
+    assert_eq!((&again["lost"], &again["stays"]), (&serde_json::json!([]), &0.into()));
+}
+
+#[test]
+fn a_restore_tells_each_file_unless_it_is_to_be_quiet() {
+    let place = Place::with_server();
+    for file in 0..20 {
+        place.write(&format!("one/l/{file}"), "text\n");
+    }
+    place.link("ada", "one");
+    let then = now(&place, "one");
+    place.remove("one/l");
+    place.annals(&["sync", "one", "--once", "--accept-deletes"]).ok();
+    let dry = place.annals(&["-q", "restore", "one/l", "--at", &then, "--dry-run"]).ok();
+    assert_eq!(dry.out.lines().count(), 21);
+    let said = place.annals(&["-q", "restore", "one/l", "--at", &then]).ok();
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
+    assert_eq!(place.read("one/l/7"), "text\n");
+}
+
+#[test]
+fn what_a_lowered_retention_waits_for_is_said() {
+    let place = Place::with_server();
+    place.write("one/a", "text\n");
+    place.link("ada", "one");
+    place.write("one/a", "edited\n");
+    place.sync("one").ok();
+    let said = place.annals(&["retention", "set", "one", "--keep", "1s", "--yes"]).ok();
+    assert!(said.out.contains("is kept for 1 second\n"), "{}", said.out);
+    let said = place.annals(&["gc", "--data", "server", "--dry-run"]).ok();
+    assert!(said.out.contains("forgotten: 0 versions"), "{}", said.out);
+    assert!(said.err.contains("once every device of the folder has said that it knows"), "{}", said.err);
+}

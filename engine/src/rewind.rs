@@ -100,12 +100,24 @@ pub struct Rewind {
     pub steps: Vec<Step>,
     /// Paths whose content of then is not kept any more.
     pub not_kept: Vec<String>,
+    /// Paths whose content of then is kept by the log, and gone.
+    pub lost: Vec<String>,
+    /// Versions whose contents it takes.
+    pub needs: BTreeSet<Dot>,
+    /// How many paths came since, and stay as they are.
+    pub stays: u64,
 }
 
 /// What makes `at` and everything below it what it was `then`; an empty path is the whole tree. None where nothing was
 /// there then.
 #[must_use]
 pub fn rewind(at: &str, then: Sight<'_>, now: Sight<'_>) -> Option<Rewind> {
+    rewind_without(at, then, now, &BTreeSet::new())
+}
+
+/// As [`rewind`], where the contents of these versions are lost.
+#[must_use]
+pub fn rewind_without(at: &str, then: Sight<'_>, now: Sight<'_>, lost: &BTreeSet<Dot>) -> Option<Rewind> {
     let below = format!("{at}/");
     let is_meant = |path: &str| at.is_empty() || path == at || path.starts_with(&below);
     let wanted: Vec<(&String, &RemoteNode)> =
@@ -113,10 +125,10 @@ pub fn rewind(at: &str, then: Sight<'_>, now: Sight<'_>) -> Option<Rewind> {
     if wanted.is_empty() && !at.is_empty() {
         return None;
     }
-    let mut work = Work::new(at, then, now, &wanted);
+    let mut work = Work::new(at, then, now, &wanted, lost);
     work.make_room();
     std::mem::take(&mut work.items).iter().for_each(|item| work.say(item));
-    Some(work.done())
+    Some(work.done(is_meant))
 }
 
 /// An entry that was there then.
@@ -143,6 +155,8 @@ enum Way {
     Returns,
     /// It was purged.
     NotKept,
+    /// It was removed, and what it would hold is gone.
+    Lost,
 }
 
 impl<'a> Item<'a> {
@@ -166,10 +180,13 @@ impl<'a> Item<'a> {
         Some(Self { entry, path, node, was, is, way })
     }
 
+    fn comes(&self) -> bool {
+        matches!(self.way, Way::IsLifted | Way::Returns)
+    }
+
     /// Whether it is brought back unless somebody put the same thing there since.
     fn may_be_there_already(&self) -> bool {
-        let comes = matches!(self.way, Way::IsLifted | Way::Returns);
-        comes && !self.is.shown && self.node.kind != EntryKind::Folder
+        self.comes() && !self.is.shown && self.node.kind != EntryKind::Folder
     }
 }
 
@@ -191,10 +208,19 @@ struct Work<'a> {
     changed: Vec<Step>,
     lines: Vec<Line>,
     not_kept: Vec<String>,
+    gone: &'a BTreeSet<Dot>,
+    lost: Vec<String>,
+    needs: BTreeSet<Dot>,
 }
 
 impl<'a> Work<'a> {
-    fn new(at: &str, then: Sight<'a>, now: Sight<'a>, wanted: &[(&'a String, &'a RemoteNode)]) -> Self {
+    fn new(
+        at: &str,
+        then: Sight<'a>,
+        now: Sight<'a>,
+        wanted: &[(&'a String, &'a RemoteNode)],
+        gone: &'a BTreeSet<Dot>,
+    ) -> Self {
         let places = now.shown.nodes.iter();
         let places = places.flat_map(|(path, node)| node.entries.iter().map(move |e| (*e, path.as_str())));
         let mut meant: BTreeSet<EntryId> =
@@ -225,12 +251,34 @@ impl<'a> Work<'a> {
             changed: Vec::new(),
             lines: Vec::new(),
             not_kept: Vec::new(),
+            gone,
+            lost: Vec::new(),
+            needs: BTreeSet::new(),
         };
+        let mut items = std::mem::take(&mut work.items);
+        for item in items.iter_mut().filter(|item| item.comes() && item.node.kind == EntryKind::File) {
+            let held = work.will_hold(item.entry);
+            work.needs.extend(held.into_iter().chain(now.log.heads(item.entry).first().copied()));
+            if held.is_some_and(|version| gone.contains(&version)) {
+                item.way = Way::Lost;
+            }
+        }
+        work.items = items;
         work.after = work.after(|item| !item.may_be_there_already());
         let items = std::mem::take(&mut work.items);
         work.items = items.into_iter().filter(|item| !work.is_there_already(item)).collect();
         work.after = work.after(|_| true);
         work
+    }
+
+    /// What a file holds once it is there again: what it held then, or else what it held last.
+    fn will_hold(&self, entry: EntryId) -> Option<Dot> {
+        let (log, last) = (self.now.log, self.now.log.heads(entry));
+        let held = self.then.log.heads(entry);
+        let is_kept = |version: &Dot| log.version(*version).is_some_and(|view| view.retained);
+        let differs = contents(self.then.log, &held) != contents(log, &last);
+        let then = held.first().copied().filter(|held| differs && is_kept(held) && !self.gone.contains(held));
+        then.or_else(|| last.first().copied())
     }
 
     /// The tree with those in their places that `come`, and with the folders of the others.
@@ -240,7 +288,7 @@ impl<'a> Work<'a> {
         there.extend(self.places.keys().copied().filter(is_alive));
         for item in &self.items {
             match item.way {
-                Way::NotKept => continue,
+                Way::NotKept | Way::Lost => continue,
                 Way::Stays => {}
                 _ => drop(placed.insert(item.entry, (item.was.parent, item.was.name.clone()))),
             }
@@ -320,8 +368,10 @@ impl<'a> Work<'a> {
     fn say(&mut self, item: &Item<'_>) {
         let above = self.after.path(item.was.parent);
         let here = above.map_or_else(|| item.path.to_owned(), |above| joined(above, name(item.path)));
-        if item.way == Way::NotKept {
-            return self.not_kept.push(here);
+        match item.way {
+            Way::NotKept => return self.not_kept.push(here),
+            Way::Lost => return self.lost.push(here),
+            _ => {}
         }
         self.place(&here, item);
         if item.node.kind == EntryKind::File {
@@ -334,7 +384,7 @@ impl<'a> Work<'a> {
         let (entry, was) = (item.entry, &item.was);
         let Ok(given) = Name::new(was.name.clone()) else { return };
         match item.way {
-            Way::Stays | Way::NotKept => return,
+            Way::Stays | Way::NotKept | Way::Lost => return,
             Way::Moves => {
                 let body = Some(Body { name: Some(given), ..Body::default() });
                 self.placed.push(say(Said { fact: Fact::EntryMoved { entry, parent: was.parent }, body }));
@@ -361,6 +411,10 @@ impl<'a> Work<'a> {
             if self.now.log.version(version).is_none_or(|view| !view.retained) {
                 return self.not_kept.push(here.to_owned());
             }
+            self.needs.insert(version);
+            if self.gone.contains(&version) {
+                return self.lost.push(here.to_owned());
+            }
             let over = self.now.log.human_heads(entry);
             let (mtime, executable) = (was.mtime, was.executable);
             self.changed.push(Step::Again { entry, version, over, mtime, executable });
@@ -376,14 +430,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn done(mut self) -> Rewind {
+    fn done(mut self, is_meant: impl Fn(&str) -> bool) -> Rewind {
+        let came_since = |(path, entries): &(&str, &[EntryId])| {
+            is_meant(path) && !entries.iter().any(|entry| self.meant.contains(entry))
+        };
+        let stays = self.after.iter().filter(came_since).count() as u64;
         let mut steps = std::mem::take(&mut self.out_of_the_way);
         steps.extend(self.returning().into_iter().map(say));
         steps.append(&mut self.placed);
         steps.append(&mut self.changed);
         self.lines.sort_by(|a, b| a.path.cmp(&b.path));
         self.not_kept.dedup();
-        Rewind { lines: self.lines, steps, not_kept: self.not_kept }
+        let Self { lines, not_kept, lost, needs, .. } = self;
+        Rewind { lines, steps, not_kept, lost, needs, stays }
     }
 
     /// What returns to the place that it had last: one event for each tree that went as a whole.

@@ -37,6 +37,7 @@ pub use host::{FileRead, FileToRead, Host, KeptRecords, Parts, StoreError, Take,
 pub use lists::{Lists, MemoryLists};
 pub use outbox::left_to_send;
 pub use report::{Files, Report, RoundError, Step};
+pub use send::missing;
 pub use sift::scan;
 pub use sources::{OldFile, Sources};
 

@@ -20,11 +20,11 @@ pub(super) fn run(
     let version = folder.version_at(&path, &when(cat)?)?;
     let content = folder.content_of(version)?;
     if !talk.output.json {
-        folder.write_content(&content, talk.sink())?;
+        folder.write_content(version, &content, talk.sink())?;
         return Ok(Exit::Done);
     }
     let mut bytes = Vec::new();
-    folder.write_content(&content, &mut bytes)?;
+    folder.write_content(version, &content, &mut bytes)?;
     let size = bytes.len();
     let (text, base64) = match String::from_utf8(bytes) {
         Ok(text) => (Some(text), None),

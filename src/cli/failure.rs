@@ -229,6 +229,7 @@ fn advice_on(error: &ClientError) -> Advice {
         ClientError::Forgotten { .. } => {
             advise(Exit::Failed, "`annals history` lists the versions; later ones are kept")
         }
+        ClientError::Lost { .. } => advise(Exit::Failed, LOST),
         ClientError::NotAllowed { .. } => {
             advise(Exit::Refused, "ask an owner for another role: `annals share`")
         }
@@ -365,6 +366,9 @@ fn paused() -> Advice {
         "annals sync FOLDER --resume: what was saved meanwhile is kept, and goes out then",
     )
 }
+
+/// What can be done about a content that nobody has.
+pub(super) const LOST: &str = "a device whose folder still shows it sends it when it syncs; if none does, it is gone for good: `annals history` lists the other versions";
 
 /// What to do about a disk that takes nothing.
 const MAKE_ROOM: &str =

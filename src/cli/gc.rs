@@ -60,6 +60,9 @@ pub(super) fn run_on_server(gc: &Gc, node: &Arc<Node>, talk: &mut Talk<'_>) -> R
     say(gc.dry_run, &forgotten, &collected, talk)
 }
 
+/// What stands between a retention that was just lowered and this.
+const WAITS: &str = "what is older than its folder's retention goes once every device of the folder has said that it knows it to be replaced or removed: each says so once a day, when it syncs";
+
 fn say(
     dry_run: bool,
     forgotten: &Forgotten,
@@ -92,6 +95,9 @@ fn say(
         many(forgotten.versions, "version"),
         many(forgotten.entries, "line")
     ))?;
+    if *forgotten == Forgotten::default() {
+        talk.remark(WAITS)?;
+    }
     talk.line(format_args!(
         "{would}collected: {}, {}",
         many(freed.chunks, "chunk"),

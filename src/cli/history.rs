@@ -6,7 +6,7 @@ use super::{
     moment, place, size,
     talk::Talk,
 };
-use crate::client::{FileLines, Folder, VersionLine, Whereabouts};
+use crate::client::{FileLines, Folder, Held, VersionLine, Whereabouts};
 use serde::Serialize;
 use std::path::Path;
 
@@ -24,6 +24,8 @@ struct Line {
     bytes: u64,
     manifest: String,
     head: bool,
+    /// What became of its content: `kept`, `forgotten`, `lost` or `withheld`.
+    content: &'static str,
     /// Which file it is of.
     entry: String,
     /// Whether that is an older file than the one that the path means now; then none of its versions is a head of that.
@@ -31,6 +33,11 @@ struct Line {
     /// Where that file is, or was last.
     path: String,
 }
+
+const LOST: &str = "lost";
+
+/// What is said of contents that are.
+const ABOUT_LOST: &str = "lost: neither the server nor this folder has that content; a device that still has it sends it when it syncs";
 
 /// What the marks and the two times mean.
 const LEGEND: &str = "* is what the file holds now (more than one: a conflict), o what it held before; `saved` is when its device made it, `taken` when the server took it, by which --at goes; all times are UTC";
@@ -48,6 +55,12 @@ impl Line {
             bytes: version.bytes,
             manifest: version.content.map(|id| id.to_hex()).unwrap_or_default(),
             head: version.head && file.current,
+            content: match version.held {
+                Held::Kept => "kept",
+                Held::Forgotten => "forgotten",
+                Held::Lost => LOST,
+                Held::Withheld => "withheld",
+            },
             entry: file.entry.0.to_string(),
             earlier: !file.current,
             path: file.path.clone(),
@@ -78,6 +91,9 @@ pub(super) fn run(
         talk.table(&lines_of(file).iter().map(row).collect::<Vec<_>>())?;
     }
     talk.remark(LEGEND)?;
+    if files.iter().flat_map(|file| &file.versions).any(|version| version.held == Held::Lost) {
+        talk.remark(ABOUT_LOST)?;
+    }
     Ok(Exit::Done)
 }
 
@@ -108,7 +124,13 @@ fn row(line: &Line) -> Vec<String> {
         if line.pending { "not sent yet".into() } else { format!("taken {}", line.at) },
         format!("{} on {}", line.user, line.device),
         size::human(line.bytes),
-        from,
+        match line.content {
+            "kept" => from,
+            "forgotten" => format!("{from} (not kept any more)"),
+            other => format!("{from} ({other})"),
+        }
+        .trim_start()
+        .to_owned(),
     ]
 }
 

@@ -4,7 +4,7 @@
 use super::{
     arguments::Restore,
     cat,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, LOST},
     moment, place,
     progress::Bar,
     size::many,
@@ -47,6 +47,7 @@ fn version(
 ) -> Result<Exit, Failure> {
     if dry_run {
         let version = folder.version_at(path, when)?;
+        folder.is_to_be_had(version)?;
         return say_version(path, version, None, false, folder, talk);
     }
     // What is in the folder now becomes a version before another one takes its place.
@@ -102,18 +103,50 @@ fn as_it_was(
     found.lines.extend(brought_back(again.into_iter().filter(|path| !said.contains(path))));
     found.lines.sort_by(|a, b| a.path.cmp(&b.path));
     say(path, Some(at), dry_run, &found, sent, talk)?;
+    let whole = if path.is_empty() { folder.root().display().to_string() } else { path.to_owned() };
+    let lacking = lacking(&found);
+    if let (true, Some(lacking)) = (found.lines.is_empty(), &lacking) {
+        let hint = if found.not_kept.is_empty() { LOST } else { NOT_KEPT };
+        return Err(Failure::failed(format!(
+            "nothing was brought back of {whole} as it was then: {lacking}"
+        ))
+        .hint(hint));
+    }
     if talk.output.json {
         return Ok(Exit::Done);
     }
-    let whole = if path.is_empty() { folder.root().display().to_string() } else { path.to_owned() };
     let changes = many(found.lines.len() as u64, "change");
+    let but = lacking.map(|lacking| format!(", but for this: {lacking}")).unwrap_or_default();
+    let stays = match found.stays {
+        0 => String::new(),
+        1 => "; 1 path that came since stays".to_owned(),
+        more => format!("; {more} paths that came since stay"),
+    };
     match (found.lines.is_empty(), dry_run) {
-        (true, _) => talk.remark(format_args!("{whole} is as it was then"))?,
-        (false, true) => talk.remark(format_args!("{changes}; nothing was done"))?,
+        (true, _) => talk.remark(format_args!("{whole} is as it was then{stays}"))?,
+        (false, true) => talk.remark(format_args!("{changes}{but}{stays}; nothing was done"))?,
         (false, false) if is_new => talk.remark(format_args!("{whole} is there again: {changes}"))?,
-        (false, false) => talk.remark(format_args!("{whole} is as it was then: {changes}"))?,
+        (false, false) => {
+            talk.remark(format_args!("{whole} is as it was then{but}: {changes}{stays}"))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// What to do about what is forgotten.
+const NOT_KEPT: &str = "`annals history FILE` lists the versions and marks those that are kept no more, `annals retention show` says for how long they are kept";
+
+/// What is not to be had of what was there then.
+fn lacking(found: &Rewind) -> Option<String> {
+    let of = |paths: &[String]| match paths {
+        [] => None,
+        [one] => Some(one.clone()),
+        [one, more @ ..] => Some(format!("{one} and {} more", more.len())),
+    };
+    let not_kept = of(&found.not_kept).map(|paths| format!("what {paths} held is not kept any more"));
+    let lost = of(&found.lost).map(|paths| format!("what {paths} held is lost"));
+    let all: Vec<String> = not_kept.into_iter().chain(lost).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// What is gone from the folder comes again, and nothing else changes.
@@ -179,11 +212,16 @@ fn say(
     talk: &mut Talk<'_>,
 ) -> Result<(), Failure> {
     if !talk.output.json {
-        for line in &found.lines {
+        // What was done is told unless that is not wanted; what would be done was asked for.
+        let told = if dry_run || !talk.output.quiet { &found.lines[..] } else { &[] };
+        for line in told {
             talk.line(in_words(line))?;
         }
         for path in &found.not_kept {
             talk.line(format_args!("not kept any more: {path}"))?;
+        }
+        for path in &found.lost {
+            talk.line(format_args!("lost: {path}"))?;
         }
         return Ok(());
     }
@@ -194,7 +232,7 @@ fn say(
         .collect();
     talk.json(&serde_json::json!({
         "path": path, "at": at.map(moment::rfc3339), "dry_run": dry_run, "changes": changes,
-        "not_kept": found.not_kept, "sent": sent
+        "not_kept": found.not_kept, "lost": found.lost, "stays": found.stays, "sent": sent
     }))
 }
 

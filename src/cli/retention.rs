@@ -76,7 +76,7 @@ fn ask_first(keep_ms: u64, folder: &Folder) -> Result<(), Failure> {
 fn words(ms: Option<u64>) -> String {
     match ms {
         None => "for ever".to_owned(),
-        Some(ms) if ms.is_multiple_of(DAY_MS) => format!("for {} days", ms / DAY_MS),
-        Some(ms) => format!("for {} seconds", ms / 1000),
+        Some(ms) if ms.is_multiple_of(DAY_MS) => format!("for {}", many(ms / DAY_MS, "day")),
+        Some(ms) => format!("for {}", many(ms / 1000, "second")),
     }
 }

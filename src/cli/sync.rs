@@ -152,8 +152,16 @@ fn lost_state(report: &SyncReport) -> Vec<String> {
     let mut lines = Vec::new();
     if report.server_put_back {
         let events = many(report.handed_back, "event");
+        let lost = match report.lost {
+            Some(0) => ", nothing is lost".to_owned(),
+            Some(versions) => format!(
+                "; the contents of {} are neither there nor here, and lost unless another device still has them (`annals history FILE` marks them)",
+                many(versions, "version")
+            ),
+            None => String::new(),
+        };
         lines.push(format!(
-            "the server was put back to an older copy of itself: {events} of what it lacked came back from here, nothing is lost"
+            "the server was put back to an older copy of itself: {events} of what it lacked came back from here{lost}"
         ));
     }
     if report.renewed {

@@ -259,7 +259,7 @@ impl Folder {
         let content = self.content_of(version)?;
         let mut bytes = Vec::new();
         if content.size <= TEXT_BYTES_MAX {
-            self.write_content(&content, &mut bytes)?;
+            self.write_content(version, &content, &mut bytes)?;
         }
         let text = text_of(bytes).filter(|_| content.size <= TEXT_BYTES_MAX);
         let (label, bytes, content) = (version.to_string(), content.size, Some(content));

@@ -58,12 +58,17 @@ impl Folder {
         }
     }
 
-    /// Writes a content, from the folder, the outbox or the server.
+    /// Writes what a version holds, from the folder, the outbox or the server.
     ///
     /// # Errors
-    /// [`ClientError::Transport`] where it cannot be fetched, [`ClientError::Output`] where it cannot be written,
+    /// [`ClientError::Lost`] where nobody has it, [`ClientError::Transport`] where it cannot be fetched, [`ClientError::Output`] where it cannot be written,
     /// [`ClientError::Changed`] where the file in the folder changed in the middle of it.
-    pub fn write_content(&mut self, content: &Content, sink: &mut dyn Write) -> Result<(), ClientError> {
+    pub fn write_content(
+        &mut self,
+        version: Dot,
+        content: &Content,
+        sink: &mut dyn Write,
+    ) -> Result<(), ClientError> {
         for path in self.files_with(content) {
             if self.write_from_folder(&path, content, sink)? {
                 return Ok(());
@@ -79,6 +84,9 @@ impl Folder {
         let (_, trouble) = fetcher.finish();
         self.put_http(http);
         match (trouble, written) {
+            (Some(trouble), _) if trouble.is_unknown_chunk() => {
+                Err(ClientError::Lost { version: version.to_string() })
+            }
             (Some(trouble), _) => Err(trouble.into()),
             (None, Err(error)) => Err(ClientError::Output(error)),
             (None, Ok(())) => Ok(()),

@@ -157,6 +157,12 @@ pub enum ClientError {
         /// Which.
         version: String,
     },
+    /// The log has it, and nobody who could be asked has its content.
+    #[error("the content of version {version} is lost: neither the server nor this folder has it")]
+    Lost {
+        /// Which.
+        version: String,
+    },
     /// The person's role does not allow it, as far as this device knows.
     #[error("only {} of this folder may do that", if *.needed == Role::Owner { "owners" } else { "editors and owners" })]
     NotAllowed {

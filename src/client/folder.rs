@@ -123,6 +123,9 @@ pub struct SyncReport {
     /// Events that it got from this device for that.
     #[serde(skip)]
     pub handed_back: u64,
+    /// Versions whose contents neither the server nor this device has since then; none where that is not known.
+    #[serde(skip)]
+    pub lost: Option<u64>,
     /// Whether this device's state had been copied or put back, and it is a device of its own now.
     #[serde(skip)]
     pub renewed: bool,
@@ -139,6 +142,7 @@ impl SyncReport {
         self.saved_bytes += more.saved_bytes;
         self.server_put_back |= more.server_put_back;
         self.handed_back += more.handed_back;
+        self.lost = self.lost.or(more.lost);
         self.renewed |= more.renewed;
     }
 }
@@ -456,6 +460,9 @@ impl Folder {
         if self.say_how_far()? {
             report.add(self.round(Look::Nowhere, patient, progress)?);
         }
+        if report.server_put_back {
+            report.lost = self.lost_versions()?;
+        }
         Ok(report)
     }
 
@@ -551,6 +558,7 @@ impl Folder {
             saved_bytes: report.plain_bytes.saturating_sub(report.chunk_bytes_sent),
             server_put_back: report.server_put_back,
             handed_back: report.handed_back,
+            lost: None,
             renewed: false,
         })
     }

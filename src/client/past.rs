@@ -70,8 +70,23 @@ pub struct VersionLine {
     pub bytes: u64,
     /// What it holds; none where that is withheld.
     pub content: Option<ContentId>,
+    /// Whether that is to be had.
+    pub held: Held,
     /// Whether nothing has superseded it.
     pub head: bool,
+}
+
+/// What became of a version's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It is kept, as far as this device knows.
+    Kept,
+    /// It expired, or was purged.
+    Forgotten,
+    /// The log keeps it, and neither the server nor this device has it.
+    Lost,
+    /// It is withheld.
+    Withheld,
 }
 
 /// An earlier moment.
@@ -222,7 +237,15 @@ impl Folder {
             let path = if is == Whereabouts::Here { path.to_owned() } else { known };
             Ok(FileLines { entry, current, is, path, versions: self.versions(entry)? })
         });
-        lines.collect()
+        let mut lines: Vec<FileLines> = lines.collect::<Result<_, ClientError>>()?;
+        let all = lines.iter().flat_map(|file| &file.versions).map(|line| line.version);
+        let lost = self.lost_among(&all.collect::<Vec<_>>())?.unwrap_or_default();
+        for line in lines.iter_mut().flat_map(|file| &mut file.versions) {
+            if lost.contains(&line.version) {
+                line.held = Held::Lost;
+            }
+        }
+        Ok(lines)
     }
 
     /// Where something is that is not at the path that was asked for.
@@ -255,6 +278,11 @@ impl Folder {
                 user: self.user_name(version.device),
                 bytes: view.size,
                 content: view.content,
+                held: match view.content {
+                    _ if !view.retained => Held::Forgotten,
+                    Some(_) => Held::Kept,
+                    None => Held::Withheld,
+                },
                 head: heads.contains(&version),
             });
         }

@@ -1,6 +1,6 @@
 //! A part of the folder as it was at an earlier moment is brought back.
 
-use super::{ClientError, Folder, Progress};
+use super::{ClientError, Folder, Progress, past::Then};
 use crate::clock::SystemClock;
 use annals_engine::{
     author::{Deed, MassDelete, Said},
@@ -10,6 +10,7 @@ use annals_engine::{
     rewind::{self, Rewind, Sight, Step},
     round::{self, RoundError},
 };
+use annals_events::Dot;
 use std::{collections::BTreeSet, io};
 
 /// Something that is missing from the folder.
@@ -30,11 +31,25 @@ impl Folder {
     /// [`ClientError::NotYet`] where nothing was there then.
     pub fn rewind(&mut self, path: &str, at_ms: u64) -> Result<Rewind, ClientError> {
         let then = self.then(at_ms)?;
+        let found = self.rewind_without(path, &then, &BTreeSet::new())?;
+        let needs: Vec<Dot> = found.needs.iter().copied().collect();
+        match self.lost_among(&needs)?.unwrap_or_default() {
+            lost if lost.is_empty() => Ok(found),
+            lost => self.rewind_without(path, &then, &lost),
+        }
+    }
+
+    fn rewind_without(
+        &mut self,
+        path: &str,
+        then: &Then,
+        lost: &BTreeSet<Dot>,
+    ) -> Result<Rewind, ClientError> {
         let then = Sight { log: &then.log, shown: &then.shown };
         self.replica.remote();
         let shown = self.replica.remote().clone();
         let now = Sight { log: self.replica.log(), shown: &shown };
-        rewind::rewind(path, then, now).ok_or_else(|| ClientError::NotYet { path: path.into() })
+        rewind::rewind_without(path, then, now, lost).ok_or_else(|| ClientError::NotYet { path: path.into() })
     }
 
     /// Says what a rewind found.

@@ -51,7 +51,8 @@ impl Folder {
     /// the one that it is of; where nothing is, that one comes back if it was removed there.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`], [`ClientError::Forgotten`]; [`ClientError::Elsewhere`]
+    /// [`ClientError::NoSuchPath`], [`ClientError::Withheld`], [`ClientError::Forgotten`],
+    /// [`ClientError::Lost`]; [`ClientError::Elsewhere`]
     /// where nothing is at `path` and its file has another by now.
     pub fn restore(&mut self, path: &str, version: Dot) -> Result<(), ClientError> {
         let Some(of) = self.replica.log().version(version).map(|view| view.entry) else {
@@ -61,7 +62,7 @@ impl Folder {
                 found: 0,
             });
         };
-        self.is_kept(version)?;
+        self.is_to_be_had(version)?;
         let entry = self.file_for(path, of)?;
         let mut said = Vec::new();
         let log = self.replica.log();

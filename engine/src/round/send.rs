@@ -353,7 +353,10 @@ impl Before {
 }
 
 /// Which of `chunks` the server lacks; asks for room for `adds` bytes with the first question.
-pub(super) fn missing(
+///
+/// # Errors
+/// [`TransportError`].
+pub fn missing(
     transport: &dyn Transport,
     namespace: NamespaceId,
     chunks: &[ChunkRef],
