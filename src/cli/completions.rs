@@ -64,6 +64,8 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, std::io::Error> {
         let synopsis = synopsis(&name.replace('-', " "), &command);
         clap_mangen::Man::new(command).title(name.clone()).render(&mut page)?;
         let page = with_synopsis(&String::from_utf8_lossy(&page), &synopsis);
+        // What stands below the options begins with how the verb is typed.
+        let page = page.replacen(".SH EXTRA\n", ".SH EXAMPLES\n", 1);
         pages.push((format!("{name}.1"), page.into_bytes()));
     }
     pages.sort();
@@ -159,6 +161,7 @@ mod tests {
             let (_, page) = page.unwrap_or_else(|| panic!("no {name}"));
             let text = String::from_utf8_lossy(page);
             assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{name}: {text}");
+            assert!(!text.contains(".SH EXTRA"), "{name}: {text}");
         }
         assert_eq!(pages.len(), verbs().len() + 1);
     }
@@ -167,7 +170,7 @@ mod tests {
     fn a_synopsis_says_what_each_option_takes() {
         let pages = pages().unwrap();
         for (name, line) in [
-            ("annals-link.1", "(--user NAME | --ticket CODE) [--device LABEL]"),
+            ("annals-link.1", "[--user NAME] [--ticket CODE] [--device LABEL]"),
             ("annals-cat.1", "[--version ID] [--at T]"),
             ("annals-link.1", "URL FOLDER"),
             ("annals-serve.1", "[--data DIR]"),
