@@ -53,6 +53,8 @@ pub struct Scene<'a> {
     /// Whether much is missing: then the number of something that is gone is most likely another's by now, and what bears
     /// it is taken for a move only if it holds the same.
     pub strict: bool,
+    /// What is gone, and a person has to answer for or wants back: it stays so, whatever comes to stand in its place.
+    pub held: &'a BTreeSet<String>,
 }
 
 /// What it means that something known is not there.
@@ -130,13 +132,24 @@ impl<'a> Compared<'a> {
         compared
     }
 
-    /// How many entries would be said to be removed.
+    /// How many entries vanished, and would be said to be removed.
     ///
     /// # Errors
     /// [`MassDelete`] where that is more than half of the entries (and more than [`VANISHED_MAX`]) and nobody has
     /// confirmed it.
     pub fn gone(&self) -> Result<usize, MassDelete> {
         self.0.check_mass_delete()
+    }
+
+    /// How many files and links are gone in whose place something else stands: as sure as an edit, and counted as such.
+    #[must_use]
+    pub fn replaced(&self) -> usize {
+        self.0
+            .matching
+            .tree
+            .spots()
+            .filter(|spot| self.0.is_missing(*spot) && self.0.is_replaced(*spot))
+            .count()
     }
 
     /// What is known and was not found, by where it was; where only a part was looked at, it may be elsewhere.
@@ -161,8 +174,10 @@ impl<'a> Compared<'a> {
 /// What is not said for now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Withheld {
-    /// That something is gone.
+    /// That something vanished. Where something else stands in its place now it was replaced, which is sure: that is said.
     pub removals: bool,
+    /// That a folder went with all that was in it as well where something else stands in its place.
+    pub folders: bool,
     /// What [turned back](Compared::turned_back).
     pub turned_back: bool,
 }

@@ -8,7 +8,7 @@
 
 use super::{Scene, is_equal};
 use crate::{
-    observed::{LocalNode, RemoteNode, SyncedChange, SyncedNode},
+    observed::{LocalNode, RemoteNode, SyncedChange, SyncedNode, ancestors},
     working_tree::{Spot, TOP, WorkingTree},
 };
 use annals_events::{Dot, EntryId, EntryKind};
@@ -38,6 +38,8 @@ pub(super) struct Matching<'a> {
     pub(super) changes: Vec<SyncedChange>,
     /// The (entry, head) pairs that the synced tree shows.
     shown: BTreeSet<(EntryId, Option<Dot>)>,
+    /// What was put beside the tree, for something else stands in its place.
+    displaced: BTreeSet<Spot>,
     scene: Scene<'a>,
 }
 
@@ -54,7 +56,8 @@ impl<'a> Matching<'a> {
         let (local, _) = WorkingTree::of(nodes);
         let (of, changes) = (BTreeMap::from([(TOP, TOP)]), Vec::new());
         let shown = scene.synced.iter().map(|(_, node)| (node.entry(), node.head)).collect();
-        let mut matching = Self { tree, local, of, changes, shown, scene };
+        let displaced = BTreeSet::new();
+        let mut matching = Self { tree, local, of, changes, shown, displaced, scene };
         matching.match_folders();
         matching.match_files();
         matching
@@ -345,8 +348,18 @@ impl<'a> Matching<'a> {
         let here = self.tree.child(folder, name)?;
         let from = self.path(here);
         self.tree.detach(here);
+        if !std::iter::once(from.as_str()).chain(ancestors(&from)).any(|path| self.scene.held.contains(path))
+        {
+            self.displaced.insert(here);
+        }
         self.changes.push(SyncedChange::Move { from, to: self.path(here) });
         Some(here)
+    }
+
+    /// What stood, with `spot` in it or being it, where something else stands now.
+    pub(super) fn displaced(&self, spot: Spot) -> Option<Spot> {
+        let (root, _) = self.tree.path(spot);
+        self.displaced.contains(&root).then_some(root)
     }
 
     fn numbers(&self, kind: EntryKind) -> BTreeMap<(u64, u64), Spot> {

@@ -14,14 +14,29 @@ use std::collections::BTreeSet;
 
 impl Author<'_> {
     /// Whether it was known, is not there, and its absence means something.
-    fn is_missing(&self, spot: Spot) -> bool {
+    pub(super) fn is_missing(&self, spot: Spot) -> bool {
         let slot = self.matching.slot(spot);
         slot.synced.is_some() && slot.met.is_none() && self.may_remove()
     }
 
     /// Whether it is missing, and that is said.
     fn is_gone(&self, spot: Spot) -> bool {
-        !self.withholds.removals && self.is_missing(spot)
+        let sure = || {
+            if self.withholds.folders {
+                self.is_replaced(spot)
+            } else {
+                self.matching.displaced(spot).is_some()
+            }
+        };
+        self.is_missing(spot) && (!self.withholds.removals || sure())
+    }
+
+    /// Whether something else stands where this file, or link, stood by itself.
+    pub(super) fn is_replaced(&self, spot: Spot) -> bool {
+        let is_leaf = |root: Spot| {
+            self.matching.slot(root).synced.as_ref().is_some_and(|node| node.kind != EntryKind::Folder)
+        };
+        self.matching.displaced(spot).is_some_and(is_leaf)
     }
 
     fn may_remove(&self) -> bool {
@@ -44,7 +59,8 @@ impl Author<'_> {
         let lately = self.scene.removed_lately;
         let known = self.scene.known + lately;
         let few = |gone: usize| gone + lately <= VANISHED_MAX || (gone + lately) * 2 <= known;
-        let gone: Vec<Spot> = self.matching.tree.spots().filter(|spot| self.is_missing(*spot)).collect();
+        let vanished = |spot: &Spot| self.is_missing(*spot) && !self.is_replaced(*spot);
+        let gone: Vec<Spot> = self.matching.tree.spots().filter(vanished).collect();
         if gone.is_empty() || self.scene.removals == Removals::Accept || few(gone.len()) {
             return Ok(gone.len());
         }
@@ -59,12 +75,8 @@ impl Author<'_> {
     }
 
     pub(super) fn remove(&mut self) {
-        let tops = self.tops();
-        if self.withholds.removals {
-            self.drop_names();
-            tops.into_iter().for_each(|top| self.withhold(top));
-            return self.forget_displaced();
-        }
+        let (tops, waits): (Vec<Spot>, Vec<Spot>) =
+            self.tops().into_iter().partition(|top| self.is_gone(*top));
         let shown = if tops.is_empty() { BTreeSet::new() } else { self.scene.remote.entries() };
         let dropped_with_folders = self.forked_below(&tops);
         let mut done = BTreeSet::new();
@@ -86,6 +98,7 @@ impl Author<'_> {
             let path = self.matching.path(top);
             self.out.changes.push(SyncedChange::Remove(path));
         }
+        waits.into_iter().for_each(|top| self.withhold(top));
         self.forget_displaced();
     }
 

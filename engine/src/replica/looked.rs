@@ -59,6 +59,7 @@ struct Found<'a> {
     reach: &'a Reach,
     removals: Removals,
     gone: Result<usize, MassDelete>,
+    replaced: usize,
     back: usize,
     /// Whether a look at some folders can tell what became of it.
     clear: bool,
@@ -69,7 +70,9 @@ impl Found<'_> {
     fn verdict(&self, mut rests: impl FnMut(usize) -> bool) -> Verdict {
         let waits = self.removals == Removals::AskAtRest;
         match (self.reach, self.gone) {
-            (Reach::Folders { .. }, _) if !self.clear => Verdict::LookEverywhere,
+            (Reach::Folders { searched, .. }, _) if !self.clear || self.replaced > 0 && !searched => {
+                Verdict::LookEverywhere
+            }
             (_, Err(mass)) => Verdict::Ask(mass, !waits || rests(self.back)),
             (_, Ok(1..)) if self.removals == Removals::Withhold => Verdict::Keep,
             (_, Ok(gone)) if waits && !rests(gone + self.back) => Verdict::Wait,
@@ -82,14 +85,14 @@ impl Found<'_> {
 impl Verdict {
     /// What is not said; none where nothing is, before there was another look.
     fn withholds(self) -> Option<Withheld> {
-        let (removals, turned_back) = match self {
-            Self::Say(_) => (false, false),
-            Self::Wait => (true, true),
-            Self::Keep => (true, false),
-            Self::Ask(_, rests) => (true, !rests),
+        let (removals, folders, turned_back) = match self {
+            Self::Say(_) => (false, false, false),
+            Self::Wait => (true, false, true),
+            Self::Keep => (true, true, false),
+            Self::Ask(_, rests) => (true, true, !rests),
             Self::LookEverywhere => return None,
         };
-        Some(Withheld { removals, turned_back })
+        Some(Withheld { removals, folders, turned_back })
     }
 }
 
@@ -180,7 +183,7 @@ impl Replica {
             return effects.push(Effect::Scan);
         }
         let (seen, device, next) = (self.seen(), self.device(), self.journal.next());
-        let removed_lately = self.vanishing.removed_lately(now_ms);
+        let (removed_lately, nothing) = (self.vanishing.removed_lately(now_ms), BTreeSet::new());
         let compared = Compared::new(Scene {
             local: &local,
             synced: sight.synced(&self.synced),
@@ -194,10 +197,16 @@ impl Replica {
             removed_lately,
             known: self.synced.len(),
             strict: self.question.is_some(),
+            held: if self.question.is_some() || removals == Removals::Withhold {
+                &self.withheld
+            } else {
+                &nothing
+            },
         });
         let gone = compared.gone().and_then(|gone| self.still_asked(gone, removals));
         let clear = *reach == Reach::Whole || is_clear(&compared, gone, removals, &self.log);
-        let found = Found { reach, removals, gone, back: compared.turned_back(), clear };
+        let (replaced, back) = (compared.replaced(), compared.turned_back());
+        let found = Found { reach, removals, gone, replaced, back, clear };
         let verdict = found.verdict(|left| self.vanishing.observe(now_ms, left));
         let Some(withheld) = verdict.withholds() else {
             self.persist(changes, effects);
@@ -223,6 +232,11 @@ impl Replica {
         self.withheld.retain(|path| !reach.covers(path));
         self.withheld.extend(withheld);
         self.blocked.extend(self.withheld.iter().cloned());
+        // What stands where a withheld one would is somebody's: it is not made room for that.
+        let beside = self.withheld.iter().filter(|path| path.starts_with('\0'));
+        let beside = beside.filter_map(|path| Some(self.synced.get(path)?.entry()));
+        let places: Vec<String> = beside.filter_map(|entry| self.log.path(entry)).collect();
+        self.blocked.extend(places);
         match verdict {
             Verdict::Say(gone) => self.vanishing.said(now_ms, gone, removals),
             Verdict::Wait => effects.push(Effect::Notice(Notice::Vanishing(self.withheld.clone()))),
@@ -325,9 +339,10 @@ impl Replica {
             removed_lately: 0,
             known: self.synced.len(),
             strict: self.question.is_some(),
+            held: &self.withheld,
         });
         let mass = compared.gone().and_then(|gone| self.still_asked(gone, Removals::Ask)).err();
-        let authored = compared.say_but(Withheld { removals: true, turned_back: false });
+        let authored = compared.say_but(Withheld { removals: true, folders: true, turned_back: false });
         self.remote = Some(remote);
         let missing = authored.withheld.into_iter().map(|top| was_at(&authored.changes, top));
         (missing.collect(), mass)
@@ -362,7 +377,7 @@ fn is_clear(
         one && node.kind != EntryKind::Folder && !node.copy && !node.aside
     };
     let missed = compared.missed().count();
-    let waited_for = removals == Removals::AskAtRest && gone == Ok(missed);
+    let waited_for = removals == Removals::AskAtRest && gone == Ok(missed - compared.replaced());
     missed == 0 || waited_for && compared.missed().all(is_alone)
 }
 
@@ -392,7 +407,7 @@ mod tests {
             (folders(true), AskAtRest, Ok(1), false, true, Verdict::LookEverywhere),
             (folders(true), AskAtRest, Err(most), false, true, Verdict::LookEverywhere),
         ] {
-            let found = Found { reach: &reach, removals, gone, back: 0, clear };
+            let found = Found { reach: &reach, removals, gone, replaced: 0, back: 0, clear };
             let case = format!("{reach:?} {removals:?} {gone:?} clear {clear} rests {rests}");
             assert_eq!(found.verdict(|_| rests), verdict, "{case}");
         }

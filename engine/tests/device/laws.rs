@@ -297,6 +297,36 @@ fn run_apart(devices: usize, steps: &[Step]) {
     }
 }
 
+/// One person at work on device 0, whose daemon looks as it pleases and waits with what vanished: it does nothing to that
+/// folder, and the other device ends with what the person left.
+fn run_alone(steps: &[Step]) {
+    let mut world = World::new(2);
+    (0..2).for_each(|d| world.pull(d, usize::MAX));
+    let mut memory = Memory::default();
+    world.devices[0].removals = Removals::AskAtRest;
+    for (n, step) in steps.iter().enumerate() {
+        if let Step::Act(_, what, a, b) = step {
+            act(&mut world.devices[0].folder, &mut memory, 0, n, *what, *a, *b);
+        }
+        let left = world.devices[0].folder.picture();
+        match step {
+            Step::Act(d, ..) if d.is_multiple_of(2) => {}
+            Step::Act(..) | Step::Scan(_) => world.scan(0),
+            Step::Push(_) => world.push(0),
+            Step::Pull(d, _) => world.pull(*d as usize % 2, usize::MAX),
+            Step::Restart(_) | Step::Crash(..) => world.restart(0),
+            // So long that whatever vanished did.
+            Step::Order(..) => world.devices[0].now_ms += 3_000,
+        }
+        assert_eq!(world.devices[0].folder.picture(), left, "after step {n}, {step:?}");
+    }
+    world.devices[0].removals = Removals::Accept;
+    let left = world.devices[0].folder.picture();
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[0].folder.picture(), left);
+}
+
 /// What device 0 loses by an accident: some of it has names that people use.
 const LOST: [&str; 4] = ["many", "d", "b", "many/c.txt"];
 
@@ -583,6 +613,13 @@ proptest! {
         for text in memory.written.difference(&memory.removed) {
             prop_assert!(shown.contains(text), "{text:?} is lost");
         }
+    }
+
+    #[test]
+    fn while_one_person_acts_alone_their_own_device_does_nothing_to_the_folder(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        run_alone(&steps);
     }
 
     #[test]
