@@ -253,3 +253,31 @@ fn a_daemon_without_room_says_so_once_and_goes_on_when_there_is_some() {
         assert_eq!(daemon.ends("INT"), Some(0));
     });
 }
+
+#[test]
+fn what_is_saved_while_the_server_has_no_room_is_a_version_each() {
+    with_own_mounts("what_is_saved_while_the_server_has_no_room_is_a_version_each", || {
+        let mut place = Place::new();
+        small_disk(&place, "server", 64);
+        place = place.served();
+        place.write("one/before", "before");
+        place.link("ada", "one");
+        let mut daemon = place.start(&["sync", "one"]);
+        daemon.says("in sync");
+        fill(&place, "server/ballast", 0);
+        place.write("one/large", &noise(1, 3 << 20));
+        let saves = ["first", "second", "third"];
+        for (n, text) in saves.into_iter().enumerate() {
+            place.write("one/journal", text);
+            until("it is taken down", || place.status("one")["pending_events"].as_u64() > Some(n as u64));
+        }
+        place.remove("server/ballast");
+        until("it arrives", || place.status("one")["pending_events"] == 0);
+        let versions = place.json(&["history", "one/journal", "--json"]);
+        let texts = versions.as_array().unwrap().iter().rev().map(|version| {
+            place.annals(&["cat", "one/journal", "--version", version["version"].as_str().unwrap()]).ok().out
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), saves);
+        assert_eq!(daemon.ends("TERM"), Some(0));
+    });
+}

@@ -1,7 +1,12 @@
 //! Folders on several devices hold the same files.
 
-use crate::place::Place;
-use std::{fs, os::unix::fs::PermissionsExt};
+use crate::place::{Place, until};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+};
 
 #[test]
 fn everything_in_a_folder_reaches_the_other_device() {
@@ -180,4 +185,74 @@ fn many_vanished_files_have_to_be_confirmed() {
     place.annals(&["sync", "one", "--once", "--accept-deletes"]).ok();
     place.sync("two").ok();
     assert_eq!(place.tree("two").len(), 5);
+}
+
+#[test]
+fn whoever_answers_at_the_servers_address_what_is_saved_is_a_version_each() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "before");
+    place.link("ada", "one");
+    place.kill_server();
+    let portal = TcpListener::bind(place.url.strip_prefix("http://").unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| {
+            for stream in portal.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 4096];
+                if stream.read(&mut asked).unwrap() == 3 {
+                    return; // Enough.
+                }
+                let page = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nlog in!";
+                drop(stream.write_all(page.as_bytes()));
+            }
+        });
+        for text in ["first", "second"] {
+            place.write("one/a.txt", text);
+            let said = place.sync("one");
+            assert!(said.err.contains("makes no sense") || said.err.contains("error"), "{}", said.err);
+        }
+        TcpStream::connect(portal.local_addr().unwrap()).unwrap().write_all(b"end").unwrap();
+        served.join().unwrap();
+    });
+    drop(portal);
+    place.serve();
+    place.sync("one").ok();
+    let versions = place.json(&["history", "one/a.txt", "--json"]);
+    assert_eq!(versions.as_array().unwrap().len(), 3, "{versions}");
+}
+
+#[test]
+fn what_is_moved_over_a_synced_file_stays_there_whether_the_server_knows_or_not() {
+    let mut place = Place::with_server();
+    for name in ["thesis.txt", "thesis.bak", "log", "log.1", "log.2"] {
+        place.write(&format!("one/{name}"), if name.starts_with("log") { name } else { "my only copy" });
+    }
+    place.link("ada", "one");
+    place.link("ada", "two");
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    for online in [true, false] {
+        if !online {
+            place.kill_server();
+        }
+        let events = place.status("one")["seq"].as_u64();
+        place.write("one/log.0", &format!("online {online}"));
+        for (from, to) in [("log.1", "log.2"), ("log", "log.1"), ("log.0", "log")] {
+            place.rename(&format!("one/{from}"), &format!("one/{to}"));
+        }
+        place.rename("one/thesis.bak", "one/thesis.txt");
+        let left = place.tree("one");
+        until("it is taken down", || {
+            assert_eq!(place.tree("one"), left);
+            place.status("one")["seq"].as_u64() > events && place.status("one")["unread_files"] == 0
+        });
+        place.write("one/thesis.bak", "my only copy");
+        until("the rest is", || place.status("one")["files"] == 5);
+    }
+    place.serve();
+    until("it arrives", || place.status("one")["pending_events"] == 0);
+    place.sync("two").ok();
+    assert_eq!(place.tree("two"), place.tree("one"));
+    assert_eq!(place.tree("two").len(), 5);
+    assert_eq!(daemon.ends("TERM"), Some(0));
 }

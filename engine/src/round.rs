@@ -209,7 +209,7 @@ impl<H: Host> Round<'_, H> {
             self.is_looking = online;
             if let Some(look) = self.rescan.take() {
                 self.owes_look = true;
-                self.look(&look, online)?;
+                self.look_or_keep(&look, online)?;
                 self.owes_look = false;
             }
             if !online {
@@ -262,6 +262,21 @@ impl<H: Host> Round<'_, H> {
             self.trouble(RoundError::Blocked(why));
         }
         Ok(())
+    }
+
+    /// Looks at the folder. Where a server is there and has no room, what changed is taken down here, as without one.
+    fn look_or_keep(&mut self, look: &Look, online: bool) -> Result<(), RoundError> {
+        let is_full = |problem: &Problem| matches!(problem.code, Code::LogFull | Code::LogUnavailable);
+        match self.look(look, online) {
+            Err(RoundError::Transport(TransportError::Refused(problem))) if online && is_full(&problem) => {
+                self.sending.abandon();
+                (self.surveyed, self.read_before, self.read_later) = (false, (0, 0), (0, 0));
+                self.look(look, false)?;
+                self.owes_look = false;
+                Err(TransportError::Refused(problem).into())
+            }
+            looked => looked,
+        }
     }
 
     /// Tells how far it is, and ends here if it was told to.
@@ -320,7 +335,10 @@ impl<H: Host> Round<'_, H> {
         };
         match pulled {
             Ok(_) => Ok(true),
-            Err(RoundError::Transport(error)) if error.is_passing() => {
+            // Nobody that the device would listen to is there.
+            Err(RoundError::Transport(error))
+                if error.is_passing() || !matches!(error, TransportError::Refused(_)) =>
+            {
                 self.trouble(error);
                 Ok(false)
             }
