@@ -63,6 +63,10 @@ fn after_a_conflict_every_verb_says_the_same_of_what_was_there() {
     assert_eq!(cat(&place, &format!("one/{copy}"), &apart), beside);
     assert_eq!(agreed(&place, "one", "a.txt", &later), beside);
     assert_eq!(agreed(&place, "two", "a.txt", &apart), shown);
+    // The side that was beside it, by its name of then.
+    place.annals(&["restore", &format!("one/{copy}"), "--at", &apart]).ok();
+    assert_eq!(place.read("one/a.txt"), beside);
+    assert!(!place.exists(&format!("one/{copy}")));
 }
 
 #[test]
@@ -109,6 +113,12 @@ fn a_path_whose_file_was_moved_away_means_the_one_of_then() {
     place.annals(&["cat", "one/docs/b/nowhere.txt", "--at", &later]).fails(2, "is not known here");
     let diff = place.annals(&["diff", "one/docs/b/deep/t.txt", "--from", &then]).ok().out;
     assert!(diff.contains("-deep\n"), "{diff}");
+    place.rename("one/p", "one/r");
+    place.sync("one").ok();
+    let gone = place.annals(&["cat", "one/p"]).fails(2, "what it was is r");
+    assert!(gone.err.contains("name r; `annals history p`"), "{}", gone.err);
+    let version = place.json(&["history", "one/p", "--json"])[0]["version"].as_str().unwrap().to_owned();
+    place.annals(&["restore", "one/p", "--version", &version]).fails(2, "what it was is r");
     // A folder that is none any more.
     let diff = place.annals(&["diff", "one/docs/b", "--from", &then]).ok().out;
     assert!(diff.contains("removed") && diff.contains("docs/b/deep/t.txt"), "{diff}");
@@ -318,7 +328,12 @@ fn what_a_lowered_retention_waits_for_is_said() {
     place.sync("one").ok();
     let said = place.annals(&["retention", "set", "one", "--keep", "1s", "--yes"]).ok();
     assert!(said.out.contains("is kept for 1 second\n"), "{}", said.out);
+    place.annals(&["retention", "set", "one", "--keep", "0s", "--yes"]).ok();
     let said = place.annals(&["gc", "--data", "server", "--dry-run"]).ok();
     assert!(said.out.contains("forgotten: 0 versions"), "{}", said.out);
+    let waits = "not known to every device: 1 version, 0 lines of the trash; waited for: one";
+    assert!(said.out.contains(waits), "{}", said.out);
     assert!(said.err.contains("once every device of the folder has said that it knows"), "{}", said.err);
+    let said = place.json(&["gc", "--data", "server", "--dry-run", "--json"]);
+    assert_eq!((&said["waiting_versions"], &said["waits_for"]), (&1.into(), &serde_json::json!(["one"])));
 }

@@ -78,6 +78,31 @@ pub fn would_go(log: &Projections, now_ms: u64, keep_ms: u64) -> Ripe {
     Ripe { versions: look.versions(), entries: look.entries(), devices: Vec::new() }
 }
 
+/// What is old enough to be forgotten, and waits for somebody to know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Versions whose contents may go then.
+    pub versions: u64,
+    /// Entries of the trash.
+    pub entries: u64,
+    /// The devices that have not said that they know.
+    pub devices: BTreeSet<DeviceId>,
+}
+
+/// What waits at `now_ms`.
+#[must_use]
+pub fn waiting(log: &Projections, now_ms: u64) -> Waiting {
+    let Some(keep) = log.retention().versions() else { return Waiting::default() };
+    let mut look = Look { log, floor: forget_floor(log), past: now_ms.checked_sub(keep), waits: None };
+    let (versions, entries) = (look.versions(), look.entries());
+    let all = would_go(log, now_ms, keep);
+    Waiting {
+        versions: all.versions.difference(&versions).count() as u64,
+        entries: all.entries.difference(&entries).count() as u64,
+        devices: look.waits.map(|seq| behind(log, seq)).unwrap_or_default(),
+    }
+}
+
 /// When a device said something last, or was linked.
 fn last_here(log: &Projections, device: DeviceId) -> Option<u64> {
     let state = log.devices().get(device)?;

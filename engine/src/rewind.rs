@@ -8,7 +8,7 @@
 //!
 //! Left out: whose moment it is (the caller folds the log up to there), contents (a version is named, the shell says
 //! it), tags and notes (they stay), copies in conflict (the version that had the file's name comes back, the others are
-//! in its history).
+//! in its history; one that is asked for by its own name comes back as what its file holds).
 
 mod after;
 
@@ -191,6 +191,7 @@ impl<'a> Item<'a> {
 }
 
 struct Work<'a> {
+    at: &'a str,
     then: Sight<'a>,
     now: Sight<'a>,
     /// Where everything that is shown now is.
@@ -215,7 +216,7 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(
-        at: &str,
+        at: &'a str,
         then: Sight<'a>,
         now: Sight<'a>,
         wanted: &[(&'a String, &'a RemoteNode)],
@@ -239,6 +240,7 @@ impl<'a> Work<'a> {
         }
         meant.extend(visited);
         let mut work = Self {
+            at,
             then,
             now,
             places: places.collect(),
@@ -375,7 +377,7 @@ impl<'a> Work<'a> {
         }
         self.place(&here, item);
         if item.node.kind == EntryKind::File {
-            self.content(&here, item.entry, (&item.was, &item.is));
+            self.content(&here, item);
         }
     }
 
@@ -403,19 +405,32 @@ impl<'a> Work<'a> {
     }
 
     /// Makes a file hold what it held.
-    fn content(&mut self, here: &str, entry: EntryId, (was, is): (&EntryView, &EntryView)) {
-        let held = self.then.log.heads(entry);
-        let line = |change| Line { change, path: here.to_owned(), from: None };
-        if contents(self.then.log, &held) != contents(self.now.log, &self.now.log.heads(entry)) {
+    fn content(&mut self, here: &str, item: &Item<'_>) {
+        let (entry, was, is) = (item.entry, &item.was, &item.is);
+        let copy = self.copy_asked_for(item);
+        let held = copy.map_or_else(|| self.then.log.heads(entry), |head| vec![head]);
+        // What is beside a file is one side of it; where it is not, the file takes it.
+        let beside = copy.and_then(|_| self.now.shown.nodes.get(item.path));
+        let beside = beside.filter(|node| node.entries.contains(&entry));
+        let holds = match beside {
+            Some(node) => BTreeSet::from([node.content]),
+            None => contents(self.now.log, &self.now.log.heads(entry)),
+        };
+        let here = match copy {
+            Some(_) if beside.is_none() => self.after.path(entry).unwrap_or(here).to_owned(),
+            _ => here.to_owned(),
+        };
+        let line = |change| Line { change, path: here.clone(), from: None };
+        if contents(self.then.log, &held) != holds {
             let Some(version) = held.first().copied() else { return };
             if self.now.log.version(version).is_none_or(|view| !view.retained) {
-                return self.not_kept.push(here.to_owned());
+                return self.not_kept.push(here);
             }
             self.needs.insert(version);
             if self.gone.contains(&version) {
-                return self.lost.push(here.to_owned());
+                return self.lost.push(here);
             }
-            let over = self.now.log.human_heads(entry);
+            let over = beside.map_or_else(|| self.now.log.human_heads(entry), |node| node.heads.clone());
             let (mtime, executable) = (was.mtime, was.executable);
             self.changed.push(Step::Again { entry, version, over, mtime, executable });
             return self.lines.push(line(Change::Content));
@@ -428,6 +443,11 @@ impl<'a> Work<'a> {
             self.changed.push(say(Said { fact, body: Some(body) }));
             self.lines.push(line(Change::Attributes));
         }
+    }
+
+    /// The version of a copy in conflict, where nothing but that is asked for.
+    fn copy_asked_for(&self, item: &Item<'_>) -> Option<Dot> {
+        item.node.head.filter(|_| item.node.copy && item.path == self.at)
     }
 
     fn done(mut self, is_meant: impl Fn(&str) -> bool) -> Rewind {

@@ -10,11 +10,11 @@ use annals_engine::{
     admission::Facts,
     namespace::{Issued, Namespace},
     protocol::Problem,
-    retention::{Ripe, due},
+    retention::{Ripe, due, waiting},
 };
 use annals_events::DeviceId;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -41,6 +41,10 @@ pub struct Forgotten {
     pub versions: u64,
     /// How many entries of the trash were purged.
     pub entries: u64,
+    /// Where it was only asked: how many versions, and how many entries of the trash, go once all know of it.
+    pub waiting: (u64, u64),
+    /// What the devices are called that do not.
+    pub waits_for: BTreeSet<String>,
 }
 
 impl Forgotten {
@@ -48,6 +52,8 @@ impl Forgotten {
         self.devices.extend(more.devices);
         self.versions += more.versions;
         self.entries += more.entries;
+        self.waiting = (self.waiting.0 + more.waiting.0, self.waiting.1 + more.waiting.1);
+        self.waits_for.extend(more.waits_for);
     }
 }
 
@@ -58,6 +64,14 @@ impl Handler<Forget> for NamespaceActor {
         let stays_until = Arc::clone(&self.stays_until);
         self.lend(context, move |mut namespace, node| async move {
             let mut forgotten = Forgotten::default();
+            if dry_run {
+                let (back, waits) = match wait(namespace, node.now_ms()).await {
+                    Ok(waits) => waits,
+                    Err(problem) => panic!("{problem}"),
+                };
+                namespace = back;
+                forgotten.add(waits);
+            }
             loop {
                 let (back, found) = match look(namespace, node.now_ms(), heard.clone()).await {
                     Ok(found) => found,
@@ -96,6 +110,19 @@ async fn look(
     blocking(move || {
         let due = due(namespace.projections(), now_ms, heard.as_deref());
         Ok((namespace, due))
+    })
+    .await
+}
+
+/// As [`look`], at what is not known to all yet.
+async fn wait(namespace: Namespace, now_ms: u64) -> Result<(Namespace, Forgotten), Problem> {
+    blocking(move || {
+        let log = namespace.projections();
+        let waits = waiting(log, now_ms);
+        let label = |device: &DeviceId| log.devices().get(*device).map(|state| state.label.clone());
+        let waits_for = waits.devices.iter().filter_map(label).collect();
+        let waiting = (waits.versions, waits.entries);
+        Ok((namespace, Forgotten { waiting, waits_for, ..Forgotten::default() }))
     })
     .await
 }

@@ -96,7 +96,7 @@ pub async fn forget(node: &Arc<Node>, dry_run: bool) -> Result<Forgotten, Proble
         match forgotten {
             Ok(forgotten) => {
                 if forgotten != Forgotten::default() && !dry_run {
-                    let Forgotten { devices, versions, entries } = &forgotten;
+                    let Forgotten { devices, versions, entries, .. } = &forgotten;
                     tracing::info!(namespace = %id, retired = devices.len(), versions, entries, "forgot");
                 }
                 all.add(forgotten);

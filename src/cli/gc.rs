@@ -76,6 +76,9 @@ fn say(
             "versions_expired": forgotten.versions,
             "entries_purged": forgotten.entries,
             "devices_retired": forgotten.devices.len(),
+            "waiting_versions": forgotten.waiting.0,
+            "waiting_entries": forgotten.waiting.1,
+            "waits_for": forgotten.waits_for,
             "chunks": freed.chunks,
             "bytes": freed.stored_bytes,
             "waiting_chunks": waiting.chunks,
@@ -95,7 +98,16 @@ fn say(
         many(forgotten.versions, "version"),
         many(forgotten.entries, "line")
     ))?;
-    if *forgotten == Forgotten::default() {
+    if forgotten.waiting != (0, 0) {
+        let devices: Vec<&str> = forgotten.waits_for.iter().map(String::as_str).collect();
+        talk.line(format_args!(
+            "old enough, but not known to every device: {}, {} of the trash; waited for: {}",
+            many(forgotten.waiting.0, "version"),
+            many(forgotten.waiting.1, "line"),
+            devices.join(", ")
+        ))?;
+    }
+    if forgotten.waiting != (0, 0) || *forgotten == Forgotten::default() {
         talk.remark(WAITS)?;
     }
     talk.line(format_args!(
