@@ -22,7 +22,7 @@ mod schemas;
 mod table;
 pub mod tls;
 
-pub use error::ServeError;
+pub use error::{CHUNKS_HINT, ServeError};
 pub use gate::Limits;
 pub use openapi::openapi_json;
 

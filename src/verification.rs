@@ -47,6 +47,9 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
+/// What is said of a chunk that is needed and not there.
+pub const MISSING: &str = "a chunk is missing";
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -338,7 +341,7 @@ impl Recount {
         let ids: Vec<ChunkId> = needed.keys().copied().collect();
         for missing in store.missing(&ids)? {
             found.push(Problem {
-                what: "a chunk is missing".into(),
+                what: MISSING.into(),
                 place: format!("chunk {missing}"),
                 affects: format!("{} versions", needed[&missing]),
             });

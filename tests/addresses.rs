@@ -127,3 +127,33 @@ fn a_retired_device_is_linked_again_in_one_command_and_what_lies_in_its_folder_i
     assert!(texts.iter().any(|line| line.contains("fourth")), "{texts:?}");
     assert_eq!(place.status("two")["pending_events"], 0);
 }
+
+#[test]
+fn how_far_a_device_came_is_known_as_soon_as_it_did_and_of_a_copy_which_one_is_the_old() {
+    let place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.link("ada", "one");
+    place.link("ada", "two");
+    for text in ["second", "third"] {
+        place.write("one/a.txt", text);
+        place.sync_all(&["one", "two"]);
+    }
+    let listed = place.json(&["devices", "one", "--json"]);
+    let two = listed.as_array().unwrap().iter().find(|device| device["label"] == "two").unwrap().clone();
+    assert_eq!(two["fetched"], place.status("two")["cursor"], "{listed}");
+    let far = format!("was at event {}", two["fetched"]);
+    assert!(place.annals(&["devices", "one"]).ok().out.contains(&far), "{far}");
+    // A copy of its folder goes on as another device of that name.
+    let mut copy = std::process::Command::new("cp");
+    assert!(copy.args(["-a", "two", "three"]).current_dir(place.dir.path()).status().unwrap().success());
+    place.sync("three").ok();
+    let listed = place.json(&["devices", "three", "--json"]);
+    let three = listed.as_array().unwrap().iter().find(|device| device["this"] == true).unwrap();
+    let three = three["device"].as_str().unwrap()[..8].to_owned();
+    let lines = place.annals(&["devices", "one"]).ok().out;
+    let line =
+        |id: &str| lines.lines().find(|line| line.split_whitespace().nth(1) == Some(id)).unwrap().to_owned();
+    let id = &two["device"].as_str().unwrap()[..8];
+    assert!(line(&three).contains(&format!("copied or put back from {id}")), "{lines}");
+    assert!(line(id).contains(&format!("its copy goes on as {three}")), "{lines}");
+}

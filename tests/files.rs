@@ -333,7 +333,7 @@ fn scripts_and_folders_see_the_same_files() {
     // Who did it is told, and its device is listed.
     let log = place.annals(&["log", "one"]).ok().out;
     assert!(log.contains("new/b c.txt"), "{log}");
-    assert!(place.annals(&["devices", "one"]).ok().out.contains("files on the server"));
+    assert!(place.annals(&["devices", "one"]).ok().out.contains("HTTP "));
     // Only in place of what one knows.
     place.write("one/new/b c.txt", "from the folder");
     place.sync("one").ok();

@@ -86,6 +86,15 @@ fn a_unit_is_written_for_one_folder_started_where_systemd_is_and_removed_again()
     typed(&["service", "uninstall", "My Docs"]).ok();
     typed(&["service", "uninstall", "My Docs"]).fails(2, "no service");
     assert!(place.exists("config/systemd/user/annals-My-Docs-2.service"));
+    // Nothing is left for it to do once its folder is linked no more: that is said, and how it goes.
+    let left = typed(&["unlink", "other/My Docs"]).ok().err;
+    let unit = place.path("config/systemd/user/annals-My-Docs-2.service");
+    assert!(
+        left.contains(&format!("disable --now annals-My-Docs-2.service; rm {}", unit.display())),
+        "{left}"
+    );
+    assert!(!typed(&["unlink", "My Docs"]).ok().err.contains("service"));
+    place.annals(&["link", &place.url, "My Docs", "--user", "ada"]).ok();
     // Where there is none, it says what to type.
     let mut command = place.command(&["service", "install", "My Docs"]);
     command.env("PATH", place.path("nothing")).env("XDG_CONFIG_HOME", place.path("config"));

@@ -74,6 +74,45 @@ fn todays_events_come_back_from_the_devices_with_the_same_dots() {
 }
 
 #[test]
+fn packs_that_are_damaged_are_moved_away_and_what_folders_show_comes_back() {
+    let mut place = Place::with_server();
+    place.write("one/a.txt", "first");
+    place.write("one/large.bin", &"0123456789abcdef".repeat(10_000));
+    place.link("ada", "one");
+    place.write("one/a.txt", "second");
+    place.sync("one").ok();
+    place.stop_server();
+    let pack = "server/packs/packs/00000001.segment";
+    let mut bytes = std::fs::read(place.path(pack)).unwrap();
+    // In what was stored first: other groups follow it.
+    bytes[200] ^= 0xff;
+    std::fs::write(place.path(pack), bytes).unwrap();
+    let listen = place.url.replace("http://", "");
+    let refused = place.annals(&["serve", "--data", "server", "--listen", &listen]).fails(5, "damaged");
+    assert!(refused.err.contains("move `packs` in DATA away"), "{}", refused.err);
+    let verified = place.annals(&["verify", "--data", "server"]).fails(5, "verification failed");
+    assert!(verified.err.contains("move `packs` in DATA away"), "{}", verified.err);
+    place.rename("server/packs", "packs.damaged");
+    place.serve();
+    place.sync("one").ok();
+    // A new device asks for all of it.
+    place.annals(&["link", &place.url, "two", "--user", "ada", "--device", "two"]).ok();
+    place.sync_all(&["two", "one"]);
+    place.sync("two").ok();
+    assert_eq!(place.tree("two"), place.tree("one"));
+    // What no folder shows is lost, and stands in nobody's way.
+    let versions = versions(&place, "one/a.txt");
+    let first = versions.as_array().unwrap().last().unwrap()["version"].as_str().unwrap().to_owned();
+    place.annals(&["cat", "one/a.txt", "--version", &first]).fails(1, "lost");
+    place.write("two/new.txt", "goes on");
+    place.sync_all(&["two", "one"]);
+    assert_eq!(place.read("one/new.txt"), "goes on");
+    place.stop_server();
+    let missing = place.annals(&["verify", "--data", "server"]).fails(5, "verification failed");
+    assert!(missing.err.contains("comes back where a device still has it"), "{}", missing.err);
+}
+
+#[test]
 fn what_one_device_made_comes_back_from_another_that_shows_it() {
     let mut place = Place::with_server();
     place.write("one/a.txt", "first");

@@ -131,6 +131,10 @@ fn a_file_tells_its_versions_and_what_it_held() {
     let at: Content =
         laptop.get_json(&server, &format!("entries/{entry}/versions/{second}/content")).unwrap();
     assert_eq!(Some(at), content);
+    let home: Answer<Vec<u8>> = server.web.bytes(|client| client.get(server.url("namespaces/home/files/x")));
+    let home = home.unwrap_err();
+    assert!(home.code == Code::NotFound && !home.detail.contains("deserialize"), "{home}");
+    assert!(home.detail.contains("ids are hex digits"), "{home}");
     let nobody = Dot::new(laptop.id(), 99);
     let unknown = laptop.get_json::<Vec<VersionInfo>>(&server, &format!("entries/{nobody}/versions"));
     assert_eq!(code(unknown), Code::NotFound);

@@ -55,7 +55,7 @@ fn what_was_refused_is_told_with_the_place_where_it_is_and_whose_folder_it_is() 
     let of = |path: &str| aside.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{said}"));
     assert_eq!(of("plan.txt")["where"], "plan (refused).txt", "{said}");
     assert_eq!(of("new.txt")["where"], "new.txt", "{said}");
-    assert!(of("plan.txt")["why"].as_str().unwrap().starts_with("one's role does not allow this"), "{said}");
+    assert!(of("plan.txt")["why"].as_str().unwrap().starts_with("your role does not allow this"), "{said}");
     let text = place.annals(&["status", "bobs"]).exits(3).out;
     assert!(text.contains("home of ada, here as bob's device"), "{text}");
     assert!(text.contains("it is here as `plan (refused).txt`"), "{text}");

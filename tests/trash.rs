@@ -122,7 +122,7 @@ fn devices_that_are_here_are_asked_and_of_those_that_are_not_it_is_said_until_wh
     place.remove("one/docs");
     place.sync("one").ok();
     let said = place.annals(&["trash", "empty", "one", "--yes"]).ok().out;
-    assert!(said.contains("once gone was here") && !said.contains("two"), "{said}");
+    assert!(said.contains("once gone was here and said so") && !said.contains("two"), "{said}");
     assert!(said.contains("gone was last here ") && said.contains("it is waited for until "), "{said}");
     place.annals(&["devices", "one", "--retire", "gone"]).ok();
     place.remove("one/c.txt");
@@ -146,6 +146,55 @@ fn devices_that_are_here_are_asked_and_of_those_that_are_not_it_is_said_until_wh
     for daemon in [daemon, bobs, own] {
         assert_eq!(daemon.ends("INT"), Some(0));
     }
+}
+
+#[test]
+fn a_device_that_comes_now_and_then_is_asked_when_it_does() {
+    let mut place = with_a_folder();
+    for folder in ["two", "three"] {
+        place.link("ada", folder);
+        place.write(&format!("{folder}/of {folder}.txt"), "said, and its word for the day");
+        place.sync_all(&["one", folder]);
+    }
+    place.remove("one/docs");
+    let said = place.annals(&["trash", "empty", "one", "--yes"]).ok().out;
+    assert!(said.contains("once three and two were here and said so"), "{said}");
+    assert!(place.annals(&["trash", "list", "one"]).ok().out.contains("once three and two know"));
+    place.sync("two").ok();
+    let known: Vec<Value> = trash(&place, "one").iter().map(|line| line["waits_for"].clone()).collect();
+    // What `one` knows is as old as its last round.
+    assert_eq!(known[0], serde_json::json!(["three", "two"]));
+    place.sync("one").ok();
+    assert_eq!(trash(&place, "one")[0]["waits_for"], serde_json::json!(["three"]));
+    // Whoever waits has the others asked again by a server that forgot the question.
+    place.kill_server();
+    place.serve();
+    place.sync("one").ok();
+    place.sync("three").ok();
+    place.sync("one").ok();
+    assert_eq!(trash(&place, "one").len(), 0);
+    // Nobody is asked for ever.
+    place.sync_all(&["three", "two", "one"]);
+    let seq = || place.status("one")["seq"].clone();
+    let before = seq();
+    place.sync_all(&["three", "two", "one"]);
+    assert_eq!(seq(), before);
+}
+
+#[test]
+fn what_was_removed_from_a_folder_that_is_there_comes_back_as_a_whole() {
+    let place = with_a_folder();
+    place.write("one/docs/c.txt", "c");
+    place.sync("one").ok();
+    let before = place.tree("one");
+    place.remove("one/docs");
+    place.sync("one").ok();
+    place.annals(&["trash", "restore", "one", "docs/a.txt"]).ok();
+    assert_eq!(paths(&trash(&place, "one")), ["docs/c.txt", "docs/deep"]);
+    let said = place.annals(&["trash", "restore", "one", "docs"]).ok().out;
+    assert_eq!(said, "restored docs/c.txt\nrestored docs/deep\n");
+    assert_eq!(place.tree("one"), before);
+    place.annals(&["trash", "restore", "one", "docs"]).fails(2, "not in the trash");
 }
 
 #[test]

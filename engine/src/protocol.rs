@@ -131,6 +131,12 @@ pub struct DeviceInfo {
     pub user: UserId,
     /// How far its folder is, as it said itself.
     pub acknowledged: Seq,
+    /// Up to where it was given everything, as far as the server knows that since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Seq>,
+    /// The device that it goes on as, where its state was copied or put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<DeviceId>,
     /// Its last event's counter.
     pub last_counter: u64,
     /// When it was last heard of, in milliseconds since 1970.

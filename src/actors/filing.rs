@@ -27,7 +27,7 @@ use std::{
 };
 
 /// What people see such a device called.
-const LABEL: &str = "files on the server";
+const LABEL: &str = "HTTP";
 
 /// Which version has to be there for something to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -22,6 +22,8 @@ pub(crate) struct Listeners(Arc<Mutex<State>>);
 struct State {
     /// By device, the oldest first.
     listening: BTreeMap<(DeviceId, u64), Listener>,
+    /// Who is to be asked how far they are once they come.
+    questions: BTreeSet<(NamespaceId, DeviceId)>,
     next: u64,
     stopping: bool,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Seat {
     pub(crate) told: oneshot::Receiver<FeedEnd>,
     /// Is notified when somebody wants to know how far the device is.
     pub(crate) asked: Arc<Notify>,
+    /// Whether somebody wanted to know that before it came.
+    pub(crate) was_asked: bool,
 }
 
 impl Listeners {
@@ -69,7 +73,8 @@ impl Listeners {
         state.next += 1;
         let asked = Arc::new(Notify::new());
         state.listening.insert(id, Listener { user, namespace, tell, ask: Arc::clone(&asked) });
-        Ok(Seat { listeners: self.clone(), id, told, asked })
+        let was_asked = state.questions.remove(&(namespace, device));
+        Ok(Seat { listeners: self.clone(), id, told, asked, was_asked })
     }
 
     /// Asks everybody who listens to `namespace` how far they are: which devices those are.
@@ -77,6 +82,17 @@ impl Listeners {
         let state = self.state();
         let there = state.listening.iter().filter(|(_, listener)| listener.namespace == namespace);
         there.map(|((device, _), listener)| (listener.ask.notify_one(), *device).1).collect()
+    }
+
+    /// Those of `devices` that do not listen are asked when they come to: as long as the server runs.
+    pub(crate) fn ask_later(&self, namespace: NamespaceId, devices: impl Iterator<Item = DeviceId>) {
+        let mut state = self.state();
+        let is_there = |device: &DeviceId| {
+            let own = state.listening.range((*device, 0)..=(*device, u64::MAX));
+            own.into_iter().any(|(_, listener)| listener.namespace == namespace)
+        };
+        let absent: Vec<DeviceId> = devices.filter(|device| !is_there(device)).collect();
+        state.questions.extend(absent.into_iter().map(|device| (namespace, device)));
     }
 
     /// Has `device` go wherever it listens.
@@ -145,6 +161,17 @@ mod tests {
         drop(other);
         drop(seats);
         assert_eq!(listeners.count(), 0);
+    }
+
+    #[test]
+    fn who_is_away_when_it_is_asked_is_asked_once_when_it_comes() {
+        let listeners = Listeners::default();
+        let sit = |n, namespace| listeners.sit(device(n), UserId([1; 16]), namespace).unwrap();
+        let here = sit(1, HOME);
+        listeners.ask_later(HOME, [device(1), device(2)].into_iter());
+        assert!(!sit(2, NamespaceId([8; 16])).was_asked);
+        assert!(!sit(1, HOME).was_asked && !here.was_asked);
+        assert!(sit(2, HOME).was_asked && !sit(2, HOME).was_asked);
     }
 
     #[test]

@@ -368,6 +368,8 @@ impl Handler<Devices> for NamespaceActor {
                     label: state.label.clone(),
                     user: state.user?,
                     acknowledged: state.acknowledged,
+                    fetched: None,
+                    continues: state.continues,
                     last_counter: state.last_counter,
                     last_seen: state.last_admitted_at,
                     retired: state.retired_last.is_some(),

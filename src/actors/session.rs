@@ -242,6 +242,8 @@ impl Who {
         for logged in records.iter().filter(|logged| logged.record.batch().header().device != self.device) {
             self.node.meters.handed(now.saturating_sub(logged.record.admission().admitted_at));
         }
+        let given = records.last().map_or(query.after, |logged| logged.record.last_seq());
+        self.node.heard.gives(namespace, self.device, given);
         let records = records.iter().map(|logged| ByteBuf::from(logged.record.bytes())).collect();
         let wanted = self.node.wanted_of(namespace).await?;
         Ok(Records { log, head: HeadInfo::from(head), records, wanted })

@@ -10,7 +10,7 @@ use super::{
     node::Node,
 };
 use annals_engine::protocol::Problem;
-use annals_events::DeviceId;
+use annals_events::{DeviceId, NamespaceId, Seq};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -24,24 +24,38 @@ const LISTEN_MS: u64 = 60 * 60 * 1000;
 /// A day, in milliseconds.
 const DAY_MS: u64 = 24 * LISTEN_MS;
 
-/// When each device last showed its token, since the server was started. What the log has is older.
+/// When each device last showed its token, and what it was given, since the server was started. What the log has is older.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<BTreeMap<DeviceId, u64>>);
+pub struct Heard {
+    last: Mutex<BTreeMap<DeviceId, u64>>,
+    given: Mutex<BTreeMap<(NamespaceId, DeviceId), Seq>>,
+}
 
 impl Heard {
     /// A device is here now.
     pub fn of(&self, device: DeviceId, now_ms: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, now_ms);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(device, now_ms);
     }
 
     /// When it was last here, in milliseconds since 1970.
     #[must_use]
     pub fn last(&self, device: DeviceId) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&device).copied()
+    }
+
+    /// A device has all events of a namespace up to here.
+    pub fn gives(&self, namespace: NamespaceId, device: DeviceId, seq: Seq) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).insert((namespace, device), seq);
+    }
+
+    /// Up to where it has them.
+    #[must_use]
+    pub fn given(&self, namespace: NamespaceId, device: DeviceId) -> Option<Seq> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).get(&(namespace, device)).copied()
     }
 
     fn all(&self) -> BTreeMap<DeviceId, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -19,7 +19,10 @@ struct Line<'a> {
     this: bool,
     last_seen: Option<String>,
     acknowledged: u64,
+    fetched: Option<u64>,
     retired: bool,
+    continues: Option<String>,
+    continued_by: Option<String>,
 }
 
 pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -40,6 +43,9 @@ pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -
     listed.iter_mut().filter(|device| device.device == this).for_each(|device| {
         device.acknowledged.0 = device.acknowledged.0.max(own);
     });
+    // One that was copied, or put back, goes on under another id: which that is, where one of that folder is.
+    let heirs: Vec<(DeviceId, DeviceId)> =
+        listed.iter().filter_map(|device| Some((device.continues?, device.device))).collect();
     let lines = listed.iter().map(|device| Line {
         device: device.device.to_hex(),
         label: &device.label,
@@ -47,7 +53,13 @@ pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -
         this: device.device == this,
         last_seen: device.last_seen.map(moment::rfc3339),
         acknowledged: device.acknowledged.0,
+        fetched: device.fetched.map(|seq| seq.0),
         retired: device.retired,
+        continues: device.continues.map(|before| before.to_hex()),
+        continued_by: heirs
+            .iter()
+            .find(|(before, _)| *before == device.device)
+            .map(|(_, heir)| heir.to_hex()),
     });
     let lines: Vec<Line<'_>> = lines.collect();
     if talk.output.json {
@@ -59,24 +71,29 @@ pub(super) fn run(devices: &Devices, folder: &mut Folder, talk: &mut Talk<'_>) -
 }
 
 fn row(line: &Line<'_>) -> Vec<String> {
-    let far = match line.acknowledged {
-        0 => "has not said how far it is".to_owned(),
-        seq if line.this => format!("is at event {seq}"),
-        seq => format!("was at event {seq}"),
+    // What it said may be a day old; what it was given is known.
+    let far = match (line.acknowledged, line.fetched) {
+        (seq, _) if line.this => format!("is at event {seq}"),
+        (seq, Some(given)) if given >= seq => format!("was at event {given}"),
+        (0, _) => "has not said how far it is".to_owned(),
+        (seq, _) => format!("was at event {seq} or later"),
     };
     let seen = line.last_seen.as_deref().unwrap_or("never");
-    let state = match (line.this, line.retired) {
-        (_, true) => "(retired)",
-        (true, _) => "(this device)",
-        _ => "",
-    };
+    let short = |id: &String| id[..DIGITS_MIN].to_owned();
+    let state = [
+        line.retired.then(|| "retired".to_owned()),
+        (line.this && !line.retired).then(|| "this device".to_owned()),
+        line.continues.as_ref().map(|before| format!("was copied or put back from {}", short(before))),
+        line.continued_by.as_ref().map(|heir| format!("its copy goes on as {}", short(heir))),
+    ];
+    let state: Vec<String> = state.into_iter().flatten().collect();
     vec![
         line.label.to_owned(),
-        line.device[..8].to_owned(),
+        line.device[..DIGITS_MIN].to_owned(),
         line.user.clone(),
         format!("last here {seen}"),
         far,
-        state.to_owned(),
+        if state.is_empty() { String::new() } else { format!("({})", state.join("; ")) },
     ]
 }
 

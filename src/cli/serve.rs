@@ -255,7 +255,9 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let exit = match error {
             ServeError::Certificate { .. } => Exit::Usage,
-            ServeError::Damaged { .. } | ServeError::Store { damaged: true, .. } => Exit::Verification,
+            ServeError::Damaged { .. }
+            | ServeError::Store { damaged: true, .. }
+            | ServeError::Chunks { .. } => Exit::Verification,
             ServeError::Store { .. } => Exit::Unreachable,
             _ => Exit::Failed,
         };

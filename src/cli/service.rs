@@ -37,6 +37,14 @@ pub(super) fn run(service: &Service, directory: &Path, talk: &mut Talk<'_>) -> R
     }
 }
 
+/// How the unit of a folder that is linked no more is taken away, if there is one.
+pub(super) fn left_of(root: &Path, binding: &Binding) -> Option<String> {
+    let unit = Unit::of(root, binding, &std::env::current_exe().ok()?);
+    let place = Place::find(&folder_of_units().ok()?, &unit).ok().filter(|place| place.installed)?;
+    let path = super::place::typed(&place.path);
+    Some(format!("systemctl --user disable --now {}; rm {path}", place.name))
+}
+
 fn print(unit: &Unit, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     if talk.output.json {
         talk.json(&serde_json::json!({ "unit": unit.name(0), "text": unit.text() }))?;
@@ -65,11 +73,18 @@ struct Place {
 impl Place {
     /// The one that is there already, or a name that no other folder's unit has.
     fn find(units: &Path, unit: &Unit) -> Result<Self, Failure> {
+        // One that had its name after another's may be the only one by now.
+        for entry in fs::read_dir(units).into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            let is_unit = name.starts_with("annals-") && name.ends_with(".service");
+            if is_unit && fs::read_to_string(&path).is_ok_and(|text| unit.is_of_folder(&text)) {
+                return Ok(Self { name, path, installed: true });
+            }
+        }
         for nth in 0.. {
             let name = unit.name(nth);
             let path = units.join(&name);
-            match fs::read_to_string(&path) {
-                Ok(text) if unit.is_of_folder(&text) => return Ok(Self { name, path, installed: true }),
+            match path.symlink_metadata() {
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     return Ok(Self { name, path, installed: false });

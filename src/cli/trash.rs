@@ -102,24 +102,31 @@ fn row(line: &Line) -> Vec<String> {
         if folder { many(line.files, "file") } else { String::new() },
         line.waits_for
             .as_ref()
-            .map_or_else(String::new, |devices| format!("forgotten once {} knows", devices.join(", "))),
+            .map_or_else(String::new, |devices| format!("forgotten once {}", they(devices, "knows", "know"))),
     ]
 }
 
 fn restore(path: &str, folder: &mut Folder, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
     // What is in the folder now keeps its name.
     sync::exchange(folder, talk)?;
-    let mut now = String::new();
+    let mut restored = Vec::new();
     let sent = sync::tell(folder, talk, |folder| {
-        now = folder.restore_removed(path)?;
+        restored = folder.restore_removed(path)?;
         Ok(())
     })?;
     if talk.output.json {
-        talk.json(&serde_json::json!({ "path": path, "now": now, "sent": sent }))?;
-    } else if now == path {
-        talk.line(format_args!("restored {path}"))?;
-    } else {
-        talk.line(format_args!("restored {path} as {now}: its place is taken"))?;
+        let now = restored.iter().find(|(was, _)| was == path).map_or(path, |(_, now)| now);
+        let all: Vec<_> =
+            restored.iter().map(|(was, now)| serde_json::json!({ "path": was, "now": now })).collect();
+        talk.json(&serde_json::json!({ "path": path, "now": now, "sent": sent, "restored": all }))?;
+        return Ok(Exit::Done);
+    }
+    for (was, now) in restored {
+        if now == was {
+            talk.line(format_args!("restored {was}"))?;
+        } else {
+            talk.line(format_args!("restored {was} as {now}: its place is taken"))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -154,10 +161,10 @@ fn empty(path: Option<&str>, folder: &mut Folder, talk: &mut Talk<'_>) -> Result
     }
     talk.line(format_args!("forgot {forgotten} of {} files and folders, {}", entries(&lines), human(freed)))?;
     if !left.is_empty() {
-        let devices: Vec<&str> = waits_for.iter().copied().collect();
+        let devices: Vec<String> = waits_for.iter().map(|label| (*label).to_owned()).collect();
         talk.line(format_args!(
-            "the rest goes by itself once {} was here and knows of the removal; one that is gone for good: annals devices {} --retire LABEL",
-            devices.join(", "),
+            "the rest goes by itself once {} here and said so: a device is asked at its next sync; one that is gone for good: annals devices {} --retire LABEL",
+            they(&devices, "was", "were"),
             place::typed(folder.root())
         ))?;
         for (label, seen, until) in absent(&waits_for, folder) {
@@ -171,6 +178,15 @@ fn empty(path: Option<&str>, folder: &mut Folder, talk: &mut Talk<'_>) -> Result
         }
     }
     Ok(Exit::Done)
+}
+
+/// These, and what one of them does, or several do.
+fn they(labels: &[String], one: &str, several: &str) -> String {
+    match labels {
+        [label] => format!("{label} {one}"),
+        [rest @ .., last] => format!("{} and {last} {several}", rest.join(", ")),
+        [] => format!("everybody {one}"),
+    }
 }
 
 /// Which of the devices that are waited for are not here: when they last were, and until when they are waited for. None

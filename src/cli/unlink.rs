@@ -3,10 +3,10 @@
 use super::{
     arguments::Unlink,
     failure::{Exit, Failure},
-    place,
+    place, service,
     talk::Talk,
 };
-use crate::client::{self, Unlinked};
+use crate::client::{self, Binding, Unlinked};
 use std::path::Path;
 
 pub(super) fn run(unlink: &Unlink, directory: &Path, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -15,12 +15,17 @@ pub(super) fn run(unlink: &Unlink, directory: &Path, talk: &mut Talk<'_>) -> Res
         Ok(root) => root,
         Err(failure) => return forget(&place::absolute(folder, directory), failure, talk),
     };
+    let service = Binding::read(&root).ok().and_then(|(binding, _)| service::left_of(&root, &binding));
     let unlinked = client::unlink(&root, unlink.forget_unsent)?;
     if talk.output.json {
         let retired = unlinked == Unlinked::Retired;
-        talk.json(&serde_json::json!({ "folder": root.display().to_string(), "retired": retired }))?;
+        let root = root.display().to_string();
+        talk.json(&serde_json::json!({ "folder": root, "retired": retired, "service": service }))?;
     } else {
         talk.line(format_args!("unlinked {}; its files stay", root.display()))?;
+    }
+    if let Some(line) = service {
+        talk.remark(format_args!("its service is still installed, and has nothing to do any more: {line}"))?;
     }
     match unlinked {
         Unlinked::Retired => {}

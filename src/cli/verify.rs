@@ -16,10 +16,10 @@ use crate::{
     client::{ClientError, Folder, STATE_FOLDER, control},
     random::random,
     server::{
-        ServeError,
+        CHUNKS_HINT, ServeError,
         data::{CHECKPOINTS_FOLDER, Data, FORMAT_FILE},
     },
-    verification::{Problem, Recount, Report, Resumed, TornTail, Verifier, of_checkpoint},
+    verification::{MISSING, Problem, Recount, Report, Resumed, TornTail, Verifier, of_checkpoint},
 };
 use annals_engine::chunk_store::{ChunkStore, ChunkStoreError};
 use annals_events::{
@@ -338,7 +338,23 @@ fn of_chunk(damage: annals_engine::chunk_store::ChunkDamage) -> Problem {
 }
 
 fn of_store(error: &ChunkStoreError) -> Problem {
-    Problem { what: error.to_string(), place: "the chunk store".into(), affects: "contents".into() }
+    Problem { what: error.to_string(), place: STORE.into(), affects: "contents".into() }
+}
+
+/// Where it is that packs cannot be opened.
+const STORE: &str = "the chunk store";
+
+/// What to do about what was found.
+fn hint_on(problems: &[Problem]) -> String {
+    let first = "keep a copy of everything before you change anything";
+    let then = match () {
+        () if problems.iter().any(|problem| problem.place == STORE) => CHUNKS_HINT,
+        () if problems.iter().all(|problem| problem.what == MISSING) => {
+            "what is missing comes back where a device still has it, once somebody asks for it and that device syncs; what no device has is lost, and stands in nobody's way"
+        }
+        () => return first.to_owned(),
+    };
+    format!("{first}; {then}")
 }
 
 fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
@@ -369,6 +385,6 @@ fn show(mut report: Report, talk: &mut Talk<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     talk.remark("error: verification failed")?;
-    talk.remark("hint: keep a copy of everything before you change anything")?;
+    talk.remark(format_args!("hint: {}", hint_on(&report.problems)))?;
     Ok(Exit::Verification)
 }

@@ -457,6 +457,7 @@ impl Folder {
         if self.tell_again()? {
             report.add(self.round(Look::Nowhere, patient, progress)?);
         }
+        self.hear_questions();
         if self.say_how_far()? {
             report.add(self.round(Look::Nowhere, patient, progress)?);
         }

@@ -1,7 +1,7 @@
 //! The trash of a linked folder: what was removed, bringing it back, and forgetting it.
 //!
 //! What is to be forgotten waits until every device of the folder has said that it knows of the removal: one that has
-//! not might have something to say against it. Until then the wish lies in `.annals/forget.json`, and every round looks
+//! not might have something to say against it; whoever is away is asked by the server when it comes. Until then the wish lies in `.annals/forget.json`, and every round looks
 //! whether its time has come. A wish names the deletes it was made of: what was brought back meanwhile, or removed
 //! again, is not what was meant, and the wish is dropped; so is one that came true.
 
@@ -17,7 +17,12 @@ use annals_engine::{
 };
 use annals_events::{DeviceId, Dot, DotSet, EntryId, EntryKind, Fact, Role};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::Duration,
+};
 
 /// How long devices that are there are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,22 +101,39 @@ impl Folder {
         all
     }
 
-    /// Brings back what was removed last at `path`, with all that went with it. Answers with where it is now.
+    /// Brings back what was removed last at `path`, with all that went with it; where the folder itself is there, all that
+    /// was removed from it. Answers with what came back, and where it is now.
     ///
     /// # Errors
     /// [`ClientError::NotInTrash`].
-    pub fn restore_removed(&mut self, path: &str) -> Result<String, ClientError> {
-        let mut at_path = self.removed(Some(path));
-        at_path.retain(|removed| removed.path == path);
+    pub fn restore_removed(&mut self, path: &str) -> Result<Vec<(String, String)>, ClientError> {
+        let at_and_below = self.removed(Some(path));
         let last =
             |removed: &Removed| removed.deletes.iter().map(|dot| self.when(dot).unwrap_or_default()).max();
-        let removed = match at_path.iter().max_by_key(|removed| last(removed)) {
-            Some(removed) => removed.clone(),
-            None => self.removed_around(path).ok_or(ClientError::NotInTrash { path: path.into() })?,
+        let mut latest: BTreeMap<&str, &Removed> = BTreeMap::new();
+        for removed in &at_and_below {
+            let known = latest.entry(&removed.path).or_insert(removed);
+            if last(removed) > last(known) {
+                *known = removed;
+            }
+        }
+        let meant: Vec<Removed> = match latest.get(path) {
+            Some(removed) => vec![(*removed).clone()],
+            None => match self.removed_around(path) {
+                Some(removed) => vec![removed],
+                None => latest.into_values().cloned().collect(),
+            },
         };
+        if meant.is_empty() {
+            return Err(ClientError::NotInTrash { path: path.into() });
+        }
+        meant.iter().map(|removed| Ok((removed.path.clone(), self.restore_one(removed)?))).collect()
+    }
+
+    fn restore_one(&mut self, removed: &Removed) -> Result<String, ClientError> {
         self.replica.remote();
         let shown = self.replica.remote().clone();
-        let (said, path) = trash::restoring(self.replica.log(), &shown, &removed);
+        let (said, path) = trash::restoring(self.replica.log(), &shown, removed);
         self.say(said)?;
         Ok(path)
     }
@@ -177,6 +199,24 @@ impl Folder {
     /// Somebody wants to know how far this device is: it says so with the next round.
     pub(super) fn owe_word(&mut self) {
         self.owes_word = true;
+    }
+
+    /// Asks whether somebody wants to know how far this device is, and has others asked where it waits for them. Of a daemon
+    /// the feed says so; without one nobody would for a day. Where nobody answers, it is heard another time.
+    pub(super) fn hear_questions(&mut self) {
+        if self.kept || self.owes_word || !self.replica.is_settled() {
+            return;
+        }
+        let (namespace, waits) = (self.binding.namespace, !wishes(&self.root).is_empty());
+        let query = FeedQuery { log: Some(self.binding.log), wait: Some(0), ..FeedQuery::default() };
+        let query = query.having(&self.replica.cursor());
+        let Ok(http) = self.http() else { return };
+        let heard =
+            http.changes(namespace, &query).inspect_err(|error| tracing::debug!(%error, "no questions"));
+        if waits && let Err(error) = http.ask_devices(namespace) {
+            tracing::debug!(%error, "others are not asked");
+        }
+        self.owes_word = heard.is_ok_and(|heard| heard.acknowledge);
     }
 
     /// Says how far this device is, if somebody wants to know and does not yet.

@@ -78,6 +78,14 @@ pub enum ServeError {
         /// Whether stored bytes are not what was written.
         damaged: bool,
     },
+    /// Packs are not what was written.
+    #[error("{place}: {what}")]
+    Chunks {
+        /// Where they lie.
+        place: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// It stopped for a reason of its own.
     #[error("the server failed at {place}: {what}")]
     Failed {
@@ -87,6 +95,9 @@ pub enum ServeError {
         what: String,
     },
 }
+
+/// What to do about packs that are not what they were.
+pub const CHUNKS_HINT: &str = "nothing was changed. Put the data back from a backup, however old: what came after it, the devices hand back. Without one, move `packs` in DATA away, keep it, and start the server: what lies in the folders of devices comes back when they sync, each file once somebody asks for it, as a new device does for all of them. Versions that no folder shows are lost then; `annals verify --data DATA` names what is missing";
 
 impl ServeError {
     /// What to do about it.
@@ -107,7 +118,10 @@ impl ServeError {
             Self::Moved { .. } => {
                 "what was acknowledged is in it, wherever it is now: start the server there, with --data DIR"
             }
-            Self::Store { damaged: true, .. } => "run `annals verify --data DATA`; nothing was changed",
+            Self::Store { damaged: true, .. } => {
+                "run `annals verify --data DATA`, which says where; nothing was changed. Put the data back from a backup, however old: what came after it, the devices hand back"
+            }
+            Self::Chunks { .. } => CHUNKS_HINT,
             Self::Store { .. } => "check that the disk has room and the directory can be written",
             Self::Failed { .. } => "its log says more (ANNALS_LOG=debug)",
         }
@@ -126,7 +140,10 @@ impl ServeError {
 
     /// What the chunks at `place` could not be opened for.
     pub(super) fn of_chunks(place: &Path, error: &ChunkStoreError) -> Self {
-        let damaged = matches!(error, ChunkStoreError::Damaged(_));
-        Self::Store { place: place.to_owned(), what: error.to_string(), damaged }
+        let (place, what) = (place.to_owned(), error.to_string());
+        match error {
+            ChunkStoreError::Damaged(_) => Self::Chunks { place, what },
+            _ => Self::Store { place, what, damaged: false },
+        }
     }
 }

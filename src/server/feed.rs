@@ -97,6 +97,9 @@ pub(super) async fn poll(
     query: FeedQuery,
 ) -> Result<FeedHead, Refusal> {
     let (mut listening, head) = Listening::begin(server, request, namespace, query).await?;
+    if listening.seat.was_asked {
+        return Ok(listening.take_question(&head));
+    }
     let wait = Duration::from_secs(query.wait.unwrap_or(WAIT_SECONDS_DEFAULT).min(WAIT_SECONDS_MAX));
     if query.is_behind(&head) || wait.is_zero() {
         return Ok(listening.take(&head));
@@ -152,7 +155,9 @@ async fn serve(
     session: &mut Session,
     stream: &mut MessageStream,
 ) -> Option<FeedEnd> {
-    if listening.cursor.is_behind(&head) {
+    if listening.seat.was_asked {
+        send(session, &listening.take_question(&head)).await?;
+    } else if listening.cursor.is_behind(&head) {
         send(session, &listening.take(&head)).await?;
     }
     let beat = listening.server.feed_beat;

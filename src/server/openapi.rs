@@ -231,6 +231,8 @@ mod tests {
             label: "laptop".into(),
             user,
             acknowledged: Seq(1),
+            fetched: Some(Seq(2)),
+            continues: Some(device),
             last_counter: 2,
             last_seen: Some(3),
             retired: false,

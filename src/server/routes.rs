@@ -366,11 +366,13 @@ pub(super) async fn devices(
     for info in &mut devices {
         // Who only pulls is here as well.
         info.last_seen = info.last_seen.max(server.node.heard.last(info.device));
+        info.fetched = server.node.heard.given(*namespace, info.device);
     }
     json(&devices)
 }
 
-/// Asks the devices that listen to say how far their folders are, at once: answers with those that were asked.
+/// Asks the devices that listen to say how far their folders are, at once, and answers with those; the others are asked as
+/// soon as they come.
 #[utoipa::path(post, path = "/v1/namespaces/{namespace}/devices/ask", params(("namespace" = String, Path)), responses((status = 200, description = "[DeviceInfo]", content_type = "application/json"), (status = 403, description = "forbidden")))]
 pub(super) async fn ask_devices(
     server: Shared,
@@ -381,6 +383,8 @@ pub(super) async fn ask_devices(
     if role != Role::Owner {
         return Err(Code::Forbidden.into());
     }
+    let at_work = devices.iter().filter(|info| !info.retired).map(|info| info.device);
+    server.node.listeners.ask_later(*namespace, at_work);
     let asked = server.node.listeners.ask(*namespace);
     devices.retain(|info| asked.contains(&info.device) && !info.retired);
     json(&devices)

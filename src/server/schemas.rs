@@ -121,6 +121,8 @@ const TYPES: &[(&str, &str, &[Field])] = &[
             ("label", "text", "what people call it"),
             ("user", "id", "for whom it acts"),
             ("acknowledged", "uint", "how far its folder is, as it said itself"),
+            ("fetched?", "uint", "up to where it was given everything, since the server was started"),
+            ("continues?", "id", "the device that it goes on as"),
             ("last_counter", "uint", "its last event"),
             ("last_seen?", "ms", "when it was last heard of"),
             ("retired", "bool", "whether it is cut off"),

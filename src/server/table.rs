@@ -111,8 +111,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         }
         config.service(resource.default_service(web::to(move || not_so(allowed.clone()))));
     }
-    let path = |error: actix_web::error::PathError, request: &HttpRequest| {
-        let detail = format!("an id in {:?} is none: {error}", request.path());
+    let path = |_: actix_web::error::PathError, request: &HttpRequest| {
+        let detail = format!(
+            "{} has something else where an id belongs: ids are hex digits, a namespace's as `annals namespaces` lists it",
+            request.path()
+        );
         Refusal::from(Problem::new(Code::NotFound, detail)).into()
     };
     let query = |error: actix_web::error::QueryPayloadError, _: &HttpRequest| {

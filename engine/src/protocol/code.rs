@@ -104,7 +104,7 @@ codes! {
     UnknownNamespace "unknown-namespace" 404 Forbidden "there is no such namespace, or one may not read it", "`annals namespaces` lists those one may read";
     NamespaceExists "namespace-exists" 409 Failed "one has a namespace of that name", "choose another name";
     UnknownDevice "unknown-device" 404 Forbidden "there is no such device", "`annals devices FOLDER` lists them";
-    Forbidden "forbidden" 403 Forbidden "one's role does not allow this", "ask an owner of the namespace";
+    Forbidden "forbidden" 403 Forbidden "your role does not allow this", "ask an owner of the namespace";
     Quota "quota" 413 Forbidden "the owner's quota has no room for this", "what was removed still counts while its versions are kept; ask the server's admin";
     // Cursors
     OtherLog "other-log" 409 Lineage "the server has another log than before", "link the folder anew: nothing is deleted, both sides are merged";
