@@ -147,6 +147,19 @@ fn a_server_that_moved_is_known_by_its_certificate_and_another_one_is_asked_abou
     place.annals(&["link", &again, "one", "--fingerprint", &"0".repeat(64)]).fails(3, "known by");
     place.annals(&["link", &again, "one", "--fingerprint", &fingerprint]).ok();
     place.sync("one").ok();
+    // A device that is linked again knows it, too; not while somebody else has its folder.
+    place.annals(&["link", &again, "two", "--user", "ada", "--fingerprint", &fingerprint]).ok();
+    let mut daemon = place.start(&["sync", "one"]);
+    daemon.says("in sync");
+    let devices = || place.json(&["devices", "two", "--json"]).as_array().unwrap().clone();
+    let one = devices().into_iter().find(|device| device["this"] == false).unwrap();
+    place.annals(&["devices", "two", "--retire", &one["device"].as_str().unwrap()[..8]]).ok();
+    place.annals(&["link", &again, "one", "--user", "ada"]).fails(1, "in use");
+    assert_eq!(devices().len(), 2);
+    // Whether it has heard of that by now does not matter here.
+    assert!(daemon.ends("TERM").is_some());
+    place.annals(&["link", &again, "one", "--user", "ada"]).ok();
+    place.sync("one").ok();
 }
 
 #[test]

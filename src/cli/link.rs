@@ -54,15 +54,19 @@ pub(super) fn run(link: &Link, directory: &Path, talk: &mut Talk<'_>) -> Result<
         namespace: link.namespace.clone(),
         continues: None,
     };
-    let was_linked = Binding::read(&folder).is_ok();
-    let (folder, binding) =
-        trusting(link, talk, |certificate| client::link(&folder, LinkWish { certificate, ..wish.clone() }))?;
+    let before = Binding::read(&folder).ok().map(|(binding, _)| binding);
+    // Who is linked again to a server knows its certificate.
+    let known = before.as_ref().filter(|before| before.server == wish.url && link.ticket.is_none());
+    let named = link.fingerprint.or_else(|| known.and_then(|before| before.certificate));
+    let (folder, binding) = trusting(link, named, talk, |certificate| {
+        client::link(&folder, LinkWish { certificate, ..wish.clone() })
+    })?;
     if talk.output.json {
         talk.json(&Document::of(&folder, &binding))?;
     } else {
         let (name, label, user) = (&binding.namespace_label, &binding.device_label, &binding.user_name);
         talk.line(format_args!("linked {} to `{name}` as {user}'s device `{label}`", folder.display()))?;
-        if was_linked {
+        if before.is_some() {
             talk.remark("what it was before, and what it had not sent, is kept in .annals/was-*; what lies in the folder is merged, nothing is deleted")?;
         }
         talk.remark(format_args!("next: annals sync {} --once", place::typed(&folder)))?;
@@ -100,10 +104,11 @@ fn nobody(folder: &Path) -> Failure {
 /// for the server's.
 fn trusting<T>(
     link: &Link,
+    named: Option<Fingerprint>,
     talk: &mut Talk<'_>,
     attempt: impl Fn(Option<Fingerprint>) -> Result<T, ClientError>,
 ) -> Result<T, Failure> {
-    match attempt(link.fingerprint) {
+    match attempt(named) {
         Err(ClientError::Transport(TransportError::Untrusted { found, pinned: false, what, server }))
             if accepts(&server, &found, &what, talk)? =>
         {
@@ -141,7 +146,7 @@ fn found_at(
     let known = binding.certificate.filter(|_| link.fingerprint.is_none() && url.starts_with("https://"));
     let found = match known.map(|known| at(Some(known))) {
         None | Some(Err(ClientError::Transport(TransportError::Untrusted { .. }))) => {
-            trusting(link, talk, |certificate| match at(certificate) {
+            trusting(link, link.fingerprint, talk, |certificate| match at(certificate) {
                 Err(error @ ClientError::Retired { .. }) => Ok(Err(error)),
                 found => found.map(Ok),
             })?

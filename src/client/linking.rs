@@ -99,6 +99,8 @@ pub fn found_at(root: &Path, link: &Binding, address: &Address) -> Result<Option
 /// Links a folder anew whose server has begun anew or is another one, or whose device was retired: what it was is set aside.
 fn relink(folder: &Path, http: &Http, wish: LinkWish) -> Result<(PathBuf, Binding), ClientError> {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    // Nobody is made a device whose folder is not to be had.
+    drop(super::folder::lock(&folder.join(super::STATE_FOLDER), &folder)?);
     // Nothing is set aside for a password that is wrong.
     let (binding, key) = ask(http, wish)?;
     set_link_aside(&folder)?;
