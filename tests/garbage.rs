@@ -1,13 +1,16 @@
 //! What nothing needs any more is collected, and nothing else, whoever is in the middle of what.
 
 use crate::{
-    place::Place,
+    place::{Place, until},
     support::{Device, NOW_MS, StillClock, TestServer, file},
 };
 use annals::actors::collecting::{Collected, collect};
 use annals_engine::{content::SealedChunk, protocol::BatchOutcome};
 use annals_events::{Body, Content, Cut, Dot, DotSet, EntryId, Fact};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -50,6 +53,25 @@ fn with_an_expired_version(server: &TestServer, device: &mut Device) -> (Dot, Do
     let versions = DotSet::from_iter([created]);
     device.issue(server, vec![(Fact::VersionsExpired { versions }, None)]);
     (created, edit, first, second)
+}
+
+#[test]
+fn nothing_goes_while_somebody_is_in_the_middle_of_an_upload() {
+    let (clock, server, mut device) = with_a_device();
+    let (_, _, first, _) = with_an_expired_version(&server, &mut device);
+    assert_eq!(collected(&server, HOUR_MS).freed.chunks, 0);
+    clock.set(NOW_MS + HOUR_MS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let node = Arc::clone(server.serving().node());
+    let upload = runtime.block_on(node.uploads.read());
+    let collecting = Arc::clone(&node);
+    let collecting = runtime.spawn(async move { collect(&collecting, HOUR_MS, false).await });
+    // Who comes after one that waits to be alone waits as well.
+    until("it waits", || node.uploads.try_read().is_err());
+    assert!(is_stored(&server, &first));
+    drop(upload);
+    assert_eq!(runtime.block_on(collecting).unwrap().unwrap().freed.chunks, 1);
+    assert!(!is_stored(&server, &first));
 }
 
 #[test]

@@ -440,20 +440,7 @@ impl Replica {
                 node.heads.iter().chain(&node.head).for_each(|dot| unseen.remove(*dot));
             }
         }
-        if unseen.range_count() > UNSEEN_RANGES_MAX {
-            // Too many to list one by one: rather too much unseen than a batch that cannot be sent.
-            let ends = unseen.ranges().flat_map(|(device, first, last)| [(device, first), (device, last)]);
-            let mut spans: BTreeMap<DeviceId, (u64, u64)> = BTreeMap::new();
-            for (device, counter) in ends {
-                let span = spans.entry(device).or_insert((counter, counter));
-                *span = (span.0.min(counter), span.1.max(counter));
-            }
-            unseen = spans
-                .into_iter()
-                .flat_map(|(device, (first, last))| (first..=last).map(move |n| Dot::new(device, n)))
-                .collect();
-        }
-        Seen { vector: self.pulled.clone(), unseen }
+        Seen { vector: self.pulled.clone(), unseen: in_few_ranges(unseen, UNSEEN_RANGES_MAX) }
     }
 
     // --- saying things ----------------------------------------------------------------------------------------
@@ -584,5 +571,37 @@ impl Replica {
         if self.working.is_some() {
             self.put_back(sight);
         }
+    }
+}
+
+/// What was not seen, and more than that where it has more than `most` ranges: rather too much than a batch that cannot
+/// be sent, for what counts as seen is given up by whoever replaces it (I3).
+fn in_few_ranges(unseen: DotSet, most: usize) -> DotSet {
+    if unseen.range_count() <= most {
+        return unseen;
+    }
+    let mut spans: BTreeMap<DeviceId, (u64, u64)> = BTreeMap::new();
+    for (device, first, last) in unseen.ranges() {
+        let span = spans.entry(device).or_insert((first, last));
+        *span = (span.0.min(first), span.1.max(last));
+    }
+    let all = spans
+        .into_iter()
+        .flat_map(|(device, (first, last))| (first..=last).map(move |n| Dot::new(device, n)));
+    all.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_seen_stays_so_however_it_is_written_down() {
+        let dots = [2, 4, 9, 13, 20].map(|n| Dot::new(DeviceId([u8::from(n % 2 == 0); 16]), n));
+        let unseen = DotSet::from_iter(dots);
+        assert_eq!(in_few_ranges(unseen.clone(), 5), unseen);
+        let fewer = in_few_ranges(unseen.clone(), 4);
+        assert!(unseen.iter().all(|dot| fewer.contains(dot)));
+        assert_eq!(fewer.range_count(), 2, "{fewer:?}");
     }
 }

@@ -74,3 +74,18 @@ impl Replica {
         self.sign(now_ms, vec![Deed(vec![Said { fact, body: None }])], Vec::new(), effects);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_places_that_a_server_lost_is_said_again() {
+        let mut said = Acknowledgements { last: Some((Seq(10), 0)), news: Seq(7) };
+        assert!(!said.is_due(EVERY_MS));
+        said.at_most(Seq(5));
+        assert!(said.is_due(EVERY_MS) && !said.is_due(EVERY_MS - 1));
+        said.at_most(Seq(9));
+        assert_eq!(said.last, Some((Seq(5), 0)));
+    }
+}

@@ -3,7 +3,7 @@
 use crate::world::{NAMESPACE, World, content, user};
 use annals_engine::{
     author::Removals,
-    disk::Listing,
+    disk::{Blocked, DiskOp, Listing},
     journal::Identity,
     names::NameRules,
     observed::LocalTree,
@@ -607,4 +607,33 @@ fn a_device_whose_dots_are_in_the_log_for_something_else_than_it_signed_does_not
     assert!(matches!(reopen(&state, &other.server.log), Err(ReopenError::Record(_))));
     one.push(0);
     assert_eq!(reopen(&state, &one.server.log).unwrap().pending().count(), 0);
+}
+
+#[test]
+fn what_came_in_between_and_lies_in_kept_was_removed_by_nobody() {
+    let mut world = linked(2);
+    world.devices[1].folder.write("f", "one");
+    world.heal();
+    world.devices[1].folder.write("f", "two");
+    world.scan(1);
+    world.push(1);
+    let before = world.events();
+    let device = &mut world.devices[0];
+    let records = world.server.log[device.records.len()..].to_vec();
+    device.records.extend(records.iter().cloned());
+    let effects = device.replica.step(device.now_ms, Input::Pulled { records, caught_up: true });
+    let plan = effects.into_iter().find_map(|effect| match effect {
+        Effect::Materialise(plan) => Some(plan),
+        _ => None,
+    });
+    let kept = |op: &DiskOp| Err(Blocked::Kept { path: op.path().to_owned(), kept: "1-f".into() });
+    let outcomes = plan.unwrap().ops.iter().map(kept).collect();
+    device.folder.remove("f");
+    world.step(0, Input::Materialised { outcomes });
+    world.scan(0);
+    world.push(0);
+    assert_eq!(since(&world, before), [""; 0]);
+    world.heal();
+    world.assert_equal();
+    assert_eq!(world.devices[0].folder.text("f"), "two");
 }
