@@ -265,14 +265,17 @@ fn what_is_saved_while_the_server_has_no_room_is_a_version_each() {
         let mut daemon = place.start(&["sync", "one"]);
         daemon.says("in sync");
         fill(&place, "server/ballast", 0);
-        place.write("one/large", &noise(1, 3 << 20));
+        let pending = || place.status("one")["pending_events"].as_u64().unwrap();
         let saves = ["first", "second", "third"];
-        for (n, text) in saves.into_iter().enumerate() {
-            place.write("one/journal", text);
-            until("it is taken down", || place.status("one")["pending_events"].as_u64() > Some(n as u64));
+        let large = noise(1, 3 << 20);
+        for (path, text) in [("large", large.as_str())].into_iter().chain(saves.map(|text| ("journal", text)))
+        {
+            let before = pending();
+            place.write(&format!("one/{path}"), text);
+            until("it is taken down", || pending() > before);
         }
         place.remove("server/ballast");
-        until("it arrives", || place.status("one")["pending_events"] == 0);
+        until("it arrives", || pending() == 0);
         let versions = place.json(&["history", "one/journal", "--json"]);
         let texts = versions.as_array().unwrap().iter().rev().map(|version| {
             place.annals(&["cat", "one/journal", "--version", version["version"].as_str().unwrap()]).ok().out

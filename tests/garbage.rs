@@ -1,16 +1,13 @@
 //! What nothing needs any more is collected, and nothing else, whoever is in the middle of what.
 
 use crate::{
-    place::{Place, until},
+    place::Place,
     support::{Device, NOW_MS, StillClock, TestServer, file},
 };
 use annals::actors::collecting::{Collected, collect};
 use annals_engine::{content::SealedChunk, protocol::BatchOutcome};
 use annals_events::{Body, Content, Cut, Dot, DotSet, EntryId, Fact};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -61,16 +58,22 @@ fn nothing_goes_while_somebody_is_in_the_middle_of_an_upload() {
     let (_, _, first, _) = with_an_expired_version(&server, &mut device);
     assert_eq!(collected(&server, HOUR_MS).freed.chunks, 0);
     clock.set(NOW_MS + HOUR_MS);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let node = Arc::clone(server.serving().node());
-    let upload = runtime.block_on(node.uploads.read());
-    let collecting = Arc::clone(&node);
-    let collecting = runtime.spawn(async move { collect(&collecting, HOUR_MS, false).await });
-    // Who comes after one that waits to be alone waits as well.
-    until("it waits", || node.uploads.try_read().is_err());
-    assert!(is_stored(&server, &first));
-    drop(upload);
-    assert_eq!(runtime.block_on(collecting).unwrap().unwrap().freed.chunks, 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let node = server.serving().node();
+    let (collected, ()) = runtime.block_on(async {
+        let upload = node.uploads.read().await;
+        let uploading = async {
+            // Who comes after one that waits to be alone waits as well.
+            while node.uploads.try_read().is_ok() {
+                assert!(is_stored(&server, &first));
+                tokio::task::yield_now().await;
+            }
+            assert!(is_stored(&server, &first));
+            drop(upload);
+        };
+        tokio::join!(collect(node, HOUR_MS, false), uploading)
+    });
+    assert_eq!(collected.unwrap().freed.chunks, 1);
     assert!(!is_stored(&server, &first));
 }
 

@@ -235,19 +235,19 @@ fn what_is_moved_over_a_synced_file_stays_there_whether_the_server_knows_or_not(
         if !online {
             place.kill_server();
         }
-        let events = place.status("one")["seq"].as_u64();
         place.write("one/log.0", &format!("online {online}"));
         for (from, to) in [("log.1", "log.2"), ("log", "log.1"), ("log.0", "log")] {
             place.rename(&format!("one/{from}"), &format!("one/{to}"));
         }
         place.rename("one/thesis.bak", "one/thesis.txt");
-        let left = place.tree("one");
-        until("it is taken down", || {
-            assert_eq!(place.tree("one"), left);
-            place.status("one")["seq"].as_u64() > events && place.status("one")["unread_files"] == 0
-        });
-        place.write("one/thesis.bak", "my only copy");
-        until("the rest is", || place.status("one")["files"] == 5);
+        for files in [4, 5] {
+            let left = place.tree("one");
+            until("it is taken down", || {
+                assert_eq!(place.tree("one"), left);
+                place.status("one")["files"] == files
+            });
+            place.write("one/thesis.bak", "my only copy");
+        }
     }
     place.serve();
     until("it arrives", || place.status("one")["pending_events"] == 0);

@@ -213,7 +213,13 @@ impl<H: Host> Round<'_, H> {
                 self.owes_look = false;
             }
             if !online {
-                return if self.gave_way { self.leave_rest() } else { Ok(()) };
+                if self.gave_way {
+                    return self.leave_rest();
+                }
+                if self.rescan.is_some() && turns == 1 {
+                    continue; // To look at some of the folder was not enough.
+                }
+                return Ok(());
             }
             if !self.shut_out && self.replica.is_retry_due() {
                 // Right after a look at the folder: what became of it meanwhile is known. And right before another: what
