@@ -333,7 +333,7 @@ fn of_transport(error: &TransportError) -> Advice {
         TransportError::Refused(problem) => advise_at(of_class(problem.class()), problem.hint.clone()),
         TransportError::Unreachable { .. } => advise_at(
             Exit::Unreachable,
-            "if it has another address by now, say so: annals link URL FOLDER, which keeps everything. Is it running, and is the address right?",
+            "is the server running? If it has another address by now: annals link URL FOLDER, which keeps everything",
         ),
         TransportError::Paused => paused(),
         TransportError::Untrusted { found, pinned: true, .. } => advise_at(

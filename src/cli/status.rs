@@ -166,13 +166,15 @@ pub(super) fn trouble(status: &Status) -> Vec<String> {
         }
         State::Idle | State::Syncing => error.map(|error| format!("last error: {error}")),
     };
-    let goes_on = if status.state == State::Offline && status.daemon {
-        " It goes on by itself once the server is there."
-    } else {
-        ""
-    };
+    let goes_on = status.state == State::Offline && status.daemon;
     let hint = status.hint.as_deref().or_else(|| (status.state == State::Attention).then_some(REFUSED_HINT));
-    let hint = hint.map(|hint| format!("hint: {hint}{goes_on}"));
+    let hint = hint.map(|hint| match goes_on {
+        true if hint.ends_with(['.', '?']) => {
+            format!("hint: {hint} It goes on by itself once the server is there.")
+        }
+        true => format!("hint: {hint}. It goes on by itself once the server is there."),
+        false => format!("hint: {hint}"),
+    });
     what.into_iter().chain(hint).collect()
 }
 
