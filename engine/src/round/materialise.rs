@@ -26,9 +26,11 @@ impl<H: Host> Round<'_, H> {
         }
         let ranking = self.ranking(files);
         let rank = |op: &DiskOp| match op {
-            DiskOp::WriteFile { path, size, mtime_ns, .. } => ranking.of(path, *size, mtime_ns.unwrap_or(0)),
+            DiskOp::WriteFile { path, size, mtime_ns, .. } => {
+                (ranking.of(path, *size, mtime_ns.unwrap_or(0)), *size)
+            }
             // Nothing has to be fetched for it.
-            op => ranking.of(op.path(), 0, 0),
+            op => (ranking.of(op.path(), 0, 0), 0),
         };
         self.replica.arrange(rank).map_or(ops, <[DiskOp]>::to_vec)
     }
